@@ -1,0 +1,3 @@
+"""Executors of Programs."""
+from etn_gpu.backend.geometry import Geometry
+__all__ = ["Geometry"]

@@ -1,0 +1,1 @@
+"""The numba backend: Programs as tables, walked through by one compiled interpreter."""

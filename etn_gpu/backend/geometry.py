@@ -1,0 +1,44 @@
+"""What a backend must know about a batch beside the inputs of the Program."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from etn_gpu.errors import BackendError
+
+
+@dataclass(frozen=True)
+class Geometry:
+    """Edges grouped by centre atom, and species.
+
+    ``edge_offsets`` [N+1]: the edges of atom i are ``edge_offsets[i] .. edge_offsets[i+1]-1``, sorted by the species of the neighbour;
+    ``species`` [N] and ``edge_species`` [E]: species index of each atom and of each edge's neighbour.
+    """
+
+    edge_offsets: NDArray[np.int64]
+    species: NDArray[np.int32]
+    edge_species: NDArray[np.int32]
+
+    @property
+    def n_atoms(self) -> int:
+        """Number of atoms N."""
+        return len(self.species)
+
+    @property
+    def n_edges(self) -> int:
+        """Number of edges E."""
+        return len(self.edge_species)
+
+    def count(self, space: str) -> int:
+        """Columns of a value in 'edge' or 'atom' space."""
+        return self.n_edges if space == "edge" else self.n_atoms
+
+    def __post_init__(self) -> None:
+        if len(self.edge_offsets) != self.n_atoms + 1 or self.edge_offsets[-1] != self.n_edges:
+            raise BackendError(
+                f"edge_offsets has {len(self.edge_offsets)} entries ending at {self.edge_offsets[-1:]}, "
+                f"expected {self.n_atoms + 1} ending at {self.n_edges} edges"
+            )

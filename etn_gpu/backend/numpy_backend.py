@@ -1,0 +1,194 @@
+"""The NumPy executor: one array pass per term, written to be read. It is the oracle of all other backends."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import numpy as np
+from numpy.lib.stride_tricks import as_strided
+from numpy.typing import NDArray
+
+from etn_gpu.backend.geometry import Geometry
+from etn_gpu.backend.radial import radial_functions
+from etn_gpu.errors import BackendError
+from etn_gpu.plan.operations import Constant, Copy, CopyBlock, Couple, EdgeSum, Fold, Harmonics, Mix, Radial, View
+from etn_gpu.plan.program import Program, Term, Value
+from etn_gpu.symmetry import clebsch_gordan, solid_harmonics
+
+Array = NDArray[np.floating]
+YZX_TO_XYZ = (2, 0, 1)
+
+
+def run(
+    program: Program,
+    inputs: Mapping[str, Array],
+    geometry: Geometry,
+    *,
+    dtype: np.dtype,
+    samples: NDArray[np.int64] | None = None,
+) -> dict[str, Array]:
+    """Execute ``program``. Edge and atom arrays are [n, size], parameters [size]; see :func:`etn_gpu.backend.run`."""
+    if samples is not None:
+        return _run_samples(program, inputs, geometry, dtype, samples)
+    values: dict[str, Array] = {}
+    for value in program.inputs:
+        values[value.name] = np.asarray(inputs[value.name], dtype).T
+    for step in program.steps:
+        out = np.zeros((step.out.size, *_columns(step.out, geometry)), dtype)
+        for term in step.terms:
+            at: list[Array] = [values[name] for name in term.operands]
+            at.insert(term.slot, out)
+            _apply(term, at, geometry)
+        values[step.out.name] = out
+    return {name: np.ascontiguousarray(values[v].T) for name, v in program.outputs}
+
+
+def _run_samples(
+    program: Program, inputs: Mapping[str, Array], geometry: Geometry, dtype: np.dtype, samples: NDArray[np.int64]
+) -> dict[str, Array]:
+    """One run per sample (a range of atoms): parameter outputs are stacked, the others concatenated."""
+    parts = []
+    for first, last in zip(samples[:-1], samples[1:], strict=True):
+        edges = slice(geometry.edge_offsets[first], geometry.edge_offsets[last])
+        atoms = slice(first, last)
+        part = Geometry(
+            geometry.edge_offsets[first : last + 1] - geometry.edge_offsets[first],
+            geometry.species[atoms],
+            geometry.edge_species[edges],
+        )
+        cut = {"edge": edges, "atom": atoms, "param": slice(None)}
+        chosen = {v.name: np.asarray(inputs[v.name])[cut[v.space]] for v in program.inputs}
+        parts.append(run(program, chosen, part, dtype=dtype))
+    join = {True: np.stack, False: np.concatenate}
+    return {name: join[program.values[v].space == "param"]([p[name] for p in parts]) for name, v in program.outputs}
+
+
+def apply_parameter_term(term: Term, at: list[Array]) -> None:
+    """A term between parameters only; arrays may carry leading sample axes [..., size], as gradients per sample do."""
+    operation = term.operation
+    if isinstance(operation, Fold):
+        _fold(operation, term, at)
+    elif isinstance(operation, Copy):
+        for block in operation.blocks:
+            out, source = (_strided(at[s].T, block, s) for s in (term.slot, 1 - term.slot))
+            out += term.scale * source
+    elif isinstance(operation, Constant):
+        at[0][..., operation.offset : operation.offset + operation.count] += term.scale * operation.value
+    else:
+        raise BackendError(f"the operation {operation.name!r} does not act between parameters")
+
+
+def _columns(value: Value, geometry: Geometry) -> tuple[int, ...]:
+    return () if value.space == "param" else (geometry.count(value.space),)
+
+
+def _apply(term: Term, at: list[Array], geometry: Geometry) -> None:
+    """Add the term to ``at[term.slot]``; ``at`` holds the arrays of all slots."""
+    operation = term.operation
+    if isinstance(operation, Couple):
+        _couple(operation, term, at)
+    elif isinstance(operation, Mix):
+        _mix(operation, term, at, geometry)
+    elif isinstance(operation, EdgeSum):
+        _edge_sum(operation, term, at, geometry)
+    elif isinstance(operation, Fold):
+        _fold(operation, term, at)
+    elif isinstance(operation, Copy):
+        for block in operation.blocks:
+            out, source = (_strided(at[s], block, s) for s in (term.slot, 1 - term.slot))
+            out += term.scale * source
+    elif isinstance(operation, Radial):
+        at[1][...] += term.scale * radial_functions(operation, at[0][0])
+    elif isinstance(operation, Harmonics):
+        at[1][...] += term.scale * solid_harmonics(operation.lmax, at[0][list(YZX_TO_XYZ)].T).T
+    elif isinstance(operation, Constant):
+        at[0][operation.offset : operation.offset + operation.count] += term.scale * operation.value
+    else:
+        raise BackendError(f"the numpy backend does not know the operation {operation.name!r}")
+
+
+def _strided(array: Array, block: CopyBlock, slot: int) -> Array:
+    step = array.strides[0]
+    shape = (*block.counts, *array.shape[1:])
+    strides = (*(step * k for k in block.strides[slot]), *array.strides[1:])
+    return as_strided(array[block.offsets[slot] :], shape, strides)
+
+
+def _couple(operation: Couple, term: Term, at: list[Array]) -> None:
+    for block in operation.blocks:
+        views = []
+        for s in range(3):
+            dim = 2 * block.ls[s] + 1
+            step = at[s].strides[0]
+            strides = (*(step * dim * k for k in block.strides[s]), step, *at[s].strides[1:])
+            views.append(as_strided(at[s][block.offsets[s] :], (*block.counts, dim, *at[s].shape[1:]), strides))
+        cg = term.scale * block.coefficient * clebsch_gordan(*block.ls)
+        out = term.slot
+        i, j = (s for s in range(3) if s != out)
+        letters = "mnp"
+        equation = f"mnp,xyz{letters[i]}...,xyz{letters[j]}...->xyz{letters[out]}..."
+        result = np.einsum(equation, cg, views[i], views[j], optimize=True)
+        summed = tuple(t for t in range(3) if block.strides[out][t] == 0 and block.counts[t] > 1)
+        target = views[out][tuple(slice(0, 1) if t in summed else slice(None) for t in range(3))]
+        target += result.sum(axis=summed, keepdims=True)
+
+
+def _mix(operation: Mix, term: Term, at: list[Array], geometry: Geometry) -> None:
+    w, x, z = at
+    groups: list[tuple[int, Array | slice]] = [(0, slice(None))]
+    if operation.species_stride:
+        groups = [(int(t), np.flatnonzero(geometry.species == t)) for t in np.unique(geometry.species)]
+    for species, columns in groups:
+        for b in operation.blocks:
+            base = b.weight + species * operation.species_stride
+            step = w.strides[0]
+            weights = as_strided(w[base:], (b.rows, b.cols), (step * b.row_stride, step))
+            source = x[b.source : b.source + b.cols * b.dim][:, columns].reshape(b.cols, -1)
+            target = z[b.target : b.target + b.rows * b.dim][:, columns].reshape(b.rows, -1)
+            if term.slot == 0:
+                weights += term.scale * (target @ source.T)
+            elif term.slot == 1:
+                x[b.source : b.source + b.cols * b.dim, columns] += term.scale * _unflatten(weights.T @ target, b.dim)
+            else:
+                z[b.target : b.target + b.rows * b.dim, columns] += term.scale * _unflatten(weights @ source, b.dim)
+
+
+def _unflatten(matrix: Array, dim: int) -> Array:
+    return matrix.reshape(matrix.shape[0] * dim, -1)
+
+
+def _edge_sum(operation: EdgeSum, term: Term, at: list[Array], geometry: Geometry) -> None:
+    f, y, total = at
+    centre = np.repeat(np.arange(geometry.n_atoms), np.diff(geometry.edge_offsets))
+    for species in range(operation.n_species):
+        edges = np.flatnonzero(geometry.edge_species == species)
+        for b in operation.blocks:
+            start = b.target + species * b.count * b.dim
+            block = total[start : start + b.count * b.dim].reshape(b.count, b.dim, -1)
+            radial, angular = slice(b.radial, b.radial + b.count), slice(b.angular, b.angular + b.dim)
+            if term.slot == 2:
+                products = f[radial, None, edges] * y[None, angular, edges]
+                np.add.at(block, (slice(None), slice(None), centre[edges]), term.scale * products)
+            elif term.slot == 0:
+                f[radial, edges] += term.scale * np.einsum("bme,me->be", block[:, :, centre[edges]], y[angular, edges])
+            else:
+                y[angular, edges] += term.scale * np.einsum("bme,be->me", block[:, :, centre[edges]], f[radial, edges])
+
+
+def fold_view(array: Array, view: View) -> Array:
+    """The strided array that a :class:`View` names; ``array`` may have leading sample axes before its components."""
+    step = array.strides[-1]
+    lead = array.shape[:-1]
+    return as_strided(
+        array[..., view.offset :], (*lead, *view.shape), (*array.strides[:-1], *(step * k for k in view.strides))
+    )
+
+
+def _fold(operation: Fold, term: Term, at: list[Array]) -> None:
+    views = [fold_view(array, view) for array, view in zip(at, operation.views, strict=True)]
+    others = [s for s in range(len(views)) if s != term.slot]
+    lead = ["..." if at[s].ndim > 1 else "" for s in range(len(at))]
+    names = [lead[s] + operation.views[s].indices for s in range(len(at))]
+    equation = ",".join(names[s] for s in others) + "->" + names[term.slot]
+    out = views[term.slot]
+    out += term.scale * np.einsum(equation, *(views[s] for s in others), optimize=True)

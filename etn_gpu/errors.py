@@ -1,0 +1,43 @@
+"""Every public error of etn_gpu.
+
+Each message says what was given, what was expected and what to do about it. All errors derive from
+:class:`EtnGpuError`, so that ``except etn_gpu.errors.EtnGpuError`` catches exactly what the library raises on purpose.
+"""
+
+from __future__ import annotations
+
+
+class EtnGpuError(Exception):
+    """Base class of all errors that etn_gpu raises on purpose."""
+
+
+class IrrepsError(EtnGpuError, ValueError):
+    """An irrep or a direct sum of irreps that cannot be parsed, or legs that do not fit together."""
+
+
+class NetworkError(EtnGpuError, ValueError):
+    """A tensor network that cannot be built: ranks without a path to the target irrep, a bad order, a bad leg."""
+
+
+class PlanError(EtnGpuError, ValueError):
+    """A Program that is inconsistent, or a contraction that cannot be planned or differentiated."""
+
+
+class BackendError(EtnGpuError, RuntimeError):
+    """A backend that was asked for and cannot run here. The message lists those that can."""
+
+
+class StructureError(EtnGpuError, ValueError):
+    """A structure that cannot be evaluated: unknown element, NaN, overlapping atoms, singular cell, no atoms."""
+
+
+class DataError(EtnGpuError, ValueError):
+    """A file of structures that cannot be read, or labels that are missing, misshapen or not finite."""
+
+
+class ModelFileError(EtnGpuError, ValueError):
+    """A model file that is missing, corrupt, truncated, foreign or written by a newer format version."""
+
+
+class TrainingError(EtnGpuError, ValueError):
+    """Training that cannot start or go on: bad options, a checkpoint of another run, no usable labels."""

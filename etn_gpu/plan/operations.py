@@ -1,0 +1,196 @@
+"""The operations of a Program: what each one computes, as hashable data.
+
+Every value of a Program is a list of components over one *space*: ``param`` (no batch), ``edge`` (one column per edge) or
+``atom`` (one column per atom). Blocks of an irrep l with multiplicity n lie as [n, 2l+1], row-major, as on a leg.
+
+Five operations are multilinear: :class:`Couple`, :class:`Mix`, :class:`EdgeSum`, :class:`Fold` and :class:`Copy`. Each is a form
+
+    T(slot_0, slot_1, ..., slot_k)  =  sum over a table of products of one component per slot,
+
+and a term of a Program evaluates the derivative of the form with respect to one of its slots: the *output slot*. The adjoint of a term
+is therefore the same form with another output slot, so derivatives of every order stay inside this list. The three others
+(:class:`Radial`, :class:`Harmonics`, :class:`Constant`) have derivatives that are couplings (see ``derivative.py``).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+Space = str
+SPACES: tuple[Space, ...] = ("param", "edge", "atom")
+
+
+@dataclass(frozen=True)
+class CoupleBlock:
+    """One sector triple of a :class:`Couple`: irreps (l0, l1, l2), three multiplicity loops and a scalar.
+
+    ``offsets[s]`` is the first component of the block in slot s; in the loop index i = (i0, i1, i2) < ``counts`` the slot's multiplicity
+    is ``sum_t i_t * strides[s][t]`` (units of 2 l_s + 1 components).
+    """
+
+    ls: tuple[int, int, int]
+    offsets: tuple[int, int, int]
+    counts: tuple[int, int, int]
+    strides: tuple[tuple[int, int, int], tuple[int, int, int], tuple[int, int, int]]
+    coefficient: float = 1.0
+
+
+@dataclass(frozen=True)
+class Couple:
+    """Clebsch-Gordan coupling: sum over blocks and multiplicities of c C^{l0 l1 l2}[m0, m1, m2] a[m0] b[m1] z[m2]."""
+
+    sizes: tuple[int, int, int]
+    blocks: tuple[CoupleBlock, ...]
+    name: ClassVar[str] = "couple"
+    slots: ClassVar[tuple[str, ...]] = ("a", "b", "z")
+
+
+@dataclass(frozen=True)
+class MixBlock:
+    """One sector of a :class:`Mix`: w[r, k] at ``weight + r * row_stride + k``, acting on [cols, dim] at ``source``."""
+
+    weight: int
+    row_stride: int
+    rows: int
+    cols: int
+    dim: int
+    source: int
+    target: int
+
+
+@dataclass(frozen=True)
+class Mix:
+    """Per-sector linear mixing of multiplicities: sum w[r, k] x[k, m] z[r, m].
+
+    With ``species_stride`` > 0 the weights are a table over the species t of the atom: block address ``weight + t * species_stride``.
+    """
+
+    sizes: tuple[int, int, int]
+    blocks: tuple[MixBlock, ...]
+    species_stride: int = 0
+    name: ClassVar[str] = "mix"
+    slots: ClassVar[tuple[str, ...]] = ("w", "x", "z")
+
+
+@dataclass(frozen=True)
+class EdgeSumBlock:
+    """One l of an :class:`EdgeSum`: ``count`` radial rows at ``radial``, 2l+1 rows at ``angular``, target [species, count, 2l+1]."""
+
+    radial: int
+    count: int
+    angular: int
+    dim: int
+    target: int
+
+
+@dataclass(frozen=True)
+class EdgeSum:
+    """Sum over the edges e of an atom, resolved by neighbour species: sum_e f[b, e] y[m, e] S[species(e), b, m]."""
+
+    sizes: tuple[int, int, int]
+    blocks: tuple[EdgeSumBlock, ...]
+    n_species: int
+    name: ClassVar[str] = "edge_sum"
+    slots: ClassVar[tuple[str, ...]] = ("f", "y", "S")
+
+
+@dataclass(frozen=True)
+class View:
+    """A strided array inside a ``param`` value, its axes named by the letters of ``indices``."""
+
+    indices: str
+    offset: int
+    shape: tuple[int, ...]
+    strides: tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class Fold:
+    """Dense multilinear form of parameter arrays (einsum over named indices). It has no batch: it runs once per set of parameters."""
+
+    sizes: tuple[int, ...]
+    views: tuple[View, ...]
+    name: ClassVar[str] = "fold"
+
+    @property
+    def slots(self) -> tuple[str, ...]:
+        """Slot names p0, p1, ... and z for the last."""
+        return (*(f"p{i}" for i in range(len(self.views) - 1)), "z")
+
+
+@dataclass(frozen=True)
+class CopyBlock:
+    """A strided copy: component ``offset + sum_t i_t strides[t]`` in each slot, for i < counts."""
+
+    offsets: tuple[int, int]
+    counts: tuple[int, int, int]
+    strides: tuple[tuple[int, int, int], tuple[int, int, int]]
+
+
+@dataclass(frozen=True)
+class Copy:
+    """Strided linear copy x -> z, used to regroup the weights of a core and to pass values on."""
+
+    sizes: tuple[int, int]
+    blocks: tuple[CopyBlock, ...]
+    name: ClassVar[str] = "copy"
+    slots: ClassVar[tuple[str, ...]] = ("x", "z")
+
+
+@dataclass(frozen=True)
+class Radial:
+    """Radial functions of s = r^2 (A^2), or their ``order``-th derivative with respect to s.
+
+    f[l, b](s) = r^-l T_b(x) f_c(r) / N_b with r = sqrt(s), b = 0..count-1; x maps r from [``inner``, ``cutoff``] on [-1, 1] and
+    f_c(r) = (1 - r^2/cutoff^2)^3 vanishes at the cutoff with its first two derivatives. The factor r^-l makes the product with a
+    solid harmonic of degree l depend on the direction only through Y_lm. Beyond the cutoff all functions are zero.
+    """
+
+    count: int
+    lmax: int
+    cutoff: float
+    inner: float
+    order: int = 0
+    name: ClassVar[str] = "radial"
+    slots: ClassVar[tuple[str, ...]] = ("s", "f")
+
+    @property
+    def sizes(self) -> tuple[int, int]:
+        """Components of the slots: the scalar s and [lmax+1, count] functions."""
+        return (1, (self.lmax + 1) * self.count)
+
+
+@dataclass(frozen=True)
+class Harmonics:
+    """Racah-normalised solid harmonics R_lm of a vector (components y, z, x), l = 0..lmax."""
+
+    lmax: int
+    name: ClassVar[str] = "harmonics"
+    slots: ClassVar[tuple[str, ...]] = ("x", "R")
+
+    @property
+    def sizes(self) -> tuple[int, int]:
+        """Components of the slots: the vector and all (l, m)."""
+        return (3, (self.lmax + 1) ** 2)
+
+
+@dataclass(frozen=True)
+class Constant:
+    """Adds ``value`` to the components ``offset .. offset + count - 1`` of its output; it has no operand."""
+
+    size: int
+    offset: int
+    count: int
+    value: float
+    name: ClassVar[str] = "constant"
+    slots: ClassVar[tuple[str, ...]] = ("z",)
+
+    @property
+    def sizes(self) -> tuple[int]:
+        """Components of the only slot."""
+        return (self.size,)
+
+
+Operation = Couple | Mix | EdgeSum | Fold | Copy | Radial | Harmonics | Constant
+MULTILINEAR = (Couple, Mix, EdgeSum, Fold, Copy)

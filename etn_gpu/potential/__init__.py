@@ -1,0 +1,1 @@
+"""ETN interatomic potentials."""

@@ -1,0 +1,120 @@
+"""Architecture of an ETN potential: everything but the numbers in its parameters.
+
+The site vector of atom i (arXiv:2304.08226; v in the equations below) is, for each l and channel n,
+
+    v[l, n, m] = sum_{c, b} R[z_i][l, n, c, b] S_i[c, b, l, m] + delta_{l 0} A[n, z_i],       S_i = sum_j [z_j = c] f_lb(r_ij) R_lm(r_ij)
+    R[z_i][l, n, c, b] = sum_{s, t} B_l[n, b, s, t] U[s, c] W[t, z_i]
+
+with the radial functions f_lb of :class:`etn_gpu.plan.operations.Radial`. Channel 0 of l = 0 is the constant 1, so that lower body orders are part of
+the network; U and W embed the species of the neighbour and of the centre. The atomic energy is
+
+    E_i = E0[z_i] + train(v_i, ..., v_i).
+"""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from functools import cached_property
+from math import isfinite, prod
+from typing import Any
+
+from etn_gpu.errors import NetworkError
+from etn_gpu.network import Train
+from etn_gpu.plan.operations import Radial
+from etn_gpu.symmetry import Irreps
+
+
+@dataclass(frozen=True)
+class Architecture:
+    """Sizes and ranks.
+
+    ``species`` chemical symbols; ``cutoff`` and ``inner`` in A (radial basis maps [inner, cutoff]); ``n_radial`` basis functions per l;
+    ``channels[l]`` channels n of the site vector; ``neighbour_rank`` and ``centre_rank`` ranks s, t of the species embeddings; ``bonds`` irreps of the
+    bonds of the train (order d = len(bonds) + 1); ``target`` '1x0e' for an energy, or another single irrep for a covariant output.
+    """
+
+    species: tuple[str, ...]
+    cutoff: float
+    inner: float
+    n_radial: int
+    channels: tuple[int, ...]
+    neighbour_rank: int
+    centre_rank: int
+    bonds: tuple[str, ...]
+    target: str = "1x0e"
+
+    def __post_init__(self) -> None:
+        if not self.species or len(set(self.species)) != len(self.species):
+            raise NetworkError(f"species must be one or more different chemical symbols, got {self.species}")
+        if not (isfinite(self.cutoff) and self.cutoff > 0):
+            raise NetworkError(f"the cutoff must be a positive number of A, got {self.cutoff}")
+        if not 0 <= self.inner < self.cutoff:
+            raise NetworkError(f"the inner radius must be in [0, cutoff = {self.cutoff}), got {self.inner} A")
+        sizes = {"n_radial": self.n_radial, "neighbour_rank": self.neighbour_rank, "centre_rank": self.centre_rank}
+        if bad := {k: v for k, v in sizes.items() if v < 1}:
+            raise NetworkError(f"these sizes must be at least 1: {bad}")
+        if not self.channels or any(n < 0 for n in self.channels):
+            raise NetworkError(f"channels must give a number >= 0 for each l = 0..lmax, got {self.channels}")
+        _ = self.train
+
+    @property
+    def n_species(self) -> int:
+        """Number of species."""
+        return len(self.species)
+
+    @property
+    def lmax(self) -> int:
+        """Largest l of the site vector."""
+        return len(self.channels) - 1
+
+    @cached_property
+    def feature(self) -> Irreps:
+        """Irreps of the site vector, the constant included."""
+        counts = [(self.channels[0] + 1, 0)] + [(n, l) for l, n in enumerate(self.channels) if l > 0 and n > 0]
+        return Irreps("+".join(f"{n}x{l}{'eo'[l % 2]}" for n, l in counts))
+
+    @cached_property
+    def train(self) -> Train:
+        """The tensor train on the site vector."""
+        return Train(self.feature, tuple(Irreps(b) for b in self.bonds), Irreps(self.target))
+
+    @cached_property
+    def radial(self) -> Radial:
+        """The radial basis."""
+        return Radial(self.n_radial, self.lmax, self.cutoff, self.inner)
+
+    @cached_property
+    def parameter_shapes(self) -> dict[str, tuple[int, ...]]:
+        """Name and shape of every parameter array, in a fixed order."""
+        shapes: dict[str, tuple[int, ...]] = {}
+        for l, n in enumerate(self.channels):
+            if n:
+                shapes[f"B{l}"] = (n, self.n_radial, self.neighbour_rank, self.centre_rank)
+        shapes["U"] = (self.neighbour_rank, self.n_species)
+        shapes["W"] = (self.centre_rank, self.n_species)
+        if self.channels[0]:
+            shapes["A"] = (self.channels[0], self.n_species)
+        shapes |= {core.name: (core.size,) for core in self.train.cores}
+        if self.is_energy:
+            shapes["E0"] = (self.n_species,)
+        return shapes
+
+    @property
+    def is_energy(self) -> bool:
+        """Whether the output is an atomic energy (an invariant)."""
+        return Irreps(self.target) == Irreps("1x0e")
+
+    @property
+    def n_parameters(self) -> int:
+        """Total number of parameters."""
+        return sum(prod(shape) for shape in self.parameter_shapes.values())
+
+    def to_dict(self) -> dict[str, Any]:
+        """JSON-ready form."""
+        return asdict(self)
+
+    @staticmethod
+    def from_dict(data: dict[str, Any]) -> Architecture:
+        """Inverse of :meth:`to_dict`."""
+        names = ("species", "channels", "bonds")
+        return Architecture(**{k: tuple(v) if k in names else v for k, v in data.items()})

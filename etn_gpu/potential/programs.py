@@ -1,0 +1,172 @@
+"""The Programs of an ETN potential, derived from one energy Program by jvp and vjp.
+
+Inputs: ``x`` the edge vectors in A, components (y, z, x); the parameters under their names. Derived Programs add ``dx``, a tangent of the
+edge vectors, and cotangents of the outputs.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property, lru_cache
+
+from etn_gpu.plan import ContractionPlan, Program, ProgramBuilder, Term, jvp, lower_network, plan_contraction, prune, vjp
+from etn_gpu.plan.operations import (
+    Constant,
+    Copy,
+    CopyBlock,
+    Couple,
+    CoupleBlock,
+    EdgeSum,
+    EdgeSumBlock,
+    Fold,
+    Harmonics,
+    Mix,
+    MixBlock,
+    View,
+)
+from etn_gpu.plan.program import Value, identity
+from etn_gpu.potential.architecture import Architecture
+
+XYZ_TO_YZX = (1, 2, 0)
+
+
+@dataclass(frozen=True)
+class Programs:
+    """All Programs of one architecture; made lazily and once."""
+
+    architecture: Architecture
+
+    @cached_property
+    def plan(self) -> ContractionPlan:
+        """The contraction of the train, planned by opt_einsum."""
+        return plan_contraction(self.architecture.train.expression)
+
+    @cached_property
+    def energy(self) -> Program:
+        """Atomic energies ``e`` [atom, 1], or the covariant output ``e`` [atom, 2l+1]."""
+        return _energy_program(self.architecture, self.plan)
+
+    @cached_property
+    def gradient(self) -> Program:
+        """``e`` and ``g`` [edge, 3] = sum over atoms of ``e_bar`` de/dx."""
+        return vjp(self.energy, {"e": "e_bar"}, {"x": "g"})
+
+    @cached_property
+    def directional(self) -> Program:
+        """``e`` and ``d_e``: the derivative of each atomic energy along ``dx``."""
+        return jvp(self.energy, {"x": "dx"})
+
+    @cached_property
+    def parameter_gradient(self) -> Program:
+        """Gradient of ``sum e_bar . e + de_bar . (de/dx dx)`` with respect to each parameter p, as output ``p_bar``.
+
+        With dx the cotangent of the edge gradients this is the gradient of any loss of energies, forces and stresses (the derivative along dx of E is
+        linear in dx, and d/dx commutes with d/dp); with dx a displacement it is a row of the Jacobian of a force.
+        """
+        names = {p: f"{p}_bar" for p in self.architecture.parameter_shapes}
+        program = vjp(self.directional, {"e": "e_bar", "d_e": "de_bar"}, names, keep=False)
+        return prune(program, tuple(names.values()))
+
+    @cached_property
+    def energy_parameter_gradient(self) -> Program:
+        """Gradient of ``sum e_bar . e`` with respect to each parameter p, as output ``p_bar``."""
+        names = {p: f"{p}_bar" for p in self.architecture.parameter_shapes}
+        return vjp(self.energy, {"e": "e_bar"}, names, keep=False)
+
+    @cached_property
+    def hessian_vector(self) -> Program:
+        """``d_g`` [edge, 3]: the derivative of the edge gradients along ``dx``."""
+        return prune(jvp(self.gradient, {"x": "dx"}), ("d_g",))
+
+
+@lru_cache(maxsize=32)
+def programs(architecture: Architecture) -> Programs:
+    """The Programs of ``architecture``."""
+    return Programs(architecture)
+
+
+def _energy_program(architecture: Architecture, plan: ContractionPlan) -> Program:
+    builder = ProgramBuilder()
+    x = builder.input("x", "edge", 3)
+    sizes = {}
+    for name, shape in architecture.parameter_shapes.items():
+        size = 1
+        for n in shape:
+            size *= n
+        sizes[name] = builder.input(name, "param", size)
+    one = builder.step("one", "atom", (Term(Constant(1, 0, 1, 1.0), 0, ()),))
+    site = _site_vector(builder, architecture, x, one)
+    train = architecture.train
+    vectors = {f"v{t + 1}": site.name for t in range(train.order)}
+    result = lower_network(builder, train.expression, plan, vectors, {c.name: c.name for c in train.cores})
+    terms = [identity(result, result.name)]
+    if architecture.is_energy:
+        n = architecture.n_species
+        reference = Mix((n, 1, 1), (MixBlock(0, 1, 1, 1, 1, 0, 0),), species_stride=1)
+        terms.append(Term(reference, 2, ("E0", one.name)))
+    energy = builder.step("energy", "atom", terms)
+    return builder.build({"e": energy.name})
+
+
+def _site_vector(builder: ProgramBuilder, architecture: Architecture, x: Value, one: Value) -> Value:
+    """Steps from the edge vectors to the site vector."""
+    radial, channels = architecture.radial, architecture.channels
+    n_species, n_radial = architecture.n_species, architecture.n_radial
+    square = Couple((3, 3, 1), (CoupleBlock((1, 1, 0), (0, 0, 0), (1, 1, 1), ((0, 0, 0),) * 3, 3.0**0.5),))
+    s = builder.step("r2", "edge", (Term(square, 2, (x.name, x.name)),))
+    f = builder.step("radial", "edge", (Term(radial, 1, (s.name,)),))
+    y = builder.step("harmonics", "edge", (Term(Harmonics(architecture.lmax), 1, (x.name,)),))
+
+    degrees = [l for l, n in enumerate(channels) if n]
+    sum_blocks, start, at = [], 0, {}
+    for l in degrees:
+        sum_blocks.append(EdgeSumBlock(l * n_radial, n_radial, l * l, 2 * l + 1, start))
+        at[l] = start
+        start += n_species * n_radial * (2 * l + 1)
+    edge_sum = EdgeSum((f.size, y.size, start), tuple(sum_blocks), n_species)
+    basis = builder.step("S", "atom", (Term(edge_sum, 2, (f.name, y.name)),))
+
+    weights, offsets, stride = _radial_weights(builder, architecture, degrees)
+    feature, mix_blocks = architecture.feature, []
+    target = 1
+    cols = n_species * n_radial
+    for l in range(architecture.lmax + 1):
+        if channels[l]:
+            mix_blocks.append(MixBlock(offsets[l], cols, channels[l], cols, 2 * l + 1, at[l], target))
+        target += channels[l] * (2 * l + 1)
+    mix = Mix((weights.size, basis.size, feature.dim), tuple(mix_blocks), stride)
+    terms = [Term(Constant(feature.dim, 0, 1, 1.0), 0, ()), Term(mix, 2, (weights.name, basis.name))]
+    if channels[0]:
+        n0 = channels[0]
+        shift = builder.step("A:species", "param", (_transpose("A", n0, n_species),))
+        constant = Mix((shift.size, 1, feature.dim), (MixBlock(0, 1, n0, 1, 1, 0, 1),), n0)
+        terms.append(Term(constant, 2, (shift.name, one.name)))
+    return builder.step("v", "atom", terms)
+
+
+def _transpose(name: str, rows: int, cols: int) -> Term:
+    block = CopyBlock((0, 0), (rows, cols, 1), ((cols, 1, 0), (1, rows, 0)))
+    return Term(Copy((rows * cols, rows * cols), (block,)), 1, (name,))
+
+
+def _radial_weights(builder: ProgramBuilder, architecture: Architecture, degrees: list[int]) -> tuple[Value, dict[int, int], int]:
+    """R[z_i][l, n, c, b] = sum_{s,t} B_l[n, b, s, t] U[s, c] W[t, z_i]: value, offset of each l, stride of z_i."""
+    species, radial = architecture.n_species, architecture.n_radial
+    ns, nt = architecture.neighbour_rank, architecture.centre_rank
+    offsets, stride = {}, 0
+    for l in degrees:
+        offsets[l] = stride
+        stride += architecture.channels[l] * species * radial
+    size = stride * species
+    terms = []
+    for l in degrees:
+        n = architecture.channels[l]
+        views = (
+            View("nbst", 0, (n, radial, ns, nt), (radial * ns * nt, ns * nt, nt, 1)),
+            View("sc", 0, (ns, species), (species, 1)),
+            View("tz", 0, (nt, species), (species, 1)),
+            View("zncb", offsets[l], (species, n, species, radial), (stride, species * radial, radial, 1)),
+        )
+        sizes = (n * radial * ns * nt, ns * species, nt * species, size)
+        terms.append(Term(Fold(sizes, views), 3, (f"B{l}", "U", "W")))
+    return builder.step("R", "param", terms), offsets, stride

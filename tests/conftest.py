@@ -1,0 +1,79 @@
+"""Options, fixtures and settings shared by all tests."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+from hypothesis import HealthCheck, settings
+
+# Set before NumPy and numba start their thread pools: two threads exercise the parallel code paths, and small test
+# matrices gain nothing from a threaded BLAS.
+os.environ.setdefault("NUMBA_NUM_THREADS", "2")
+for _variable in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
+    os.environ.setdefault(_variable, "1")
+os.environ.setdefault("MPLBACKEND", "Agg")
+# A choice made for production runs must not change what the tests compare; they choose with --backend.
+os.environ.pop("ETN_GPU_BACKEND", None)
+
+settings.register_profile(
+    "etn_gpu",
+    deadline=None,  # the first example of a test may compile numba kernels
+    derandomize=bool(os.environ.get("CI")),
+    max_examples=30,
+    suppress_health_check=[HealthCheck.too_slow],
+)
+settings.load_profile("etn_gpu")
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption(
+        "--backend",
+        action="append",
+        metavar="NAME",
+        help="run the backend tests on this backend only; may be given several times (default: all that run here)",
+    )
+
+
+def _backends(config: pytest.Config) -> list[str]:
+    """Backends the tests run on: those asked for, or all that are usable. Asking for an unusable one is an error."""
+    from etn_gpu.backend import available
+
+    reasons = available()
+    usable = [name for name, reason in reasons.items() if reason is None]
+    requested: list[str] = list(dict.fromkeys(config.getoption("--backend") or usable))
+    for name in requested:
+        if name not in usable:
+            reason = reasons.get(name, "there is no backend of that name")
+            raise pytest.UsageError(f"--backend {name}: {reason}. Usable here: {', '.join(usable)}.")
+    return requested
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    if config.getoption("--backend"):
+        _backends(config)
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    if "backend" in metafunc.fixturenames:
+        metafunc.parametrize("backend", _backends(metafunc.config), indirect=True, scope="session")
+
+
+@pytest.fixture(scope="session")
+def backend(request: pytest.FixtureRequest) -> str:
+    """Name of a backend; a test that uses it runs once on each backend chosen with ``--backend``."""
+    name: str = request.param
+    return name
+
+
+@pytest.fixture(scope="session")
+def data_dir() -> Path:
+    """Folder of the benchmark data sets (``<set>/train.extxyz.gz``, ...), from the variable ETN_GPU_DATA."""
+    value = os.environ.get("ETN_GPU_DATA")
+    if not value:
+        pytest.skip("ETN_GPU_DATA is not set: point it to the folder that holds nbmotaw/train.extxyz.gz and the others")
+    folder = Path(value)
+    if not folder.is_dir():
+        pytest.fail(f"ETN_GPU_DATA is set to {value!r}, which is not a folder")
+    return folder
