@@ -14,8 +14,9 @@ from etn_gpu.errors import BackendError
 class Geometry:
     """Edges grouped by centre atom, and species.
 
-    ``edge_offsets`` [N+1]: the edges of atom i are ``edge_offsets[i] .. edge_offsets[i+1]-1``, sorted by the species of the neighbour;
-    ``species`` [N] and ``edge_species`` [E]: species index of each atom and of each edge's neighbour.
+    ``edge_offsets`` [N+1]: the edges of atom i are ``edge_offsets[i] .. edge_offsets[i+1]-1``, sorted by the species
+    of the neighbour; ``species`` [N] and ``edge_species`` [E]: species index of each atom and of each edge's
+    neighbour.
     """
 
     edge_offsets: NDArray[np.int64]
@@ -37,8 +38,13 @@ class Geometry:
         return self.n_edges if space == "edge" else self.n_atoms
 
     def __post_init__(self) -> None:
-        if len(self.edge_offsets) != self.n_atoms + 1 or self.edge_offsets[-1] != self.n_edges:
+        offsets = self.edge_offsets
+        if len(offsets) != self.n_atoms + 1 or offsets[0] != 0 or offsets[-1] != self.n_edges:
             raise BackendError(
-                f"edge_offsets has {len(self.edge_offsets)} entries ending at {self.edge_offsets[-1:]}, "
-                f"expected {self.n_atoms + 1} ending at {self.n_edges} edges"
+                f"edge_offsets has {len(offsets)} entries from {offsets[:1]} to {offsets[-1:]}, expected "
+                f"{self.n_atoms + 1} (one more than atoms) from 0 to {self.n_edges} (the number of edges)"
             )
+        if np.any(np.diff(offsets) < 0):
+            raise BackendError(f"edge_offsets must not decrease, got {offsets}")
+        if min(self.species.min(initial=0), self.edge_species.min(initial=0)) < 0:
+            raise BackendError("species are indices >= 0, got a negative one")

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from itertools import pairwise
 
 import numpy as np
 from numpy.lib.stride_tricks import as_strided
@@ -48,7 +49,7 @@ def _run_samples(
 ) -> dict[str, Array]:
     """One run per sample (a range of atoms): parameter outputs are stacked, the others concatenated."""
     parts = []
-    for first, last in zip(samples[:-1], samples[1:], strict=True):
+    for first, last in pairwise(samples):
         edges = slice(geometry.edge_offsets[first], geometry.edge_offsets[last])
         atoms = slice(first, last)
         part = Geometry(
@@ -59,8 +60,12 @@ def _run_samples(
         cut = {"edge": edges, "atom": atoms, "param": slice(None)}
         chosen = {v.name: np.asarray(inputs[v.name])[cut[v.space]] for v in program.inputs}
         parts.append(run(program, chosen, part, dtype=dtype))
-    join = {True: np.stack, False: np.concatenate}
-    return {name: join[program.values[v].space == "param"]([p[name] for p in parts]) for name, v in program.outputs}
+    results = {}
+    for name, v in program.outputs:
+        value = program.values[v]
+        join: Callable[..., Array] = np.stack if value.space == "param" else np.concatenate
+        results[name] = join([p[name] for p in parts]) if parts else np.empty((0, value.size), dtype)
+    return results
 
 
 def apply_parameter_term(term: Term, at: list[Array]) -> None:
@@ -68,10 +73,14 @@ def apply_parameter_term(term: Term, at: list[Array]) -> None:
     operation = term.operation
     if isinstance(operation, Fold):
         _fold(operation, term, at)
-    elif isinstance(operation, Copy):
-        for block in operation.blocks:
-            out, source = (_strided(at[s].T, block, s) for s in (term.slot, 1 - term.slot))
-            out += term.scale * source
+    elif isinstance(operation, Couple | Copy):
+        # Sample axes go last, where edges and atoms are otherwise; an array without them holds for every sample.
+        samples = max(array.ndim for array in at) - 1
+        at = [array.reshape((1,) * (samples + 1 - array.ndim) + array.shape).T for array in at]
+        if isinstance(operation, Couple):
+            _couple(operation, term, at)
+        else:
+            _copy(operation, term, at)
     elif isinstance(operation, Constant):
         at[0][..., operation.offset : operation.offset + operation.count] += term.scale * operation.value
     else:
@@ -94,17 +103,22 @@ def _apply(term: Term, at: list[Array], geometry: Geometry) -> None:
     elif isinstance(operation, Fold):
         _fold(operation, term, at)
     elif isinstance(operation, Copy):
-        for block in operation.blocks:
-            out, source = (_strided(at[s], block, s) for s in (term.slot, 1 - term.slot))
-            out += term.scale * source
+        _copy(operation, term, at)
     elif isinstance(operation, Radial):
         at[1][...] += term.scale * radial_functions(operation, at[0][0])
     elif isinstance(operation, Harmonics):
-        at[1][...] += term.scale * solid_harmonics(operation.lmax, at[0][list(YZX_TO_XYZ)].T).T
+        at[1][...] += term.scale * _harmonics(operation, at[0])
     elif isinstance(operation, Constant):
         at[0][operation.offset : operation.offset + operation.count] += term.scale * operation.value
     else:
         raise BackendError(f"the numpy backend does not know the operation {operation.name!r}")
+
+
+def _harmonics(operation: Harmonics, x: Array) -> Array:
+    """Solid harmonics [(lmax+1)^2, E] of the vectors x [3, E] (y, z, x); not a number where a vector is not finite."""
+    finite = np.isfinite(x).all(axis=0)
+    values = solid_harmonics(operation.lmax, np.where(finite, x, 0.0)[list(YZX_TO_XYZ)].T).T
+    return np.where(finite, values, np.nan)
 
 
 def _strided(array: Array, block: CopyBlock, slot: int) -> Array:
@@ -112,6 +126,12 @@ def _strided(array: Array, block: CopyBlock, slot: int) -> Array:
     shape = (*block.counts, *array.shape[1:])
     strides = (*(step * k for k in block.strides[slot]), *array.strides[1:])
     return as_strided(array[block.offsets[slot] :], shape, strides)
+
+
+def _copy(operation: Copy, term: Term, at: list[Array]) -> None:
+    for block in operation.blocks:
+        out, source = (_strided(at[s], block, s) for s in (term.slot, 1 - term.slot))
+        out += term.scale * source
 
 
 def _couple(operation: Couple, term: Term, at: list[Array]) -> None:
@@ -135,7 +155,7 @@ def _couple(operation: Couple, term: Term, at: list[Array]) -> None:
 
 def _mix(operation: Mix, term: Term, at: list[Array], geometry: Geometry) -> None:
     w, x, z = at
-    groups: list[tuple[int, Array | slice]] = [(0, slice(None))]
+    groups: list[tuple[int, NDArray[np.intp] | slice]] = [(0, slice(None))]
     if operation.species_stride:
         groups = [(int(t), np.flatnonzero(geometry.species == t)) for t in np.unique(geometry.species)]
     for species, columns in groups:
@@ -168,7 +188,7 @@ def _edge_sum(operation: EdgeSum, term: Term, at: list[Array], geometry: Geometr
             radial, angular = slice(b.radial, b.radial + b.count), slice(b.angular, b.angular + b.dim)
             if term.slot == 2:
                 products = f[radial, None, edges] * y[None, angular, edges]
-                np.add.at(block, (slice(None), slice(None), centre[edges]), term.scale * products)
+                np.add.at(block.transpose(2, 0, 1), centre[edges], term.scale * products.transpose(2, 0, 1))
             elif term.slot == 0:
                 f[radial, edges] += term.scale * np.einsum("bme,me->be", block[:, :, centre[edges]], y[angular, edges])
             else:
@@ -187,8 +207,8 @@ def fold_view(array: Array, view: View) -> Array:
 def _fold(operation: Fold, term: Term, at: list[Array]) -> None:
     views = [fold_view(array, view) for array, view in zip(at, operation.views, strict=True)]
     others = [s for s in range(len(views)) if s != term.slot]
-    lead = ["..." if at[s].ndim > 1 else "" for s in range(len(at))]
-    names = [lead[s] + operation.views[s].indices for s in range(len(at))]
-    equation = ",".join(names[s] for s in others) + "->" + names[term.slot]
+    sampled = {s for s in others if at[s].ndim > 1}
+    names = [("..." if s in sampled else "") + operation.views[s].indices for s in range(len(at))]
+    equation = ",".join(names[s] for s in others) + "->" + ("..." if sampled else "") + names[term.slot]
     out = views[term.slot]
     out += term.scale * np.einsum(equation, *(views[s] for s in others), optimize=True)

@@ -13,24 +13,27 @@ Jet = list[NDArray[np.floating]]
 
 
 def radial_functions(spec: Radial, s: NDArray[np.floating]) -> NDArray[np.floating]:
-    """d^order/ds^order of r^-l T_b(x(r)) (1 - s/cutoff^2)^3 with r = sqrt(s): s [n] in A^2 -> [(lmax+1) * count, n], l outermost."""
+    """Derivatives of given order in s of r^-l T_b(x(r)) (1 - s/cutoff^2)^3, r = sqrt(s).
+
+    s [n] in A^2 -> [(lmax+1) * count, n], l outermost. What is not a number stays one.
+    """
     order = spec.order
     limit = s.dtype.type(spec.cutoff**2)
-    inside = s < limit
-    s = np.where(inside, s, limit)
+    outside = s >= limit
+    s = np.where(outside, limit, s)
     cut = _cutoff_jet(s, float(limit), order)
     chebyshev = _chebyshev_jets(spec, s, order)
     out = np.empty((spec.lmax + 1, spec.count, *s.shape), s.dtype)
     for degree in range(spec.lmax + 1):
         envelope = _product(cut, power_jet(s, -0.5 * degree, order))
         for b, jet in enumerate(chebyshev):
-            out[degree, b] = np.where(inside, _product(jet, envelope)[order], 0.0)
-    return out.reshape(-1, *s.shape)
+            out[degree, b] = np.where(outside, 0.0, _product(jet, envelope)[order])
+    return out.reshape(spec.sizes[1], *s.shape)
 
 
 def power_jet(s: NDArray[np.floating], exponent: float, order: int) -> Jet:
     """s^exponent and its derivatives up to ``order``."""
-    jet = []
+    jet: Jet = []
     factor = 1.0
     for k in range(order + 1):
         jet.append(factor * s ** s.dtype.type(exponent - k))
@@ -39,7 +42,7 @@ def power_jet(s: NDArray[np.floating], exponent: float, order: int) -> Jet:
 
 
 def _cutoff_jet(s: NDArray[np.floating], limit: float, order: int) -> Jet:
-    jet = []
+    jet: Jet = []
     factor = 1.0
     for k in range(order + 1):
         jet.append(factor * (1.0 - s / limit) ** (3 - k) if k <= 3 else np.zeros_like(s))

@@ -12,7 +12,21 @@ from etn_gpu.plan.operations import Constant, Copy, Couple, CoupleBlock, EdgeSum
 from etn_gpu.plan.program import Term, Value
 from etn_gpu.symmetry import clebsch_gordan, stretch_factor
 
-(ZERO, COUPLE, MIX, MIX_WEIGHTS, EDGE_SUM, EDGE_SPREAD, RADIAL, ADD, CONSTANT, LOAD_EDGE, STORE_EDGE, LOAD_ATOM, STORE_ATOM) = range(13)
+(
+    ZERO,
+    COUPLE,
+    MIX,
+    MIX_WEIGHTS,
+    EDGE_SUM,
+    EDGE_SPREAD,
+    RADIAL,
+    ADD,
+    CONSTANT,
+    LOAD_EDGE,
+    STORE_EDGE,
+    LOAD_ATOM,
+    STORE_ATOM,
+) = range(13)
 COLUMNS = 20
 ON_EDGES, ON_ATOMS = 1, 0
 MAX_RADIAL_ORDER = 2
@@ -56,7 +70,9 @@ class Emitter:
             Copy: self._copy,
         }
         if type(operation) not in emit:
-            raise BackendError(f"the numba backend does not know the operation {operation.name!r} on {out.space} values")
+            raise BackendError(
+                f"the numba backend does not know the operation {operation.name!r} on {out.space} values"
+            )
         emit[type(operation)](term, names)
 
     def _space(self, rows: Rows) -> int:
@@ -81,7 +97,7 @@ class Emitter:
         self.add(COUPLE, scale * block.coefficient, space, *rows, *block.counts, *strides, first, last)
 
     def _coefficients(self, ls: tuple[int, int, int], slot: int) -> tuple[int, int]:
-        """Range of groups of the coefficients with output ``slot``; a group holds the entries of one output component."""
+        """Range of groups of the coefficients with output ``slot``; a group is the entries of one output component."""
         key = (*ls, slot)
         if key not in self._tables:
             table = np.transpose(clebsch_gordan(*ls), (slot, *(s for s in range(3) if s != slot)))
@@ -104,7 +120,9 @@ class Emitter:
                 source, target = (self._find(names[s])[1] + k for s, k in ((1, b.source), (2, b.target)))
                 scratch = self._scratch(b.rows * b.dim) if stride else 0
                 at = self._gradients[names[0]][0] + b.weight
-                self.add(MIX_WEIGHTS, term.scale, target, b.rows, source, b.cols, b.dim, at, b.row_stride, stride, scratch)
+                self.add(
+                    MIX_WEIGHTS, term.scale, target, b.rows, source, b.cols, b.dim, at, b.row_stride, stride, scratch
+                )
                 continue
             at = self._parameters[names[0]][0] + b.weight
             source, target = (self._find(names[s])[1] + k for s, k in ((1, b.source), (2, b.target)))
@@ -145,16 +163,18 @@ class Emitter:
         size = 3 * (operation.lmax + 1)
         scratch = self.edges.allocate("scratch", size)
         rows = [self._find(name)[1] for name in names]
-        self.add(RADIAL, term.scale, *rows, operation.count, operation.lmax, operation.order, scratch, len(self.constants))
+        self.add(
+            RADIAL, term.scale, *rows, operation.count, operation.lmax, operation.order, scratch, len(self.constants)
+        )
         self.constants += [operation.cutoff, operation.inner]
         self.edges.release("scratch", size)
 
     def _harmonics(self, term: Term, names: list[str]) -> None:
-        """By the recursion R_l = a_l C^{1, l-1, l}(x, R_{l-1}), on the rows of the result itself; ``scale`` enters with R_0."""
+        """By R_l = a_l C^{1, l-1, l}(x, R_{l-1}), on the rows of the result itself; ``scale`` enters with R_0."""
         operation = term.operation
         assert isinstance(operation, Harmonics)
         x, out = (self._find(name)[1] for name in names)
-        self.add(CONSTANT, term.scale, ON_EDGES, out, 1)
+        self.add(CONSTANT, term.scale, out, 1)
         for degree in range(1, operation.lmax + 1):
             first, last = self._coefficients((1, degree - 1, degree), 2)
             rows = (out + degree**2, x, out + (degree - 1) ** 2)
@@ -163,8 +183,8 @@ class Emitter:
     def _constant(self, term: Term, names: list[str]) -> None:
         operation = term.operation
         assert isinstance(operation, Constant)
-        space, row = self._find(names[0])
-        self.add(CONSTANT, term.scale * operation.value, space, row + operation.offset, operation.count)
+        row = self._find(names[0])[1] + operation.offset
+        self.add(CONSTANT, term.scale * operation.value, row, operation.count)
 
     def _copy(self, term: Term, names: list[str]) -> None:
         operation = term.operation
@@ -177,5 +197,7 @@ class Emitter:
                 self.add(ADD, term.scale, space, out + to, source + of, b.counts[0])
                 continue
             for index in np.ndindex(b.counts):
-                shift = [sum(i * k for i, k in zip(index, b.strides[s], strict=True)) for s in (term.slot, 1 - term.slot)]
+                shift = [
+                    sum(i * k for i, k in zip(index, b.strides[s], strict=True)) for s in (term.slot, 1 - term.slot)
+                ]
                 self.add(ADD, term.scale, space, out + to + shift[0], source + of + shift[1], 1)

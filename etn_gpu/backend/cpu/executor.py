@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Any
 
 import numba
 import numpy as np
@@ -16,6 +17,7 @@ from etn_gpu.backend.geometry import Geometry
 from etn_gpu.plan.program import Program, Step
 
 Array = NDArray[np.floating]
+numba_config: Any = numba.config
 EDGE_WIDTH = 64
 MAX_WIDTH = 32
 CHUNKS = 64
@@ -41,16 +43,17 @@ def run(
     edge_out = np.empty((geometry.n_edges, _total(tables.outputs["edge"])), dtype)
     atom_out = np.empty((geometry.n_atoms, _total(tables.outputs["atom"])), dtype)
     gradients = np.zeros((len(chunk_offsets) - 1, _total(tables.gradients)))
-    n_threads = threads or numba.config.NUMBA_NUM_THREADS
+    most: int = numba_config.NUMBA_NUM_THREADS
     before = numba.get_num_threads()
-    numba.set_num_threads(min(n_threads, numba.config.NUMBA_NUM_THREADS))
+    numba.set_num_threads(min(threads or most, most))
     try:
         used = numba.get_num_threads()
         atom_space = np.empty((used, tables.atom_rows * width), dtype)
         edge_space = np.empty((used, tables.edge_rows * EDGE_WIDTH), dtype)
         execute(
-            tables.code, tables.scales, tables.phases, tables.constants, tables.groups, tables.entries, tables.values, parameters,
-            gradients, chunk_offsets, block_offsets, order, geometry.species, n_species, geometry.edge_offsets, geometry.edge_species,
+            tables.code, tables.scales, tables.phases, tables.constants, tables.groups, tables.entries, tables.values,
+            parameters, gradients, chunk_offsets, block_offsets, order, geometry.species, n_species,
+            geometry.edge_offsets, geometry.edge_species,
             edge_in, edge_out, atom_in, atom_out, atom_space, edge_space, width, EDGE_WIDTH, lanes(dtype),
         )  # fmt: skip
     finally:
@@ -62,7 +65,9 @@ def run(
 
 def _parameters(program: Program, tables: Tables, inputs: Mapping[str, Array], dtype: np.dtype) -> Array:
     """All parameters, given and folded, in one flat array."""
-    values = {v.name: np.asarray(inputs[v.name], np.float64) for v in program.inputs if v.space == "param"}
+    values: dict[str, Array] = {
+        v.name: np.asarray(inputs[v.name], np.float64) for v in program.inputs if v.space == "param"
+    }
     _run_parameter_steps(tables.before, values, ())
     flat = np.empty(_total(tables.parameters), dtype)
     for name, (offset, size) in tables.parameters.items():
@@ -71,6 +76,7 @@ def _parameters(program: Program, tables: Tables, inputs: Mapping[str, Array], d
 
 
 def _run_parameter_steps(steps: tuple[Step, ...], values: dict[str, Array], lead: tuple[int, ...]) -> None:
+    """Add the values of ``steps`` to ``values``; ``lead`` is (samples,) after a sum over atoms sample by sample."""
     for step in steps:
         out = np.zeros((*lead, step.out.size))
         for term in step.terms:
@@ -83,7 +89,7 @@ def _run_parameter_steps(steps: tuple[Step, ...], values: dict[str, Array], lead
 def _blocks(
     geometry: Geometry, samples: NDArray[np.int64] | None, lane_count: int, summed: bool
 ) -> tuple[int, NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]:
-    """Lanes per block, atoms in block order (sorted by species), offsets of blocks into it and of chunks into the blocks."""
+    """Lanes per block, atoms in block order (by species), offsets of the blocks in it and of chunks in the blocks."""
     n = geometry.n_atoms
     width = MAX_WIDTH if lane_count <= 8 else 2 * MAX_WIDTH
     if samples is not None:
@@ -94,7 +100,9 @@ def _blocks(
         order = np.lexsort((geometry.species, sample_of))
         per_sample = -(-sizes // width)
         chunk_offsets = np.concatenate(([0], np.cumsum(per_sample)))
-        starts = np.repeat(samples[:-1], per_sample) + width * (np.arange(chunk_offsets[-1]) - np.repeat(chunk_offsets[:-1], per_sample))
+        starts = np.repeat(samples[:-1], per_sample) + width * (
+            np.arange(chunk_offsets[-1]) - np.repeat(chunk_offsets[:-1], per_sample)
+        )
         return width, order, np.append(starts, n).astype(np.int64), chunk_offsets.astype(np.int64)
     order = np.argsort(geometry.species, kind="stable")
     n_blocks = -(-n // width)
@@ -120,7 +128,13 @@ def _gather(columns: Columns, inputs: Mapping[str, Array], count: int, dtype: np
 
 
 def _outputs(
-    program: Program, tables: Tables, parameters: Array, edge_out: Array, atom_out: Array, gradients: Array, dtype: np.dtype
+    program: Program,
+    tables: Tables,
+    parameters: Array,
+    edge_out: Array,
+    atom_out: Array,
+    gradients: Array,
+    dtype: np.dtype,
 ) -> dict[str, Array]:
     values: dict[str, Array] = {}
     for name, (offset, size) in tables.parameters.items():
@@ -132,7 +146,8 @@ def _outputs(
     for name, value in program.outputs:
         space = program.values[value].space
         if space == "param":
-            results[name] = values[value].astype(dtype)
+            shape = (*gradients.shape[:-1], program.values[value].size)
+            results[name] = np.broadcast_to(values[value], shape).astype(dtype)
         else:
             offset, size = tables.outputs[space][name]
             source = edge_out if space == "edge" else atom_out

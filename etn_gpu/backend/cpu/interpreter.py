@@ -1,4 +1,4 @@
-"""The compiled interpreter: walks through the tables, block of atoms after block of atoms, blocks shared among threads."""
+"""The compiled interpreter: walks through the tables, block of atoms by block of atoms, shared among threads."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from typing import Any
 
 import numba
 import numpy as np
+from numba.np.ufunc import get_thread_id
 
 from etn_gpu.backend.cpu import kernels
 from etn_gpu.backend.cpu.emit import (
@@ -44,7 +45,23 @@ def _instruction(
     elif op == COUPLE:
         rows, w, n = (edges, edge_width, used) if c[1] == ON_EDGES else (atoms, width, width)
         kernels.couple(
-            rows, c[2], rows, c[3], rows, c[4], w, lanes, n, c[5:8], c[8:17], groups, entries, values, c[17], c[18], scale
+            rows,
+            c[2],
+            rows,
+            c[3],
+            rows,
+            c[4],
+            w,
+            lanes,
+            n,
+            c[5:8],
+            c[8:17],
+            groups,
+            entries,
+            values,
+            c[17],
+            c[18],
+            scale,
         )
     elif op == MIX:
         length = c[5] * width
@@ -55,22 +72,46 @@ def _instruction(
                 if present[t]:
                     source = _masked(atoms, c[3], c[4] * c[5], c[10], width, masks, present, t, lanes)
                     w = c[6] + t * c[9]
-                    kernels.mix(atoms, c[1] * width, c[2], source * width, c[4], length, params, w, c[7], c[8], scale, lanes)
+                    kernels.mix(
+                        atoms, c[1] * width, c[2], source * width, c[4], length, params, w, c[7], c[8], scale, lanes
+                    )
     elif op == MIX_WEIGHTS:
         length = c[5] * width
         if c[8] == 0:
-            kernels.mix_weights(atoms, c[1] * width, c[2], c[3] * width, c[4], length, gradient, c[6], c[7], scale, lanes)
+            kernels.mix_weights(
+                atoms, c[1] * width, c[2], c[3] * width, c[4], length, gradient, c[6], c[7], scale, lanes
+            )
         else:
             for t in range(len(present)):
                 if present[t]:
                     target = _masked(atoms, c[1], c[2] * c[5], c[9], width, masks, present, t, lanes)
                     w = c[6] + t * c[8]
-                    kernels.mix_weights(atoms, target * width, c[2], c[3] * width, c[4], length, gradient, w, c[7], scale, lanes)
+                    kernels.mix_weights(
+                        atoms, target * width, c[2], c[3] * width, c[4], length, gradient, w, c[7], scale, lanes
+                    )
     elif op == EDGE_SUM:
-        kernels.edge_sum(atoms, c[1], width, lane, edges, c[2], c[3], c[4], c[5], edge_width, runs, n_runs, scale, lanes)
+        kernels.edge_sum(
+            atoms, c[1], width, lane, edges, c[2], c[3], c[4], c[5], edge_width, runs, n_runs, scale, lanes
+        )
     elif op == EDGE_SPREAD:
         kernels.edge_spread(
-            atoms, c[1], width, lane, edges, c[2], c[3], c[4], c[5], c[6], c[7], c[8], edge_width, runs, n_runs, scale, lanes
+            atoms,
+            c[1],
+            width,
+            lane,
+            edges,
+            c[2],
+            c[3],
+            c[4],
+            c[5],
+            c[6],
+            c[7],
+            c[8],
+            edge_width,
+            runs,
+            n_runs,
+            scale,
+            lanes,
         )
     elif op == RADIAL:
         cutoff, inner = constants[c[7]], constants[c[7] + 1]
@@ -80,16 +121,13 @@ def _instruction(
             kernels.add_rows(edges, c[2] * edge_width, edges, c[3] * edge_width, c[4] * edge_width, scale, lanes)
         else:
             kernels.add_rows(atoms, c[2] * width, atoms, c[3] * width, c[4] * width, scale, lanes)
-    elif op == CONSTANT:
-        if c[1] == ON_EDGES:
-            kernels.add_constant(edges, c[2] * edge_width, c[3] * edge_width, scale, lanes)
-        else:
-            kernels.add_constant(atoms, c[2] * width, c[3] * width, scale, lanes)
 
 
 @_jit
-def _masked(atoms: Any, row: int, count: int, scratch: int, width: int, masks: Any, present: Any, species: int, lanes: int) -> int:
-    """Rows with the lanes of other species set to zero; the rows themselves when there is only one species in the block."""
+def _masked(
+    atoms: Any, row: int, count: int, scratch: int, width: int, masks: Any, present: Any, species: int, lanes: int
+) -> int:
+    """Rows with the lanes of other species set to zero; the rows themselves where the block has only one species."""
     if present.sum() == 1:
         return row
     kernels.mask_rows(atoms, scratch, row, count, width, masks, species * width, lanes)
@@ -100,7 +138,7 @@ def _masked(atoms: Any, row: int, count: int, scratch: int, width: int, masks: A
 def _load_edges(
     e0: int, e1: int, edge_species: Any, edge_width: int, lanes: int, lane_of: Any, runs: Any
 ) -> tuple[int, int, int]:
-    """Place edges e0 <= e < e1 into lanes; each species starts at a multiple of the vector length. Returns (next edge, runs, used)."""
+    """Place edges e0 <= e < e1 into lanes, each species from a new vector register on: (next edge, runs, used)."""
     n_runs, lane, e = 0, 0, e0
     while e < e1 and lane < edge_width:
         species = edge_species[e]
@@ -121,7 +159,8 @@ def _load_edges(
 def _edge_phase(
     code: Any, scales: Any, first: int, last: int, constants: Any, groups: Any, entries: Any, values: Any,
     params: Any, gradient: Any, atoms: Any, width: int, lane: int, edges: Any, edge_width: int,
-    e0: int, e1: int, edge_species: Any, edge_in: Any, edge_out: Any, lane_of: Any, runs: Any, present: Any, masks: Any, lanes: int,
+    e0: int, e1: int, edge_species: Any, edge_in: Any, edge_out: Any, lane_of: Any, runs: Any,
+    present: Any, masks: Any, lanes: int,
 ) -> None:  # fmt: skip
     """All instructions of an edge phase for one atom, ``edge_width`` lanes of edges at a time."""
     e = e0
@@ -141,6 +180,12 @@ def _edge_phase(
                     if edge >= 0:
                         for k in range(c[2]):
                             edge_out[edge, c[3] + k] = edges[(c[1] + k) * edge_width + v]
+            elif c[0] == CONSTANT:
+                for k in range(c[2]):
+                    row = (c[1] + k) * edge_width
+                    for v in range(used):
+                        if lane_of[v] >= 0:
+                            edges[row + v] += scales[i]
             else:
                 _instruction(
                     c, scales[i], constants, groups, entries, values, params, gradient, atoms, width, lane,
@@ -150,8 +195,9 @@ def _edge_phase(
 
 @_jit
 def _block(
-    code: Any, scales: Any, phases: Any, constants: Any, groups: Any, entries: Any, values: Any, params: Any, gradient: Any,
-    atoms: Any, width: int, edges: Any, edge_width: int, members: Any, species: Any, n_species: int,
+    code: Any, scales: Any, phases: Any, constants: Any, groups: Any, entries: Any, values: Any,
+    params: Any, gradient: Any, atoms: Any, width: int, edges: Any, edge_width: int,
+    members: Any, species: Any, n_species: int,
     edge_offsets: Any, edge_species: Any, edge_in: Any, edge_out: Any, atom_in: Any, atom_out: Any, lanes: int,
 ) -> None:  # fmt: skip
     """All phases for the atoms ``members`` (at most ``width``)."""
@@ -187,6 +233,10 @@ def _block(
                 for v in range(n):
                     for k in range(c[2]):
                         atom_out[members[v], c[3] + k] = atoms[(c[1] + k) * width + v]
+            elif c[0] == CONSTANT:
+                for k in range(c[2]):
+                    row = (c[1] + k) * width
+                    atoms[row : row + n] += scales[i]
             else:
                 _instruction(
                     c, scales[i], constants, groups, entries, values, params, gradient, atoms, width, 0,
@@ -199,16 +249,18 @@ _parallel: Any = numba.njit(cache=True, parallel=True, nogil=True, error_model="
 
 @_parallel
 def execute(
-    code: Any, scales: Any, phases: Any, constants: Any, groups: Any, entries: Any, values: Any, params: Any, gradients: Any,
-    chunk_offsets: Any, block_offsets: Any, order: Any, species: Any, n_species: int, edge_offsets: Any, edge_species: Any,
-    edge_in: Any, edge_out: Any, atom_in: Any, atom_out: Any, atom_space: Any, edge_space: Any, width: int, edge_width: int, lanes: int,
+    code: Any, scales: Any, phases: Any, constants: Any, groups: Any, entries: Any, values: Any,
+    params: Any, gradients: Any, chunk_offsets: Any, block_offsets: Any, order: Any, species: Any, n_species: int,
+    edge_offsets: Any, edge_species: Any, edge_in: Any, edge_out: Any, atom_in: Any, atom_out: Any,
+    atom_space: Any, edge_space: Any, width: int, edge_width: int, lanes: int,
 ) -> None:  # fmt: skip
-    """Chunk c runs its blocks one after the other into ``gradients[c]``: the result does not depend on the number of threads."""
+    """Chunk c runs its blocks one after the other into ``gradients[c]``: results do not depend on the threads."""
     for chunk in numba.prange(len(chunk_offsets) - 1):
-        thread = numba.get_thread_id()
+        thread = get_thread_id()
         for b in range(chunk_offsets[chunk], chunk_offsets[chunk + 1]):
             _block(
                 code, scales, phases, constants, groups, entries, values, params, gradients[chunk],
-                atom_space[thread], width, edge_space[thread], edge_width, order[block_offsets[b] : block_offsets[b + 1]],
-                species, n_species, edge_offsets, edge_species, edge_in, edge_out, atom_in, atom_out, lanes,
+                atom_space[thread], width, edge_space[thread], edge_width,
+                order[block_offsets[b] : block_offsets[b + 1]], species, n_species,
+                edge_offsets, edge_species, edge_in, edge_out, atom_in, atom_out, lanes,
             )  # fmt: skip

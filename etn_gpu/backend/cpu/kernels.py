@@ -1,7 +1,8 @@
 """Table-driven kernels of the numba backend: they work on rows of a workspace and compile once, whatever the model.
 
-A workspace is a flat array of rows; a row holds one component for ``width`` lanes (atoms of a block, or edges of an atom), a multiple of the
-vector length. All sizes are arguments, so that neither a new model nor new weights compile anything.
+A workspace is a flat array of rows; a row holds one component for ``width`` lanes (atoms of a block, or edges of an
+atom), a multiple of the vector length. All sizes are arguments, so that neither a new model nor new weights compile
+anything.
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ from typing import Any
 
 import numba
 
-from etn_gpu.backend.cpu.simd import vadd, vbetween, vdiv, vfma, vload, vmul, vsplat, vsqrt, vstore, vsub, vsum
+from etn_gpu.backend.cpu.simd import vbetween, vdiv, vfma, vload, vmul, vsplat, vsqrt, vstore, vsub, vsum
 
 _jit: Any = numba.njit(cache=True, nogil=True, error_model="numpy", inline="never")
 
@@ -20,7 +21,7 @@ def couple(
     out: Any, o: int, a_rows: Any, a: int, b_rows: Any, b: int, width: int, lanes: int, used: int,
     counts: Any, strides: Any, groups: Any, entries: Any, values: Any, first: int, last: int, scale: float,
 ) -> None:  # fmt: skip
-    """out[mo] += scale C[mo, ma, mb] a[ma] b[mb] for all multiplicities; groups first..last-1 of the coefficient table share one mo."""
+    """out[mo] += scale C[mo, ma, mb] a[ma] b[mb] for all multiplicities; each group first..last-1 holds one mo."""
     for i in range(counts[0]):
         for j in range(counts[1]):
             for k in range(counts[2]):
@@ -65,7 +66,7 @@ def mix(
     rows: Any, out: int, n_out: int, source: int, n_in: int, length: int,
     weights: Any, w: int, stride_out: int, stride_in: int, scale: float, lanes: int,
 ) -> None:  # fmt: skip
-    """out[r] += scale sum_k weights[w + r stride_out + k stride_in] source[k]; rows r, k are ``length`` numbers each, at out and source."""
+    """out[r] += scale sum_k weights[w + r stride_out + k stride_in] source[k]; a row is ``length`` numbers."""
     r = 0
     while r + 4 <= n_out:
         v = 0
@@ -132,7 +133,7 @@ def mix_weights(
     rows: Any, target: int, n_rows: int, source: int, n_cols: int, length: int,
     gradient: Any, w: int, row_stride: int, scale: float, lanes: int,
 ) -> None:  # fmt: skip
-    """gradient[w + r row_stride + k] += scale target[r] . source[k]: the gradient of :func:`mix` with respect to its weights."""
+    """gradient[w + r row_stride + k] += scale target[r] . source[k]: the gradient of :func:`mix` in its weights."""
     r = 0
     while r < n_rows:
         r1 = r + 1 if r + 1 < n_rows else r
@@ -184,7 +185,7 @@ def edge_sum(
     atoms: Any, target: int, width: int, lane: int, edges: Any, f: int, count: int, y: int, dim: int,
     edge_width: int, runs: Any, n_runs: int, scale: float, lanes: int,
 ) -> None:  # fmt: skip
-    """S[species, b, m] of one atom += scale sum_e f[b, e] y[m, e]; a run (species, first, last) is a range of edge lanes."""
+    """S[species, b, m] of one atom += scale sum_e f[b, e] y[m, e]; a run is (species, first lane, last lane + 1)."""
     for run in range(n_runs):
         base = target + runs[run, 0] * count * dim
         first, last = runs[run, 1], runs[run, 2]
@@ -236,9 +237,10 @@ def edge_sum(
 @_jit
 def edge_spread(
     atoms: Any, total: int, width: int, lane: int, edges: Any, out: int, n_out: int, stride_out: int,
-    source: int, n_in: int, stride_in: int, per_species: int, edge_width: int, runs: Any, n_runs: int, scale: float, lanes: int,
+    source: int, n_in: int, stride_in: int, per_species: int, edge_width: int, runs: Any, n_runs: int,
+    scale: float, lanes: int,
 ) -> None:  # fmt: skip
-    """out[i, e] += scale sum_k S[species(e), i, k] source[k, e]: the adjoint of :func:`edge_sum` in f (k = m) or y (k = b)."""
+    """out[i, e] += scale sum_k S[species(e), i, k] source[k, e]: adjoint of :func:`edge_sum` in f or y."""
     for run in range(n_runs):
         base = total + runs[run, 0] * per_species
         for v in range(runs[run, 1], runs[run, 2], lanes):
@@ -276,7 +278,10 @@ def radial(
     edges: Any, s_row: int, out: int, count: int, lmax: int, order: int, cutoff: float, inner: float,
     edge_width: int, used: int, scratch: int, scale: float, lanes: int,
 ) -> None:  # fmt: skip
-    """Radial functions (order <= 2 derivatives in s); rows ``scratch`` .. + 3 (lmax + 1) hold the envelopes r^-l (1 - s/rc^2)^3 by order."""
+    """Radial functions or their derivatives in s (order <= 2).
+
+    The 3 (lmax + 1) rows from ``scratch`` on hold the envelopes r^-l (1 - s/rc^2)^3 and their two derivatives.
+    """
     limit = cutoff * cutoff
     slope = 2.0 / (cutoff - inner)
     zero, one, two = vsplat(edges, 0.0), vsplat(edges, 1.0), vsplat(edges, 2.0)
@@ -332,14 +337,6 @@ def add_rows(out: Any, o: int, source: Any, a: int, length: int, scale: float, l
     c = vsplat(out, scale)
     for v in range(0, length, lanes):
         vstore(out, o + v, vfma(c, vload(source, a + v), vload(out, o + v)))
-
-
-@_jit
-def add_constant(rows: Any, o: int, length: int, value: float, lanes: int) -> None:
-    """rows += value over ``length`` contiguous numbers."""
-    c = vsplat(rows, value)
-    for v in range(0, length, lanes):
-        vstore(rows, o + v, vadd(c, vload(rows, o + v)))
 
 
 @_jit

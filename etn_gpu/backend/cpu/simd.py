@@ -1,19 +1,22 @@
-"""SIMD values for numba: a register of 64 bytes as a numba type, with load, store, fused multiply-add and a horizontal sum.
+"""SIMD values for numba: a register of 64 bytes as a numba type, with load, store, arithmetic and a horizontal sum.
 
-numba has no vector type, and LLVM does not vectorise table-driven loops whose rows lie in one array, because it cannot prove that they do not
-overlap. With an explicit vector type the inner loops of the kernels are vector code on any CPU (LLVM splits the 64 bytes where registers are shorter).
+numba has no vector type, and LLVM does not vectorise table-driven loops whose rows lie in one array, because it
+cannot prove that they do not overlap. With an explicit vector type the inner loops of the kernels are vector code on
+any CPU (LLVM splits the 64 bytes where registers are shorter).
 """
 
 from __future__ import annotations
 
 from typing import Any
 
-import numba
+import numba.extending
 from llvmlite import ir
 from numba import types
-from numba.extending import intrinsic, models, register_model
+from numba.extending import models, register_model
 
 BYTES = 64
+# numba annotates it as the function that types a call; inside compiled code the call itself is made.
+intrinsic: Any = numba.extending.intrinsic
 
 
 class VectorType(types.Type):
@@ -65,7 +68,9 @@ def vstore(typingctx: Any, array: Any, index: Any, value: Any) -> Any:
     """Store a vector at ``array[index]``."""
 
     def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-        store = builder.store(args[2], _pointer(context, builder, signature.args[0], args[0], args[1], signature.args[2]))
+        store = builder.store(
+            args[2], _pointer(context, builder, signature.args[0], args[0], args[1], signature.args[2])
+        )
         store.align = array.dtype.bitwidth // 8
         return context.get_dummy_value()
 
@@ -97,7 +102,7 @@ def _binary(name: str) -> Any:
     return intrinsic(typer)
 
 
-vadd, vsub, vmul, vdiv = (_binary(name) for name in ("fadd", "fsub", "fmul", "fdiv"))
+vsub, vmul, vdiv = (_binary(name) for name in ("fsub", "fmul", "fdiv"))
 
 
 @intrinsic
@@ -122,7 +127,9 @@ def vsqrt(typingctx: Any, a: Any) -> Any:
     def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
         kind = ir_type(a)
         suffix = f"v{a.lanes}f{a.scalar.bitwidth}"
-        function = numba.core.cgutils.get_or_insert_function(builder.module, ir.FunctionType(kind, [kind]), f"llvm.sqrt.{suffix}")
+        function = numba.core.cgutils.get_or_insert_function(
+            builder.module, ir.FunctionType(kind, [kind]), f"llvm.sqrt.{suffix}"
+        )
         return builder.call(function, args)
 
     return a(a), codegen
@@ -130,11 +137,11 @@ def vsqrt(typingctx: Any, a: Any) -> Any:
 
 @intrinsic
 def vbetween(typingctx: Any, a: Any, low: Any, high: Any, inside: Any, outside: Any) -> Any:
-    """``inside`` where low < a < high, else ``outside``, lane by lane."""
+    """``inside`` where low < a < high or a is not a number, else ``outside``, lane by lane."""
 
     def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-        above = builder.fcmp_ordered(">", args[0], args[1])
-        below = builder.fcmp_ordered("<", args[0], args[2])
+        above = builder.fcmp_unordered(">", args[0], args[1])
+        below = builder.fcmp_unordered("<", args[0], args[2])
         return builder.select(builder.and_(above, below), args[3], args[4])
 
     return a(a, low, high, inside, outside), codegen
@@ -150,7 +157,9 @@ def vsum(typingctx: Any, a: Any) -> Any:
             width //= 2
             undefined = ir.Constant(value.type, ir.Undefined)
             low, high = (
-                builder.shuffle_vector(value, undefined, ir.Constant(ir.VectorType(ir.IntType(32), width), list(range(s, s + width))))
+                builder.shuffle_vector(
+                    value, undefined, ir.Constant(ir.VectorType(ir.IntType(32), width), list(range(s, s + width)))
+                )
                 for s in (0, width)
             )
             value = builder.fadd(low, high)

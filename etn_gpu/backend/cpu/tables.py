@@ -1,8 +1,9 @@
 """Tables: a Program as integers and floats that one compiled interpreter walks through.
 
-The steps are split into *phases* that alternate between edges and atoms. A block of atoms goes through all phases at once: an edge phase runs atom
-by atom on a few rows that stay in the first-level cache, an atom phase runs on all atoms of the block. Edge values are not kept from one edge
-phase to the next: each phase recomputes those that it needs. Steps between parameters only are not in the tables: they run once, in NumPy.
+The steps are split into *phases* that alternate between edges and atoms. A block of atoms goes through all phases at
+once: an edge phase runs atom by atom on a few rows that stay in the first-level cache, an atom phase runs on all
+atoms of the block. Edge values are not kept from one edge phase to the next: each phase recomputes those that it
+needs. Steps between parameters only are not in the tables: they run once, in NumPy.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ from functools import lru_cache
 import numpy as np
 from numpy.typing import NDArray
 
-from etn_gpu.backend.cpu.emit import LOAD_ATOM, LOAD_EDGE, ON_ATOMS, ON_EDGES, STORE_ATOM, STORE_EDGE, Emitter
+from etn_gpu.backend.cpu.emit import COLUMNS, LOAD_ATOM, LOAD_EDGE, ON_ATOMS, ON_EDGES, STORE_ATOM, STORE_EDGE, Emitter
 from etn_gpu.errors import BackendError
 from etn_gpu.plan.operations import EdgeSum, Mix
 from etn_gpu.plan.program import Program, Step, Value, identity
@@ -26,7 +27,7 @@ SUMMED = "#summed"
 
 @dataclass(frozen=True)
 class Tables:
-    """The lowered Program: ``phases`` [n, 3] rows (runs on edges, first instruction, end); columns (offset, size) of all arrays by name."""
+    """The lowered Program. A row of ``phases``: kind, first instruction, end; columns: (offset, size) by name."""
 
     code: NDArray[np.int64]
     scales: NDArray[np.float64]
@@ -79,6 +80,7 @@ class _Lowering:
         phases: list[tuple[int, int, int]] = []
         for name, (column, size) in self.inputs["atom"].items():
             self.emit.add(LOAD_ATOM, 1.0, self.emit.atoms.allocate(name, size), size, column)
+            self._store_atom(name)
         for phase in range(max([self.phase[s.out.name] for s in self.body], default=0) + 1):
             start = 0 if phase == 0 else len(self.emit.code)
             if phase % 2:
@@ -92,13 +94,13 @@ class _Lowering:
                 phases += [(ON_ATOMS, start, middle), (ON_EDGES, middle, len(self.emit.code))]
         e = self.emit
         return Tables(
-            np.array(e.code, np.int64),
-            np.array(e.scales),
-            np.array(e.constants + [0.0]),
+            np.array(e.code, np.int64).reshape(-1, COLUMNS),
+            np.array(e.scales, np.float64),
+            np.array([*e.constants, 0.0]),
             np.array(phases, np.int64),
             np.array(e.groups, np.int64).reshape(-1, 3),
             np.array(e.entries, np.int64).reshape(-1, 2),
-            np.array(e.values),
+            np.array(e.values, np.float64),
             e.edges.count,
             e.atoms.count,
             self.inputs,
@@ -149,7 +151,7 @@ class _Lowering:
         return phase
 
     def _last_uses(self) -> dict[str, tuple[int, int]]:
-        """(phase, position) of the last use of each atom value; NEVER for what edge phases read and for outputs."""
+        """(phase, position) of the last use of each atom value; NEVER for what edge phases read."""
         values = self.program.values
         last: dict[str, tuple[int, int]] = {}
         for position, step in enumerate(self.body):
@@ -169,12 +171,17 @@ class _Lowering:
             for term in step.terms:
                 if not isinstance(term.operation, EdgeSum):
                     emit.term(term, step.out)
-            for name, value in self.program.outputs:
-                if value == step.out.name and step.out.space == "atom":
-                    emit.add(STORE_ATOM, 1.0, emit.atoms.at[value], step.out.size, self.outputs["atom"][name][0])
+            if step.out.space == "atom":
+                self._store_atom(step.out.name)
             for name in {n for t in step.terms for n in t.operands} & emit.atoms.at.keys():
                 if self.last_use[name] == (phase, position):
                     emit.atoms.release(name, values[name].size)
+
+    def _store_atom(self, value: str) -> None:
+        """Store an atom value under each output name that it has."""
+        for name, (column, size) in self.outputs["atom"].items():
+            if self.program.output_names[name] == value:
+                self.emit.add(STORE_ATOM, 1.0, self.emit.atoms.at[value], size, column)
 
     def _summed(self, phase: int) -> list[Step]:
         """Atom values that the edge phase sums into."""

@@ -1,0 +1,118 @@
+"""Which backends there are, which can run here, and which one a request means."""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+from collections.abc import Mapping
+
+import numpy as np
+from numpy.typing import DTypeLike, NDArray
+
+from etn_gpu.backend.geometry import Geometry
+from etn_gpu.errors import BackendError
+from etn_gpu.plan.program import Program
+
+ENVIRONMENT_VARIABLE = "ETN_GPU_BACKEND"
+#: In order of preference.
+NAMES = ("numba", "numpy")
+DTYPES = ("float64", "float32")
+
+
+def available() -> dict[str, str | None]:
+    """Each backend's name with None where it can run here, else the reason why it cannot."""
+    reasons: dict[str, str | None] = {"numpy": None, "numba": None}
+    if importlib.util.find_spec("numba") is None:
+        reasons["numba"] = "the package numba is not installed (pip install numba)"
+    return {name: reasons[name] for name in NAMES}
+
+
+def resolve(name: str | None = None) -> str:
+    """The backend meant by ``name``: that one, else the environment variable ETN_GPU_BACKEND, else the best here.
+
+    Raises:
+        BackendError: the backend asked for is unknown or cannot run here; the message lists those that can.
+    """
+    source = "backend="
+    if name is None and (name := os.environ.get(ENVIRONMENT_VARIABLE) or None) is not None:
+        source = f"{ENVIRONMENT_VARIABLE}="
+    reasons = available()
+    usable = [n for n, reason in reasons.items() if reason is None]
+    if name is None:
+        return usable[0]
+    if name not in reasons:
+        raise BackendError(f"{source}{name!r} is not a backend; those that can run here: {', '.join(usable)}")
+    if (reason := reasons[name]) is not None:
+        raise BackendError(f"{source}{name!r} cannot run here: {reason}. Backends that can: {', '.join(usable)}")
+    return name
+
+
+def check_dtype(dtype: DTypeLike) -> np.dtype:
+    """float64 or float32 as a NumPy dtype; BackendError for another."""
+    try:
+        checked = np.dtype(dtype)
+    except TypeError:
+        raise BackendError(f"dtype={dtype!r} is no floating-point type; choose one of {DTYPES}") from None
+    if checked.name not in DTYPES:
+        raise BackendError(f"dtype={checked.name!r} is not supported; choose one of {DTYPES}")
+    return checked
+
+
+def run(
+    program: Program,
+    inputs: Mapping[str, NDArray[np.floating]],
+    geometry: Geometry,
+    *,
+    backend: str | None = None,
+    dtype: DTypeLike = "float64",
+    samples: NDArray[np.int64] | None = None,
+    threads: int | None = None,
+) -> dict[str, NDArray[np.floating]]:
+    """Execute ``program`` on a batch.
+
+    ``inputs``: an array for each input of the Program, [E, size] for edge, [N, size] for atom and [size] for
+    parameter values. ``samples`` [n+1] cuts the atoms into consecutive samples: parameter outputs, which are sums
+    over atoms, then come as [n, size], one row per sample. ``threads`` bounds the threads of the numba backend
+    (default: all cores). Results are the same, bit for bit, for any number of threads.
+
+    Raises:
+        BackendError: a backend that cannot run, a dtype that it does not have, an input that is missing or of the wrong
+            shape, samples that do not cut the atoms, a species without tables.
+    """
+    name = resolve(backend)
+    checked = check_dtype(dtype)
+    _check_inputs(program, inputs, geometry)
+    _check_species(program, geometry)
+    if samples is not None:
+        _check_samples(samples, geometry.n_atoms)
+    if threads is not None and threads < 1:
+        raise BackendError(f"threads={threads} was asked for, expected at least 1")
+    if name == "numpy":
+        from etn_gpu.backend import numpy_backend
+
+        return numpy_backend.run(program, inputs, geometry, dtype=checked, samples=samples)
+    from etn_gpu.backend.cpu import executor
+
+    return executor.run(program, inputs, geometry, dtype=checked, samples=samples, threads=threads)
+
+
+def _check_samples(samples: NDArray[np.int64], n_atoms: int) -> None:
+    cuts = np.asarray(samples)
+    whole = cuts.ndim == 1 and len(cuts) > 0 and cuts[0] == 0 and cuts[-1] == n_atoms
+    if not whole or np.any(np.diff(cuts) < 0):
+        raise BackendError(f"samples must cut the atoms at 0 <= ... <= {n_atoms}, both ends included; got {samples!r}")
+
+
+def _check_species(program: Program, geometry: Geometry) -> None:
+    last = int(max(geometry.species.max(initial=0), geometry.edge_species.max(initial=0)))
+    if program.n_species is not None and last >= program.n_species:
+        raise BackendError(f"the Program has tables for {program.n_species} species, got an atom of species {last}")
+
+
+def _check_inputs(program: Program, inputs: Mapping[str, NDArray[np.floating]], geometry: Geometry) -> None:
+    for value in program.inputs:
+        if value.name not in inputs:
+            raise BackendError(f"the Program needs the input {value}, only {sorted(inputs)} were given")
+        expected = (value.size,) if value.space == "param" else (geometry.count(value.space), value.size)
+        if np.shape(inputs[value.name]) != expected:
+            raise BackendError(f"the input {value} has shape {np.shape(inputs[value.name])}, expected {expected}")

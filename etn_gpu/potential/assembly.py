@@ -1,0 +1,58 @@
+"""From edge gradients to forces and stresses, and back: linear maps that know positions and cells but no model.
+
+With the edge vector x_e = r_j + shift - r_i and g_e = dE/dx_e the force on atom i is ``sum_{e of i} (g_e - g_{reverse(e)})`` and the derivative
+with respect to strain is ``sum_e x_e (x) g_e``. No scatter and no atomics: every sum runs over consecutive edges.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from etn_gpu.structures import StructureBatch
+
+Array = NDArray[np.float64]
+#: Pairs of Cartesian axes in Voigt order xx, yy, zz, yz, xz, xy.
+VOIGT = ((0, 0), (1, 1), (2, 2), (1, 2), (0, 2), (0, 1))
+
+
+def segment_sum(values: NDArray[np.floating], offsets: NDArray[np.int64]) -> Array:
+    """Sums of consecutive rows: values [n, k], offsets [m+1] -> [m, k] in float64; empty segments give zero."""
+    out = np.zeros((len(offsets) - 1, values.shape[1]))
+    filled = np.flatnonzero(np.diff(offsets) > 0)
+    if filled.size:
+        out[filled] = np.add.reduceat(values, offsets[filled], axis=0, dtype=np.float64)
+    return out
+
+
+def forces(batch: StructureBatch, gradient: NDArray[np.floating]) -> Array:
+    """Forces [N, 3] in eV/A from edge gradients [E, 3] (x, y, z)."""
+    return segment_sum(gradient - gradient[batch.reverse], batch.edge_offsets)
+
+
+def atomic_virials(batch: StructureBatch, gradient: NDArray[np.floating]) -> Array:
+    """Share of each atom in dE/d(strain), [N, 6] Voigt in eV."""
+    x = batch.vectors
+    products = np.stack([0.5 * (x[:, i] * gradient[:, j] + x[:, j] * gradient[:, i]) for i, j in VOIGT], axis=1)
+    return segment_sum(products, batch.edge_offsets)
+
+
+def stresses(batch: StructureBatch, virials: Array) -> Array:
+    """Stress [S, 6] in eV/A^3 from the virials of the atoms [N, 6]; nan where a structure is not periodic in all three directions."""
+    return segment_sum(virials, batch.atom_offsets) / batch.volumes[:, None]
+
+
+def edge_displacements(batch: StructureBatch, force_bar: Array, stress_bar: Array) -> Array:
+    """Adjoint of :func:`forces` and :func:`stresses`: cotangents [N, 3] and [S, 6] -> the edge tangent dx [E, 3] with
+    sum_e dx_e . g_e = sum force_bar . forces + sum stress_bar . stresses. Rows of ``stress_bar`` without a stress must be zero."""
+    dx = np.repeat(force_bar, np.diff(batch.edge_offsets), axis=0) - force_bar[batch.neighbour]
+    if np.any(stress_bar):
+        strain = np.zeros((batch.n_structures, 3, 3))
+        defined = np.isfinite(batch.volumes)
+        for k, (i, j) in enumerate(VOIGT):
+            half = np.where(defined, 0.5 * stress_bar[:, k] / np.where(defined, batch.volumes, 1.0), 0.0)
+            strain[:, i, j] += half
+            strain[:, j, i] += half
+        owner = batch.structure_of_atom[batch.centre]
+        dx += np.einsum("eij,ej->ei", strain[owner], batch.vectors)
+    return dx

@@ -1,0 +1,119 @@
+"""Evaluate the Programs of an ETN potential on a batch: energies, edge gradients, and gradients with respect to parameters."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from etn_gpu import backend as backends
+from etn_gpu.backend import Geometry
+from etn_gpu.plan import Program
+from etn_gpu.potential.architecture import Architecture
+from etn_gpu.potential.programs import programs
+from etn_gpu.structures import StructureBatch
+
+Array = NDArray[np.floating]
+Parameters = Mapping[str, NDArray[np.float64]]
+#: Cartesian axes in the order of the components m = -1, 0, 1 of l = 1, and the inverse.
+XYZ_TO_YZX = [1, 2, 0]
+YZX_TO_XYZ = [2, 0, 1]
+
+
+@dataclass(frozen=True)
+class Execution:
+    """Where and how to run: backend name or None, dtype, threads or None."""
+
+    backend: str | None = None
+    dtype: str = "float64"
+    threads: int | None = None
+
+
+@dataclass(frozen=True)
+class Environments:
+    """Atoms with their edges, all that the Programs see of a batch: species, and edge vectors [E, 3] in A."""
+
+    geometry: Geometry
+    vectors: NDArray[np.float64]
+
+    @staticmethod
+    def of(batch: StructureBatch) -> Environments:
+        """The environments of all atoms of a batch."""
+        return Environments(
+            Geometry(batch.edge_offsets, batch.species_index, batch.species_index[batch.neighbour]), batch.vectors
+        )
+
+    def gather(self, atoms: NDArray[np.int64]) -> tuple[Environments, NDArray[np.int64]]:
+        """The environments of ``atoms``, in that order and repeated as they are, and the edges they came from."""
+        offsets = self.geometry.edge_offsets
+        start, stop = offsets[atoms], offsets[atoms + 1]
+        edges = ranges(start, stop)
+        geometry = Geometry(
+            np.concatenate(([0], np.cumsum(stop - start))),
+            self.geometry.species[atoms],
+            self.geometry.edge_species[edges],
+        )
+        return Environments(geometry, self.vectors[edges]), edges
+
+
+def ranges(start: NDArray[np.int64], stop: NDArray[np.int64]) -> NDArray[np.int64]:
+    """The ranges start[k] .. stop[k]-1, one after the other."""
+    lengths = stop - start
+    ends = np.cumsum(lengths)
+    return np.arange(ends[-1] if len(ends) else 0) - np.repeat(ends - lengths - start, lengths)
+
+
+class Kernel:
+    """The Programs of one architecture on one backend."""
+
+    def __init__(self, architecture: Architecture, execution: Execution | None = None) -> None:
+        self.architecture = architecture
+        self.execution = execution or Execution()
+        self.programs = programs(architecture)
+
+    def energies(self, parameters: Parameters, environments: Environments) -> NDArray[np.float64]:
+        """Atomic energies [N] in eV, or the covariant output [N, 2l+1]."""
+        out = self._run(self.programs.energy, parameters, environments)["e"].astype(np.float64)
+        return out[:, 0] if self.architecture.is_energy else out
+
+    def energies_and_gradients(self, parameters: Parameters, environments: Environments) -> tuple[NDArray[np.float64], Array]:
+        """Atomic energies [N] in eV and edge gradients dE/dx_e [E, 3] in eV/A."""
+        out = self._run(self.programs.gradient, parameters, environments, e_bar=np.ones((environments.geometry.n_atoms, 1)))
+        return out["e"][:, 0].astype(np.float64), out["g"][:, YZX_TO_XYZ]
+
+    def parameter_gradient(
+        self,
+        parameters: Parameters,
+        environments: Environments,
+        energy_bar: NDArray[np.float64],
+        dx: NDArray[np.float64] | None,
+        samples: NDArray[np.int64] | None = None,
+    ) -> dict[str, Array]:
+        """Gradient of sum_i energy_bar_i E_i + sum_e dx_e . dE/dx_e with respect to the parameters, one row per sample where given.
+
+        energy_bar [N]; dx [E, 3] in A, or None where only energies matter.
+        """
+        e_bar = energy_bar[:, None]
+        if dx is None:
+            out = self._run(self.programs.energy_parameter_gradient, parameters, environments, samples, e_bar=e_bar)
+        else:
+            extra = {"dx": dx[:, XYZ_TO_YZX], "e_bar": e_bar, "de_bar": np.ones_like(e_bar)}
+            out = self._run(self.programs.parameter_gradient, parameters, environments, samples, **extra)
+        return {name: out[f"{name}_bar"] for name in self.architecture.parameter_shapes}
+
+    def _run(
+        self,
+        program: Program,
+        parameters: Parameters,
+        environments: Environments,
+        samples: NDArray[np.int64] | None = None,
+        **extra: Array,
+    ) -> dict[str, Array]:
+        flat = {name: np.ravel(value) for name, value in parameters.items()}
+        inputs = {"x": environments.vectors[:, XYZ_TO_YZX], **flat, **extra}
+        e = self.execution
+        return backends.run(
+            program, inputs, environments.geometry, backend=e.backend, dtype=e.dtype, samples=samples, threads=e.threads
+        )

@@ -1,0 +1,226 @@
+"""ETNPotential: an architecture with its parameters, ready to evaluate structures."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from functools import cached_property
+from os import PathLike
+from typing import TYPE_CHECKING, Any, cast
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from etn_gpu import backend as backends
+from etn_gpu.errors import NetworkError, StructureError
+from etn_gpu.plan import Program
+from etn_gpu.potential import assembly
+from etn_gpu.potential.architecture import Architecture
+from etn_gpu.potential.kernel import Environments, Execution, Kernel
+from etn_gpu.potential.programs import programs
+from etn_gpu.potential.report import PlanReport
+from etn_gpu.potential.results import BatchResult, Result
+from etn_gpu.structures import StructureBatch
+
+if TYPE_CHECKING:
+    from ase import Atoms
+
+#: Atoms evaluated at once by :meth:`ETNPotential.evaluate`: bounds the memory for neighbour lists.
+BATCH_ATOMS = 50_000
+
+
+class ETNPotential:
+    """An equivariant tensor network potential.
+
+    Args:
+        architecture: sizes, ranks, species, cutoff.
+        parameters: one array per name in ``architecture.parameter_shapes``, float64.
+        dtype: 'float64' or 'float32', the default precision of evaluations; it belongs to the model.
+        minimum_distances: [n_species, n_species] closest pairs in the training data in A, 0 where unknown.
+        metadata: training data, licence, citation, errors, formation references, ... (JSON-ready).
+
+    Raises:
+        NetworkError: parameters that are missing, misshapen or not finite.
+    """
+
+    def __init__(
+        self,
+        architecture: Architecture,
+        parameters: Mapping[str, ArrayLike],
+        *,
+        dtype: str = "float64",
+        minimum_distances: ArrayLike | None = None,
+        metadata: Mapping[str, Any] | None = None,
+    ) -> None:
+        self.architecture = architecture
+        self.parameters = _checked(architecture, parameters)
+        self.dtype = backends.check_dtype(dtype).name
+        n = architecture.n_species
+        distances = np.zeros((n, n)) if minimum_distances is None else np.array(minimum_distances, np.float64)
+        if distances.shape != (n, n):
+            raise NetworkError(f"minimum_distances has shape {distances.shape}, expected ({n}, {n}) for {architecture.species}")
+        self.minimum_distances = distances
+        self.metadata: dict[str, Any] = dict(metadata or {})
+
+    @property
+    def species(self) -> tuple[str, ...]:
+        """Chemical symbols that the potential knows."""
+        return self.architecture.species
+
+    @property
+    def cutoff(self) -> float:
+        """Cutoff radius in A."""
+        return self.architecture.cutoff
+
+    @property
+    def n_parameters(self) -> int:
+        """Number of parameters."""
+        return self.architecture.n_parameters
+
+    @property
+    def reference_energies(self) -> dict[str, float]:
+        """Energy of an isolated-atom-like reference E0 of each element in eV, part of every atomic energy."""
+        values = self.parameters.get("E0", np.zeros(len(self.species)))
+        return dict(zip(self.species, map(float, values), strict=True))
+
+    @property
+    def program(self) -> Program:
+        """The energy Program."""
+        return programs(self.architecture).energy
+
+    def plan_report(self) -> PlanReport:
+        """The planned contraction: path, flops and bytes per atom, largest intermediate; ``print`` it."""
+        return PlanReport.of(programs(self.architecture))
+
+    def evaluate(
+        self,
+        structures: Atoms | Sequence[Atoms],
+        *,
+        forces: bool = True,
+        stress: bool = True,
+        backend: str | None = None,
+        dtype: str | None = None,
+        threads: int | None = None,
+    ) -> list[Result]:
+        """Evaluate one or many structures as ragged batches; one :class:`Result` per structure, in order.
+
+        ``backend`` 'numba' or 'numpy' (default: ETN_GPU_BACKEND, else the best there is); ``dtype`` 'float64' or 'float32' (default: the model's).
+
+        Raises:
+            StructureError: a structure that cannot be evaluated, named by its index.
+            BackendError: a backend or dtype that cannot be used here.
+        """
+        many = _as_list(structures)
+        results: list[Result] = []
+        for first, chunk in _chunks(many):
+            try:
+                batch = StructureBatch.build(chunk, self.species, self.cutoff)
+            except StructureError as error:
+                raise _renumbered(error, first, len(many), chunk, self) from None
+            out = self.evaluate_batch(batch, forces=forces, stress=stress, backend=backend, dtype=dtype, threads=threads)
+            results.extend(out)
+        return results
+
+    def evaluate_batch(
+        self,
+        batch: StructureBatch,
+        *,
+        forces: bool = True,
+        stress: bool = True,
+        backend: str | None = None,
+        dtype: str | None = None,
+        threads: int | None = None,
+    ) -> BatchResult:
+        """Evaluate a batch that was built with this potential's species and at least its cutoff.
+
+        Raises:
+            StructureError: the batch has other species or a smaller cutoff.
+            NetworkError: the potential has a covariant output instead of an energy.
+        """
+        self._check_batch(batch)
+        name = backends.resolve(backend)
+        kind = backends.check_dtype(dtype or self.dtype).name
+        kernel = Kernel(self.architecture, Execution(name, kind, threads))
+        environments = Environments.of(batch)
+        force = virial = None
+        if forces or stress:
+            energies, gradient = kernel.energies_and_gradients(self.parameters, environments)
+            force = assembly.forces(batch, gradient) if forces else None
+            virial = assembly.atomic_virials(batch, gradient) if stress else None
+        else:
+            energies = kernel.energies(self.parameters, environments)
+        close = batch.closer_than(self.minimum_distances)
+        return BatchResult.assemble(batch, energies, force, virial, close, name, kind)
+
+    def covariants(self, structures: Atoms | Sequence[Atoms], *, backend: str | None = None) -> list[NDArray[np.float64]]:
+        """The output of a potential with any target irrep, [n, 2l+1] per structure; for l = 1 in the order y, z, x."""
+        batch = StructureBatch.build(_as_list(structures), self.species, self.cutoff)
+        kernel = Kernel(self.architecture, Execution(backends.resolve(backend), self.dtype))
+        values = kernel.energies(self.parameters, Environments.of(batch)).reshape(batch.n_atoms, -1)
+        return np.split(values, batch.atom_offsets[1:-1])
+
+    def save(self, path: str | PathLike[str]) -> None:
+        """Write the model file ``path`` (``*.etn``); see :mod:`etn_gpu.potential.file`."""
+        from etn_gpu.potential.file import save
+
+        save(self, path)
+
+    @cached_property
+    def _order(self) -> str:
+        return f"order {self.architecture.train.order}"
+
+    def __repr__(self) -> str:
+        symbols = " ".join(self.species)
+        return f"ETNPotential({symbols}, {self._order}, cutoff {self.cutoff:g} A, {self.n_parameters} parameters, {self.dtype})"
+
+    def _check_batch(self, batch: StructureBatch) -> None:
+        if not self.architecture.is_energy:
+            raise NetworkError(f"this potential has the covariant output {self.architecture.target}; use covariants() instead of evaluate()")
+        if tuple(batch.species) != self.species or batch.cutoff < self.cutoff:
+            raise StructureError(
+                f"the batch was built for species {batch.species} and cutoff {batch.cutoff} A, this potential needs "
+                f"{self.species} and at least {self.cutoff} A"
+            )
+
+
+def _checked(architecture: Architecture, parameters: Mapping[str, ArrayLike]) -> dict[str, NDArray[np.float64]]:
+    shapes = architecture.parameter_shapes
+    if set(parameters) != set(shapes):
+        raise NetworkError(f"parameters {sorted(parameters)} were given, this architecture has {sorted(shapes)}")
+    out = {}
+    for name, shape in shapes.items():
+        array = np.array(parameters[name], np.float64)
+        if array.shape != shape:
+            raise NetworkError(f"the parameter {name!r} has shape {array.shape}, expected {shape}")
+        if not np.isfinite(array).all():
+            raise NetworkError(f"the parameter {name!r} holds NaN or infinite values")
+        array.flags.writeable = False
+        out[name] = array
+    return out
+
+
+def _as_list(structures: Atoms | Sequence[Atoms]) -> list[Atoms]:
+    if hasattr(structures, "get_positions"):
+        return [cast("Atoms", structures)]
+    return list(cast("Sequence[Atoms]", structures))
+
+
+def _chunks(structures: list[Atoms]) -> Iterator[tuple[int, list[Atoms]]]:
+    """(index of the first, structures) with about BATCH_ATOMS atoms each."""
+    first, atoms = 0, 0
+    for i, structure in enumerate(structures):
+        size = len(structure) if hasattr(structure, "__len__") else 1
+        if i > first and atoms + size > BATCH_ATOMS:
+            yield first, structures[first:i]
+            first, atoms = i, 0
+        atoms += size
+    if structures:
+        yield first, structures[first:]
+
+
+def _renumbered(error: StructureError, first: int, total: int, chunk: list[Atoms], model: ETNPotential) -> StructureError:
+    """The same error with the index counted over all structures."""
+    if first == 0 and len(chunk) == total:
+        return error
+    failures = StructureBatch.build(chunk, model.species, model.cutoff, on_error="collect").failures
+    index = min(failures)
+    return StructureError(f"structure {first + index} (of {total}, counted from 0): {failures[index]}")

@@ -1,0 +1,72 @@
+"""What an evaluation returns: flat arrays for a batch, and one ASE-named dictionary per structure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from etn_gpu.potential.assembly import segment_sum
+from etn_gpu.structures import StructureBatch
+
+Array = NDArray[np.float64]
+
+
+class Result(dict[str, Any]):
+    """Properties of one structure under ASE's names: energy, free_energy (eV), energies [n] (eV), forces [n, 3] (eV/A), stress [6] (Voigt,
+    eV/A^3; only where all three directions are periodic).
+
+    ``extrapolating`` is True when two atoms are closer than any pair of their elements in the training data.
+    """
+
+    def __init__(self, properties: dict[str, Any], *, extrapolating: bool = False) -> None:
+        super().__init__(properties)
+        self.extrapolating = extrapolating
+
+
+@dataclass(frozen=True)
+class BatchResult:
+    """Properties of a batch: energies [N] of atoms and energy [S] in eV, forces [N, 3] in eV/A, stress [S, 6] and its shares stresses [N, 6] in eV/A^3 (nan
+    where not periodic in all three directions); None where not asked for. ``backend`` and ``dtype`` say what computed them."""
+
+    atom_offsets: NDArray[np.int64]
+    energies: Array
+    energy: Array
+    forces: Array | None
+    stress: Array | None
+    stresses: Array | None
+    extrapolating: NDArray[np.bool_]
+    backend: str
+    dtype: str
+
+    @staticmethod
+    def assemble(
+        batch: StructureBatch,
+        energies: Array,
+        forces: Array | None,
+        virials: Array | None,
+        extrapolating: NDArray[np.bool_],
+        backend: str,
+        dtype: str,
+    ) -> BatchResult:
+        """Sum up per structure; ``virials`` [N, 6] in eV."""
+        stress = stresses = None
+        if virials is not None:
+            stress = segment_sum(virials, batch.atom_offsets) / batch.volumes[:, None]
+            stresses = virials / batch.volumes[batch.structure_of_atom][:, None]
+        energy = segment_sum(energies[:, None], batch.atom_offsets)[:, 0]
+        return BatchResult(batch.atom_offsets, energies, energy, forces, stress, stresses, extrapolating, backend, dtype)
+
+    def __iter__(self) -> Iterator[Result]:
+        for s, (a, b) in enumerate(zip(self.atom_offsets[:-1], self.atom_offsets[1:], strict=True)):
+            properties: dict[str, Any] = {"energy": float(self.energy[s]), "free_energy": float(self.energy[s])}
+            properties["energies"] = self.energies[a:b].copy()
+            if self.forces is not None:
+                properties["forces"] = self.forces[a:b].copy()
+            if self.stress is not None and self.stresses is not None and np.isfinite(self.stress[s]).all():
+                properties["stress"] = self.stress[s].copy()
+                properties["stresses"] = self.stresses[a:b].copy()
+            yield Result(properties, extrapolating=bool(self.extrapolating[s]))

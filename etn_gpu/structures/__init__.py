@@ -1,0 +1,28 @@
+"""Ragged batches of structures with neighbour lists, streaming readers, labels and their audit, units."""
+
+from __future__ import annotations
+
+from etn_gpu.structures.audit import ElementAudit, LabelAudit, PropertyAudit
+from etn_gpu.structures.batch import StructureBatch
+from etn_gpu.structures.labels import LabelledSet, collect_labels, read_labelled
+from etn_gpu.structures.reader import Frame, read_structures
+from etn_gpu.structures.units import GPA, KBAR, matrix_from_voigt, pressure, voigt_from_matrix
+from etn_gpu.structures.validate import estimate_edges
+
+__all__ = [
+    "GPA",
+    "KBAR",
+    "ElementAudit",
+    "Frame",
+    "LabelAudit",
+    "LabelledSet",
+    "PropertyAudit",
+    "StructureBatch",
+    "collect_labels",
+    "estimate_edges",
+    "matrix_from_voigt",
+    "pressure",
+    "read_labelled",
+    "read_structures",
+    "voigt_from_matrix",
+]

@@ -1,0 +1,218 @@
+"""What labels a set of structures carries: counts, ranges and anything that looks wrong, before training trusts it."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from etn_gpu.errors import DataError
+from etn_gpu.structures.units import GPA
+
+if TYPE_CHECKING:
+    from etn_gpu.structures.labels import LabelledSet
+
+#: No solid is computed at such a stress, in eV/A^3 (480 GPa): the numbers are in GPa or kbar.
+_LARGEST_STRESS = 480 * GPA
+#: Stress and volume of one composition that are anticorrelated like this have the sign of a pressure.
+_SIGN_CORRELATION = -0.5
+_SIGN_STRUCTURES = 10
+
+
+@dataclass(frozen=True)
+class PropertyAudit:
+    """One property: in how many structures, under which keys (with counts), and the range of its values.
+
+    The values are energies per atom in eV, force components in eV/A or stress components in eV/A^3; nan when the
+    property is nowhere.
+    """
+
+    name: str
+    unit: str
+    n_structures: int
+    keys: dict[str, int]
+    minimum: float
+    maximum: float
+    rms: float
+
+
+@dataclass(frozen=True)
+class ElementAudit:
+    """One element: structures and atoms, those atoms with forces, root mean square component and largest force."""
+
+    symbol: str
+    n_structures: int
+    n_atoms: int
+    n_forces: int
+    force_rms: float
+    force_maximum: float
+
+
+@dataclass(frozen=True)
+class LabelAudit:
+    """The audit of a labelled set; `str(audit)` is a plain-text table."""
+
+    source: str
+    n_structures: int
+    n_atoms: int
+    smallest: int
+    largest: int
+    energy: PropertyAudit
+    forces: PropertyAudit
+    stress: PropertyAudit
+    elements: tuple[ElementAudit, ...]
+    warnings: tuple[str, ...]
+
+    @classmethod
+    def of(cls, labels: LabelledSet) -> LabelAudit:
+        """Audit the labels.
+
+        Raises:
+            DataError: the set is empty, or has no energy and no forces anywhere.
+        """
+        sizes = np.array([len(atoms) for atoms in labels.atoms], dtype=np.int64)
+        if len(sizes) == 0:
+            raise DataError(f"{labels.source}: no structures; expected at least one with an energy or forces.")
+        forces = [f for f in labels.forces if f is not None]
+        if np.isnan(labels.energy).all() and not forces:
+            raise DataError(_nothing_found(labels))
+        with np.errstate(invalid="ignore", divide="ignore"):
+            per_atom = labels.energy / sizes
+        stacked = np.concatenate([*forces, np.empty((0, 3))])
+        return cls(
+            source=labels.source,
+            n_structures=len(sizes),
+            n_atoms=int(sizes.sum()),
+            smallest=int(sizes.min()),
+            largest=int(sizes.max()),
+            energy=_property(labels, "energy", "eV/atom", per_atom[np.isfinite(per_atom)]),
+            forces=_property(labels, "forces", "eV/A", stacked),
+            stress=_property(labels, "stress", "eV/A^3", labels.stress[~np.isnan(labels.stress)]),
+            elements=_elements(labels),
+            warnings=tuple(_warnings(labels)),
+        )
+
+    def __str__(self) -> str:
+        size = f"{self.smallest}" if self.smallest == self.largest else f"{self.smallest} to {self.largest}"
+        lines = [f"{self.source}: {self.n_structures} structures, {self.n_atoms} atoms ({size} each)"]
+        rows: list[tuple[str, ...]] = [
+            ("property", "structures", "missing", "minimum", "maximum", "rms", "unit", "found as")
+        ]
+        for p in (self.energy, self.forces, self.stress):
+            found = ", ".join(f"{key} ({count})" for key, count in p.keys.items()) or "nowhere"
+            missing = str(self.n_structures - p.n_structures)
+            rows.append((p.name, str(p.n_structures), missing, *_numbers(p.minimum, p.maximum, p.rms), p.unit, found))
+        lines += _table(rows)
+        rows = [("element", "structures", "atoms", "with forces", "force rms", "force maximum")]
+        for e in self.elements:
+            counts = (str(e.n_structures), str(e.n_atoms), str(e.n_forces))
+            rows.append((e.symbol, *counts, *_numbers(e.force_rms, e.force_maximum)))
+        lines += _table(rows)
+        lines += [f"  warning: {text}" for text in self.warnings]
+        return "\n".join(lines)
+
+
+def _property(labels: LabelledSet, name: str, unit: str, values: NDArray[np.float64]) -> PropertyAudit:
+    keys = dict(labels.keys[name])
+    if values.size == 0:
+        return PropertyAudit(name, unit, sum(keys.values()), keys, np.nan, np.nan, np.nan)
+    rms = float(np.sqrt(np.mean(values**2)))
+    return PropertyAudit(name, unit, sum(keys.values()), keys, float(values.min()), float(values.max()), rms)
+
+
+def _elements(labels: LabelledSet) -> tuple[ElementAudit, ...]:
+    from ase.data import chemical_symbols
+
+    n_numbers = len(chemical_symbols)
+    n_structures, n_atoms, n_forces = (np.zeros(n_numbers, dtype=np.int64) for _ in range(3))
+    squares, largest = np.zeros(n_numbers), np.zeros(n_numbers)
+    for atoms, forces in zip(labels.atoms, labels.forces, strict=True):
+        count = np.bincount(atoms.numbers, minlength=n_numbers)
+        n_atoms += count
+        n_structures += count > 0
+        if forces is not None:
+            lengths = np.einsum("nx,nx->n", forces, forces)
+            n_forces += count
+            squares += np.bincount(atoms.numbers, weights=lengths, minlength=n_numbers)
+            np.maximum.at(largest, atoms.numbers, lengths)
+    with np.errstate(invalid="ignore", divide="ignore"):
+        rms = np.sqrt(squares / (3 * n_forces))
+    largest = np.where(n_forces > 0, np.sqrt(largest), np.nan)
+    return tuple(
+        ElementAudit(
+            chemical_symbols[z],
+            int(n_structures[z]),
+            int(n_atoms[z]),
+            int(n_forces[z]),
+            float(rms[z]),
+            float(largest[z]),
+        )
+        for z in np.flatnonzero(n_atoms)
+    )
+
+
+def _warnings(labels: LabelledSet) -> list[str]:
+    found = []
+    for name, keys in labels.keys.items():
+        if len(keys) > 1:
+            found.append(f"{name} comes from different keys ({', '.join(keys)}): are they the same reference?")
+    zero = sum(f is not None and len(f) > 1 and not f.any() for f in labels.forces)
+    if zero:
+        found.append(f"all forces are exactly zero in {zero} structures: right for perfect crystals only.")
+    if zero_energy := int((labels.energy == 0).sum()):
+        found.append(f"the energy is exactly zero in {zero_energy} structures: is it a missing label?")
+    if labels.n_stress_ignored:
+        found.append(f"stress ignored in {labels.n_stress_ignored} structures not periodic in all three directions.")
+    known = ~np.isnan(labels.stress[:, 0])
+    if known.any() and np.abs(labels.stress[known]).max() > _LARGEST_STRESS:
+        largest = np.abs(labels.stress[known]).max()
+        found.append(f"a stress of {largest:.3g} eV/A^3 is {largest / GPA:.3g} GPa: are the labels in GPa or kbar?")
+    correlation = _stress_volume_correlation(labels)
+    if correlation < _SIGN_CORRELATION:
+        found.append(
+            f"stress falls with the volume (correlation {correlation:.2f} at fixed composition): its sign looks like "
+            "that of a pressure; expected tension positive."
+        )
+    return found
+
+
+def _stress_volume_correlation(labels: LabelledSet) -> float:
+    """The correlation of mean normal stress with volume per atom at fixed composition, pooled; nan if too few."""
+    groups: dict[tuple[tuple[int, float], ...], list[tuple[float, float]]] = defaultdict(list)
+    for atoms, stress in zip(labels.atoms, labels.stress, strict=True):
+        if np.isnan(stress[0]):
+            continue
+        numbers, counts = np.unique(atoms.numbers, return_counts=True)
+        fractions = tuple(zip(numbers.tolist(), np.round(counts / len(atoms), 3).tolist(), strict=True))
+        groups[fractions].append((abs(atoms.cell.volume) / len(atoms), float(stress[:3].mean())))
+    centred = [np.array(points) - np.mean(points, axis=0) for points in groups.values() if len(points) > 1]
+    if sum(len(points) for points in centred) < _SIGN_STRUCTURES:
+        return np.nan
+    volume, stress = np.concatenate(centred).T
+    norm = float(np.linalg.norm(volume) * np.linalg.norm(stress))
+    return float(volume @ stress) / norm if norm > 0 else np.nan
+
+
+def _nothing_found(labels: LabelledSet) -> str:
+    from etn_gpu.structures.labels import PREFIXES
+
+    info = sorted({str(key) for atoms in labels.atoms for key in atoms.info})
+    arrays = sorted({key for atoms in labels.atoms for key in atoms.arrays} - {"numbers", "positions"})
+    expected = ", ".join(f"{prefix}energy/{prefix}forces" for prefix in PREFIXES)
+    return (
+        f"{labels.source}: no energy and no forces in any of {len(labels)} structures. Looked for {expected} and the "
+        f"results of a calculator; found info keys {info} and array keys {arrays}. Rename the labels, or attach them."
+    )
+
+
+def _numbers(*values: float) -> tuple[str, ...]:
+    return tuple("-" if np.isnan(value) else f"{value:.4g}" for value in values)
+
+
+def _table(rows: list[tuple[str, ...]]) -> list[str]:
+    widths = [max(len(row[k]) for row in rows) for k in range(len(rows[0]))]
+    lines = ["  " + "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)) for row in rows]
+    return [line.rstrip() for line in lines]

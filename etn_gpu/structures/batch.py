@@ -1,0 +1,221 @@
+"""Many structures of any size as one ragged batch with its neighbour list: what every evaluation starts from."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, fields, replace
+from typing import TYPE_CHECKING, Literal
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from etn_gpu.errors import StructureError
+from etn_gpu.structures.geometry import Geometry, cell_volumes
+from etn_gpu.structures.neighbours import edge_vectors, full_edges, half_edges
+from etn_gpu.structures.validate import (
+    all_but,
+    check_cutoff,
+    geometry_failures,
+    overlap_failures,
+    species_of,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from ase import Atoms
+
+
+@dataclass(frozen=True)
+class StructureBatch:
+    """S structures, N atoms and E directed edges, in flat float64 and int64 arrays (unless said otherwise).
+
+    An edge is a pair (i, image of j) closer than the cutoff. The list is full: every pair is there in both directions,
+    images of an atom with itself included. The edges of one centre are consecutive and sorted by (species of
+    neighbour, neighbour, shift), so the same structure always gives the same arrays.
+    """
+
+    species: tuple[str, ...]
+    cutoff: float
+    #: First atom of each structure and the end [S+1].
+    atom_offsets: NDArray[np.int64]
+    #: Structure of each atom [N].
+    structure_of_atom: NDArray[np.int64]
+    #: Place of each atom's element in `species` [N], int32.
+    species_index: NDArray[np.int32]
+    #: Positions [N, 3] in A, as given (not wrapped into the cell).
+    positions: NDArray[np.float64]
+    #: Cell vectors [S, 3, 3], one a row, in A.
+    cells: NDArray[np.float64]
+    #: Periodic directions [S, 3], bool.
+    pbc: NDArray[np.bool_]
+    #: Cell volumes [S] in A^3, nan unless periodic in all three directions (stress is undefined there).
+    volumes: NDArray[np.float64]
+    #: First edge of each centre atom and the end [N+1].
+    edge_offsets: NDArray[np.int64]
+    #: Neighbour j of each edge, an index into all atoms of the batch [E].
+    neighbour: NDArray[np.int64]
+    #: r_j + shift . cell - r_i [E, 3] in A.
+    vectors: NDArray[np.float64]
+    #: Cell shift of the neighbour's image [E, 3], int32.
+    shifts: NDArray[np.int32]
+    #: The edge from j back to i, with the opposite vector [E].
+    reverse: NDArray[np.int64]
+    #: Indices into the input list of the structures that are in the batch [S].
+    kept: NDArray[np.int64]
+    #: Why the others are not, by their index in the input list.
+    failures: dict[int, StructureError] = field(default_factory=dict)
+
+    @classmethod
+    def build(
+        cls,
+        structures: Sequence[Atoms],
+        species: Sequence[str],
+        cutoff: float,
+        *,
+        on_error: Literal["raise", "collect"] = "raise",
+    ) -> StructureBatch:
+        """Validate the structures and find all neighbours closer than `cutoff` (A).
+
+        Raises:
+            StructureError: a structure that cannot be evaluated, named by its index in the list (no atoms, an element
+                that is not in `species`, NaN or infinite positions or cell, periodic along linearly dependent cell
+                vectors, two atoms closer than 0.001 A, far too many neighbours). With on_error="collect" such
+                structures are left out and listed in `failures` instead. A bad cutoff always raises.
+        """
+        cutoff = check_cutoff(cutoff)
+        failures = _foreign_objects(structures)
+        kept = np.array([s for s in range(len(structures)) if s not in failures], dtype=np.int64)
+
+        geometry = Geometry.gather([structures[s] for s in kept])
+        faults = geometry_failures(geometry, species_of(geometry.numbers, species), species, cutoff)
+        geometry, kept = _leave_out(geometry, kept, faults, failures)
+
+        half = half_edges(geometry, cutoff)
+        faults = overlap_failures(geometry, half)
+        half = half.of_structures(all_but(faults, geometry.n_structures))
+        geometry, kept = _leave_out(geometry, kept, faults, failures)
+
+        if failures and on_error == "raise":
+            first = min(failures)
+            raise StructureError(f"structure {first} (of {len(structures)}, counted from 0): {failures[first]}")
+        species_index = species_of(geometry.numbers, species)
+        edges = full_edges(half, geometry.atom_offsets, species_index)
+        return cls(
+            species=tuple(species),
+            cutoff=cutoff,
+            atom_offsets=geometry.atom_offsets,
+            structure_of_atom=geometry.structure_of_atom,
+            species_index=species_index,
+            positions=geometry.positions,
+            cells=geometry.cells,
+            pbc=geometry.pbc,
+            volumes=cell_volumes(geometry.cells, geometry.pbc),
+            edge_offsets=edges.offsets,
+            neighbour=edges.neighbour,
+            vectors=edges.vectors,
+            shifts=edges.shifts,
+            reverse=edges.reverse,
+            kept=kept,
+            failures=dict(sorted(failures.items())),
+        )
+
+    @property
+    def n_structures(self) -> int:
+        """The number of structures S."""
+        return len(self.cells)
+
+    @property
+    def n_atoms(self) -> int:
+        """The number of atoms N."""
+        return len(self.positions)
+
+    @property
+    def n_edges(self) -> int:
+        """The number of directed edges E."""
+        return len(self.neighbour)
+
+    @property
+    def centre(self) -> NDArray[np.int64]:
+        """The centre atom i of each edge [E]."""
+        return np.repeat(np.arange(self.n_atoms), np.diff(self.edge_offsets))
+
+    def with_vectors(self, positions: ArrayLike, cells: ArrayLike) -> StructureBatch:
+        """The same edges for moved atoms: positions [N, 3] and cells [S, 3, 3], in A.
+
+        For molecular dynamics with a skin: build with cutoff + skin, update here. The list is not searched again, so
+        edges may now be longer than the cutoff or missing; that is the caller's to decide.
+
+        Raises:
+            StructureError: positions or cells of another shape.
+        """
+        positions = _copy_of_shape(positions, self.positions.shape, "positions")
+        cells = _copy_of_shape(cells, self.cells.shape, "cells")
+        return replace(
+            self,
+            positions=positions,
+            cells=cells,
+            volumes=cell_volumes(cells, self.pbc),
+            vectors=edge_vectors(positions, cells, self.structure_of_atom, self.centre, self.neighbour, self.shifts),
+        )
+
+    def minimum_distances(self) -> NDArray[np.float64]:
+        """The closest distance of each pair of species [n_species, n_species] in A, inf where no edge joins them."""
+        n_species = len(self.species)
+        pair = self._species_pair()
+        closest = np.full(n_species * n_species, np.inf)
+        np.minimum.at(closest, pair, self._distances())
+        return closest.reshape(n_species, n_species)
+
+    def closer_than(self, limits: ArrayLike) -> NDArray[np.bool_]:
+        """Which structures [S] have an edge shorter than the limit of its species pair, [n_species, n_species] in A.
+
+        Raises:
+            StructureError: limits of another shape.
+        """
+        limits = _copy_of_shape(limits, (len(self.species), len(self.species)), "limits")
+        short = self._distances() < limits.reshape(-1)[self._species_pair()]
+        result = np.zeros(self.n_structures, dtype=bool)
+        result[self.structure_of_atom[self.centre[short]]] = True
+        return result
+
+    def bytes_estimate(self) -> int:
+        """The memory that the arrays of the batch take, in bytes."""
+        values = (getattr(self, f.name) for f in fields(self))
+        return sum(value.nbytes for value in values if isinstance(value, np.ndarray))
+
+    def _distances(self) -> NDArray[np.float64]:
+        return np.sqrt(np.einsum("ex,ex->e", self.vectors, self.vectors))
+
+    def _species_pair(self) -> NDArray[np.int64]:
+        """species of the centre * n_species + species of the neighbour, for each edge [E]."""
+        centre_part = np.repeat(self.species_index.astype(np.int64) * len(self.species), np.diff(self.edge_offsets))
+        return centre_part + self.species_index[self.neighbour]
+
+
+def _copy_of_shape(values: ArrayLike, shape: tuple[int, ...], name: str) -> NDArray[np.float64]:
+    array = np.array(values, dtype=np.float64)
+    if array.shape != shape:
+        raise StructureError(f"{name} have shape {array.shape}: expected {shape}, as in the batch.")
+    return array
+
+
+def _foreign_objects(structures: Sequence[Atoms]) -> dict[int, StructureError]:
+    from ase import Atoms
+
+    return {
+        s: StructureError(f"{type(item).__name__} is no structure: expected an ase.Atoms.")
+        for s, item in enumerate(structures)
+        if not isinstance(item, Atoms)
+    }
+
+
+def _leave_out(
+    geometry: Geometry,
+    kept: NDArray[np.int64],
+    faults: dict[int, StructureError],
+    failures: dict[int, StructureError],
+) -> tuple[Geometry, NDArray[np.int64]]:
+    """The geometry without the faulty structures, whose errors go to `failures` under their index in the input."""
+    failures.update((int(kept[s]), error) for s, error in faults.items())
+    keep = all_but(faults, geometry.n_structures)
+    return geometry.select(keep), kept[keep]

@@ -1,0 +1,122 @@
+"""Positions, cells and elements of many structures in flat arrays, and what follows from those alone."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from ase import Atoms
+
+
+@dataclass(frozen=True)
+class Geometry:
+    """S structures with N atoms in all.
+
+    atom_offsets [S+1]; numbers [N] atomic numbers; positions [N, 3] in A; cells [S, 3, 3] with one vector per row, in
+    A; pbc [S, 3].
+    """
+
+    atom_offsets: NDArray[np.int64]
+    numbers: NDArray[np.int64]
+    positions: NDArray[np.float64]
+    cells: NDArray[np.float64]
+    pbc: NDArray[np.bool_]
+
+    @staticmethod
+    def gather(structures: Sequence[Atoms]) -> Geometry:
+        """The arrays of the structures, copied."""
+        n_structures = len(structures)
+        offsets = np.zeros(n_structures + 1, dtype=np.int64)
+        offsets[1:] = np.cumsum([len(atoms) for atoms in structures])
+        numbers, positions = np.empty(offsets[-1], dtype=np.int64), np.empty((offsets[-1], 3))
+        cells, pbc = np.empty((n_structures, 3, 3)), np.empty((n_structures, 3), dtype=bool)
+        for s, atoms in enumerate(structures):
+            of_s = slice(offsets[s], offsets[s + 1])
+            numbers[of_s] = atoms.arrays["numbers"]
+            positions[of_s] = atoms.arrays["positions"]
+            cells[s] = atoms.cell.array
+            pbc[s] = atoms.pbc
+        return Geometry(offsets, numbers, positions, cells, pbc)
+
+    @property
+    def n_structures(self) -> int:
+        """The number of structures S."""
+        return len(self.cells)
+
+    @property
+    def structure_of_atom(self) -> NDArray[np.int64]:
+        """The structure [N] that each atom belongs to."""
+        return np.repeat(np.arange(self.n_structures), np.diff(self.atom_offsets))
+
+    def select(self, keep: NDArray[np.bool_]) -> Geometry:
+        """The structures for which `keep` [S] is true."""
+        if keep.all():
+            return self
+        sizes = np.diff(self.atom_offsets)
+        atoms = np.repeat(keep, sizes)
+        offsets = np.concatenate(([0], np.cumsum(sizes[keep])))
+        return Geometry(offsets, self.numbers[atoms], self.positions[atoms], self.cells[keep], self.pbc[keep])
+
+    def estimate_edges(self, cutoff: float) -> NDArray[np.float64]:
+        """Roughly how many edges a full neighbour list of each structure would hold [S], without building it.
+
+        The density is taken in bins about as wide as the cutoff, so vacuum does not dilute it. Usually within a factor
+        of two. The structures must have atoms, finite positions and independent cell vectors.
+        """
+        basis = frames(self.cells, self.pbc)
+        to_frame = np.linalg.inv(basis)
+        of_atom = self.structure_of_atom
+        sizes = np.diff(self.atom_offsets)
+        coordinates = np.einsum("nx,nxk->nk", self.positions, to_frame[of_atom])
+
+        heights = 1.0 / np.linalg.norm(to_frame, axis=1)
+        bins_per_vector = np.where(self.pbc, np.maximum(np.floor(heights / cutoff), 1.0), 1.0 / cutoff)
+        periodic = self.pbc[of_atom]
+        scale = bins_per_vector[of_atom]
+        bins = np.floor((coordinates - np.floor(coordinates) * periodic) * scale).astype(np.int64)
+        # a hash of (structure, bin): a rare collision only shifts an estimate
+        key = ((of_atom * 73856093 + bins[:, 0]) * 19349663 + bins[:, 1]) * 83492791 + bins[:, 2]
+        _, bin_of_atom, occupation = np.unique(key, return_inverse=True, return_counts=True)
+        squares = np.bincount(of_atom, weights=occupation[bin_of_atom], minlength=self.n_structures)
+
+        bin_volume = np.abs(np.linalg.det(basis)) / bins_per_vector.prod(axis=1)
+        estimate = squares * (4.0 / 3.0 * np.pi * cutoff**3) / bin_volume
+        isolated = ~self.pbc.any(axis=1)
+        return np.where(isolated, np.minimum(estimate, sizes * (sizes - 1.0)), estimate)
+
+
+def frames(cells: NDArray[np.float64], pbc: NDArray[np.bool_]) -> NDArray[np.float64]:
+    """Cells [S, 3, 3] with every non-periodic vector replaced by a unit vector normal to all the others.
+
+    A basis for any periodicity: fractional coordinates along the periodic vectors, Angstrom along the normals.
+    """
+    if pbc.all():
+        return cells
+    periodic_first = np.argsort(~pbc, axis=1, kind="stable")[:, :, None]
+    ordered = np.take_along_axis(np.where(pbc[:, :, None], cells, 0.0), periodic_first, axis=1)
+    orthonormal = np.linalg.qr(ordered.swapaxes(1, 2)).Q.swapaxes(1, 2)
+    normals = np.empty_like(cells)
+    np.put_along_axis(normals, periodic_first, orthonormal, axis=1)
+    return np.where(pbc[:, :, None], cells, normals)
+
+
+def relative_volumes(cells: NDArray[np.float64], pbc: NDArray[np.bool_]) -> NDArray[np.float64]:
+    """What the periodic vectors of each cell [S, 3, 3] span, as a fraction of the product of their lengths [S].
+
+    1 for orthogonal vectors and without periodicity, 0 for linearly dependent vectors or one of length zero.
+    """
+    lengths = np.linalg.norm(cells, axis=2, keepdims=True)
+    units = np.divide(cells, lengths, out=np.zeros_like(cells), where=lengths > 0)
+    gram = np.where(pbc[:, :, None] & pbc[:, None, :], units @ units.swapaxes(1, 2), np.eye(3))
+    return np.sqrt(np.maximum(np.linalg.det(gram), 0.0))
+
+
+def cell_volumes(cells: NDArray[np.float64], pbc: NDArray[np.bool_]) -> NDArray[np.float64]:
+    """Volumes [S] of cells [S, 3, 3] in A^3, nan where pbc [S, 3] is not set in all three directions."""
+    return np.where(pbc.all(axis=1), np.abs(np.linalg.det(cells)), np.nan)

@@ -1,0 +1,101 @@
+"""Cutting a stream of (extended) XYZ into frames, so that one broken frame does not cost those after it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from typing import TextIO
+
+_MOST_CELL_LINES = 3
+#: A longer number counts no atoms.
+_MOST_DIGITS = 15
+
+
+@dataclass(frozen=True)
+class RawFrame:
+    """The text of one frame from its count line on, or what is wrong with it; line numbers count from 1."""
+
+    line: int
+    text: str
+    fault: str | None = None
+
+
+def xyz_frames(stream: TextIO) -> Iterator[RawFrame]:
+    """The frames of an XYZ stream, one at a time.
+
+    A frame is a line with the number of atoms, a comment and one line per atom, then perhaps ASE's VEC1..VEC3 cell
+    lines. No atom line is a lone integer, so a lone integer always starts the next frame: that is where reading goes on
+    after a frame with too few or too many atom lines. A line after the last atom with as many columns as the atoms is
+    one atom too many; any other line there is a frame whose count is lost. Blank lines between frames are skipped.
+    """
+    lines = _Lines(stream)
+    while (line := lines.take()) is not None:
+        start = lines.number
+        if not line.strip():
+            continue
+        if not _is_count(line):
+            lines.skip_to_count()
+            yield RawFrame(start, line, f"expected the number of atoms, found {_quoted(line)}")
+            continue
+        n_atoms, body = int(line), [line]
+        comment = lines.take()
+        body.append("\n" if comment is None else comment)
+        while len(body) < n_atoms + 2 and (following := lines.peek()) is not None and not _is_count(following):
+            body.append(lines.take() or "")
+        n_rows = len(body) - 2
+        while len(body) < n_atoms + 2 + _MOST_CELL_LINES and (lines.peek() or "").lstrip().startswith("VEC"):
+            body.append(lines.take() or "")
+        fault = None
+        if n_rows < n_atoms:
+            fault = f"expected {n_atoms} atom lines as its count says, found {n_rows}"
+        elif n_rows and _n_columns(lines.peek()) == _n_columns(body[1 + n_rows]):
+            extra = lines.skip_to_count()
+            fault = f"expected {n_atoms} atom lines as its count says, found {n_rows + extra}"
+        yield RawFrame(start, "".join(body), fault)
+
+
+class _Lines:
+    """A stream of lines with one line of lookahead and a line number."""
+
+    def __init__(self, stream: TextIO) -> None:
+        self._stream = stream
+        self._ahead: str | None = None
+        self.number = 0
+
+    def peek(self) -> str | None:
+        """The next line, left in place; None at the end."""
+        if self._ahead is None:
+            self._ahead = self._stream.readline() or None
+        return self._ahead
+
+    def take(self) -> str | None:
+        """The next line; None at the end."""
+        line = self.peek()
+        self._ahead = None
+        self.number += line is not None
+        return line
+
+    def skip_to_count(self) -> int:
+        """Drop lines up to the next count line or the end; how many were not blank."""
+        dropped = 0
+        while (line := self.peek()) is not None and not _is_count(line):
+            dropped += bool(line.strip())
+            self.take()
+        return dropped
+
+
+def _is_count(line: str) -> bool:
+    text = line.strip()
+    return text.isdecimal() and len(text) <= _MOST_DIGITS
+
+
+def _n_columns(line: str | None) -> int:
+    return len((line or "").split())
+
+
+def _quoted(line: str) -> str:
+    text = line.strip()
+    return repr(text if len(text) <= 40 else text[:37] + "...")

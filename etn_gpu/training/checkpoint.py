@@ -1,0 +1,68 @@
+"""Checkpoints: everything that a run needs to go on exactly, written atomically."""
+
+from __future__ import annotations
+
+import json
+import os
+import zipfile
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from etn_gpu.errors import TrainingError
+
+FORMAT_VERSION = 1
+
+
+@dataclass
+class Progress:
+    """Where a run stands after an iteration."""
+
+    identity: dict[str, Any]
+    architecture: dict[str, Any]
+    theta: NDArray[np.float64]
+    best_theta: NDArray[np.float64]
+    best_score: float
+    damping: float
+    active: int
+    iteration: int
+    elapsed: float
+    random_state: dict[str, Any]
+    history: list[dict[str, Any]] = field(default_factory=list)
+
+    def save(self, path: Path) -> None:
+        """Write ``path``; an interrupted write leaves the earlier checkpoint as it was."""
+        fields = {k: v for k, v in vars(self).items() if not isinstance(v, np.ndarray)}
+        header = json.dumps({"format_version": FORMAT_VERSION, **fields})
+        temporary = path.with_name(f".{path.name}.{os.getpid()}")
+        try:
+            with temporary.open("wb") as file:
+                np.savez(file, header=np.array(header), theta=self.theta, best_theta=self.best_theta)
+                file.flush()
+                os.fsync(file.fileno())
+            temporary.replace(path)
+        finally:
+            temporary.unlink(missing_ok=True)
+
+    @staticmethod
+    def load(path: Path, identity: dict[str, Any]) -> Progress:
+        """Read a checkpoint of the run with these options; TrainingError when it is not one."""
+        if not path.is_file():
+            raise TrainingError(f"there is no checkpoint {path}; a run writes MODEL.ckpt.npz beside its model")
+        try:
+            with np.load(path, allow_pickle=False) as data:
+                header = json.loads(str(data["header"]))
+                theta, best_theta = data["theta"], data["best_theta"]
+        except (OSError, ValueError, KeyError, zipfile.BadZipFile) as error:
+            raise TrainingError(f"{path} is not a readable checkpoint of etn-gpu train: {error}") from error
+        version = header.pop("format_version", None)
+        if version != FORMAT_VERSION:
+            raise TrainingError(f"the checkpoint {path} has format version {version}, this version reads {FORMAT_VERSION}")
+        progress = Progress(theta=theta, best_theta=best_theta, **header)
+        if different := {k: (progress.identity.get(k), v) for k, v in identity.items() if progress.identity.get(k) != v}:
+            changes = "; ".join(f"{k} was {old!r}, is {new!r}" for k, (old, new) in different.items())
+            raise TrainingError(f"the checkpoint {path} belongs to another run: {changes}. Resume with the same options.")
+        return progress

@@ -1,0 +1,43 @@
+"""Errors of a model on pieces of data."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from etn_gpu.training.data import Piece
+from etn_gpu.training.objective import Errors, Objective, Weights
+
+Array = NDArray[np.float64]
+
+
+def collect_errors(objective: Objective, theta: Array, pieces: Sequence[Piece]) -> Errors:
+    """All errors of the pieces, one after the other."""
+    errors = [objective.errors(theta, piece) for piece in pieces]
+    if not errors:
+        return Errors(np.empty(0), np.empty((0, 3)), np.empty((0, 6)))
+    return Errors(*(np.concatenate([getattr(e, name) for e in errors]) for name in ("energy", "forces", "stress")))
+
+
+def summary(errors: Errors) -> dict[str, float | None]:
+    """MAE and RMSE: energy in eV/atom, forces in eV/A, stress in eV/A^3; None where there is no label."""
+    out: dict[str, float | None] = {}
+    for name in ("energy", "forces", "stress"):
+        values = getattr(errors, name)
+        values = values[np.isfinite(values)]
+        out[f"{name}_mae"] = float(np.abs(values).mean()) if values.size else None
+        out[f"{name}_rmse"] = float(np.sqrt(np.mean(values**2))) if values.size else None
+    return out
+
+
+def score(errors: Errors, weights: Weights) -> float:
+    """One number to compare models by: the sum over properties of MAE / sigma."""
+    total = 0.0
+    for name in ("energy", "forces", "stress"):
+        values = getattr(errors, name)
+        values = values[np.isfinite(values)]
+        if values.size:
+            total += float(np.abs(values).mean()) * float(np.sqrt(getattr(weights, name)))
+    return total

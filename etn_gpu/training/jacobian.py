@@ -1,0 +1,99 @@
+"""Rows of the Jacobian of energies, forces and stresses with respect to the parameters.
+
+A row is the parameter gradient of a directional derivative: the force on atom j along alpha is minus the derivative of the energy along a
+displacement of j, and only j and its neighbours take part. So a row costs one parameter gradient of a few dozen atoms, and any
+subset of rows can be computed.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from etn_gpu.potential import assembly
+from etn_gpu.potential.kernel import Environments, Kernel, ranges
+from etn_gpu.training.data import Piece
+from etn_gpu.training.vector import ParameterVector
+
+Array = NDArray[np.float64]
+Indices = NDArray[np.int64]
+
+
+@dataclass(frozen=True)
+class RowSample:
+    """Environments that take part in some rows, the range of atoms of each row, and the edge tangents of the rows."""
+
+    environments: Environments
+    samples: Indices
+    dx: Array
+
+
+class JacobianRows:
+    """Rows of the Jacobian for the parameters of one kernel."""
+
+    def __init__(self, kernel: Kernel) -> None:
+        self.kernel = kernel
+        self.layout = ParameterVector(kernel.architecture.parameter_shapes)
+
+    def energies(self, theta: Array, piece: Piece) -> Array:
+        """d(E_s/N_s)/d(theta) for all structures of a piece, [S, P]."""
+        offsets = piece.batch.atom_offsets
+        weight = np.repeat(1.0 / piece.atoms_per_structure, np.diff(offsets))
+        parameters = self.layout.unpack(theta)
+        return self.layout.pack(self.kernel.parameter_gradient(parameters, piece.environments, weight, None, offsets))
+
+    def forces(self, theta: Array, piece: Piece, atoms: Indices, axes: Indices) -> Array:
+        """dF[atom, axis]/d(theta) for the given atoms and axes of a piece, [n, P]."""
+        return self._rows(theta, force_rows(piece, atoms, axes))
+
+    def stresses(self, theta: Array, piece: Piece, structures: Indices, components: Indices) -> Array:
+        """d(stress)/d(theta) for the given structures and Voigt components of a piece, [n, P]."""
+        return self._rows(theta, stress_rows(piece, structures, components))
+
+    def _rows(self, theta: Array, rows: RowSample) -> Array:
+        zero = np.zeros(rows.environments.geometry.n_atoms)
+        parameters = self.layout.unpack(theta)
+        return self.layout.pack(
+            self.kernel.parameter_gradient(parameters, rows.environments, zero, rows.dx, rows.samples)
+        )
+
+
+def force_rows(piece: Piece, atoms: Indices, axes: Indices) -> RowSample:
+    """For each (atom j, axis): j and its neighbours, with the edge tangents of *minus* a displacement of j."""
+    batch, n = piece.batch, piece.batch.n_atoms
+    start, stop = batch.edge_offsets[atoms], batch.edge_offsets[atoms + 1]
+    rows = np.arange(len(atoms))
+    neighbours = np.repeat(rows, stop - start) * n + batch.neighbour[ranges(start, stop)]
+    pairs = np.unique(np.concatenate((rows * n + atoms, neighbours)))
+    row_of, atom_of = pairs // n, pairs % n
+    environments, edges = piece.environments.gather(atom_of)
+    counts = np.diff(environments.geometry.edge_offsets)
+    row_of_edge = np.repeat(row_of, counts)
+    displaced = atoms[row_of_edge]
+    dx = np.zeros((len(edges), 3))
+    is_centre, is_neighbour = np.repeat(atom_of, counts) == displaced, batch.neighbour[edges] == displaced
+    dx[np.arange(len(edges)), axes[row_of_edge]] = is_centre.astype(np.float64) - is_neighbour
+    return RowSample(environments, _offsets(np.bincount(row_of, minlength=len(atoms))), dx)
+
+
+def stress_rows(piece: Piece, structures: Indices, components: Indices) -> RowSample:
+    """For each (structure, Voigt component): all atoms of the structure, with the edge tangents of a strain over the volume."""
+    batch = piece.batch
+    start, stop = batch.atom_offsets[structures], batch.atom_offsets[structures + 1]
+    environments, _ = piece.environments.gather(ranges(start, stop))
+    strain = np.zeros((len(structures), 3, 3))
+    for k, (i, j) in enumerate(assembly.VOIGT):
+        rows = np.flatnonzero(components == k)
+        strain[rows, i, j] += 0.5 / batch.volumes[structures[rows]]
+        strain[rows, j, i] += 0.5 / batch.volumes[structures[rows]]
+    row_of = np.repeat(np.arange(len(structures)), stop - start)
+    row_of_edge = np.repeat(row_of, np.diff(environments.geometry.edge_offsets))
+    return RowSample(
+        environments, _offsets(stop - start), np.einsum("eij,ej->ei", strain[row_of_edge], environments.vectors)
+    )
+
+
+def _offsets(counts: Indices) -> Indices:
+    return np.concatenate(([0], np.cumsum(counts)))

@@ -1,0 +1,88 @@
+"""The least-squares objective of energies, forces and stresses, and its exact gradient.
+
+    loss = 1/2 sum_s w_E ((E_s - E_s^ref)/N_s)^2 + 1/2 sum w_F (F - F^ref)^2 + 1/2 sum w_S (stress - stress^ref)^2
+
+with weights w = 1/sigma^2. The gradient is one run of a parameter-gradient Program (:class:`etn_gpu.potential.programs.Programs`), whatever the number
+of parameters.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from etn_gpu.potential import assembly
+from etn_gpu.potential.kernel import Kernel
+from etn_gpu.training.data import Piece
+from etn_gpu.training.vector import ParameterVector
+
+Array = NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Weights:
+    """1/sigma^2 per residual: energies per atom (eV/atom)^-2, forces (eV/A)^-2, stresses (eV/A^3)^-2."""
+
+    energy: float
+    forces: float
+    stress: float
+
+
+@dataclass(frozen=True)
+class Errors:
+    """Model minus label of one piece: energy per atom [S], forces [N, 3], stress [S, 6]; nan where a label is missing."""
+
+    energy: Array
+    forces: Array
+    stress: Array
+
+
+class Objective:
+    """Loss and gradient over pieces of data."""
+
+    def __init__(self, kernel: Kernel, weights: Weights) -> None:
+        self.kernel = kernel
+        self.weights = weights
+        self.layout = ParameterVector(kernel.architecture.parameter_shapes)
+
+    def errors(self, theta: Array, piece: Piece) -> Errors:
+        """Errors of the model with parameters ``theta``."""
+        batch = piece.batch
+        energies, gradient = self.kernel.energies_and_gradients(self.layout.unpack(theta), piece.environments)
+        total = assembly.segment_sum(energies[:, None], batch.atom_offsets)[:, 0]
+        stress = assembly.stresses(batch, assembly.atomic_virials(batch, gradient))
+        return Errors(
+            (total - piece.energy) / piece.atoms_per_structure,
+            assembly.forces(batch, gradient) - piece.forces,
+            stress - piece.stress,
+        )
+
+    def loss_of(self, errors: Errors) -> float:
+        """Loss of one piece from its errors."""
+        w = self.weights
+        pairs = ((w.energy, errors.energy), (w.forces, errors.forces), (w.stress, errors.stress))
+        return sum(0.5 * weight * float(np.nansum(error**2)) for weight, error in pairs)
+
+    def loss(self, theta: Array, pieces: Sequence[Piece]) -> float:
+        """Loss over pieces."""
+        return sum(self.loss_of(self.errors(theta, piece)) for piece in pieces)
+
+    def loss_and_gradient(self, theta: Array, pieces: Sequence[Piece]) -> tuple[float, Array]:
+        """Loss and its gradient with respect to ``theta``."""
+        loss = 0.0
+        total = np.zeros(self.layout.size)
+        parameters = self.layout.unpack(theta)
+        for piece in pieces:
+            errors = self.errors(theta, piece)
+            loss += self.loss_of(errors)
+            energy_bar = self.weights.energy * np.nan_to_num(errors.energy) / piece.atoms_per_structure
+            force_bar = self.weights.forces * np.nan_to_num(errors.forces)
+            stress_bar = self.weights.stress * np.nan_to_num(errors.stress)
+            dx = assembly.edge_displacements(piece.batch, force_bar, stress_bar)
+            per_atom = np.repeat(energy_bar, np.diff(piece.batch.atom_offsets))
+            gradient = self.kernel.parameter_gradient(parameters, piece.environments, per_atom, dx)
+            total += self.layout.pack(gradient)
+        return loss, total

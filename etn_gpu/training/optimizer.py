@@ -1,0 +1,126 @@
+"""L-BFGS preconditioned by a Gauss-Newton matrix.
+
+The Gauss-Newton matrix, damped as in Levenberg and Marquardt, makes all directions about equally long: the model is multilinear in its cores, so the
+plain gradient is hopelessly scaled (a gauge transformation rescales it at will). It is built from a sample of Jacobian rows and kept for several
+steps; the limited-memory secant pairs, from exact gradients, correct what the sample and the neglected second-order term get wrong.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+import numpy as np
+import scipy.linalg
+from numpy.typing import NDArray
+
+Array = NDArray[np.float64]
+LossAndGradient = Callable[[Array], tuple[float, Array]]
+
+SUFFICIENT_DECREASE = 1e-4
+MAX_BACKTRACKS = 12
+MAX_RAISES = 3
+MIN_DAMPING, MAX_DAMPING = 1e-8, 1e4
+
+
+@dataclass
+class State:
+    """Where the minimisation stands."""
+
+    theta: Array
+    loss: float
+    gradient: Array
+    damping: float = 1e-2
+
+
+@dataclass
+class Preconditioner:
+    """Solves with H + damping * diag(H), and the secant pairs collected since H was built."""
+
+    matrix: Array
+    damping: float
+    memory: int = 20
+    pairs: deque[tuple[Array, Array]] = field(default_factory=deque)
+
+    def __post_init__(self) -> None:
+        self.damp(self.damping)
+
+    def damp(self, damping: float) -> None:
+        """Change the damping and forget the secant pairs."""
+        self.damping = float(np.clip(damping, MIN_DAMPING, MAX_DAMPING))
+        self.pairs.clear()
+        diagonal = np.diag(self.matrix).copy()
+        floor = 1e-9 * diagonal.max() + np.finfo(float).tiny
+        damped = self.matrix.copy()
+        damped[np.diag_indices_from(damped)] += self.damping * np.maximum(diagonal, floor) + floor
+        self._factor = scipy.linalg.cho_factor(damped, overwrite_a=True)
+
+    def solve(self, vector: Array) -> Array:
+        """(H + damping diag H)^-1 vector, corrected by the two-loop recursion of L-BFGS."""
+        q = vector.copy()
+        coefficients = []
+        for s, y in reversed(self.pairs):
+            a = (s @ q) / (s @ y)
+            q -= a * y
+            coefficients.append(a)
+        q = scipy.linalg.cho_solve(self._factor, q)
+        for (s, y), a in zip(self.pairs, reversed(coefficients), strict=True):
+            q += s * (a - (y @ q) / (s @ y))
+        return q
+
+    def update(self, step: Array, change: Array) -> None:
+        """Add a secant pair if its curvature is positive."""
+        if step @ change > 1e-10 * np.linalg.norm(step) * np.linalg.norm(change):
+            self.pairs.append((step, change))
+            if len(self.pairs) > self.memory:
+                self.pairs.popleft()
+
+
+def descend(state: State, function: LossAndGradient, preconditioner: Preconditioner) -> float:
+    """One step with backtracking; updates ``state`` and returns the step length, 0 where no decrease was found."""
+    direction = -preconditioner.solve(state.gradient)
+    slope = direction @ state.gradient
+    if slope >= 0:
+        preconditioner.pairs.clear()
+        direction = -preconditioner.solve(state.gradient)
+        slope = direction @ state.gradient
+    length = 1.0
+    for _ in range(MAX_BACKTRACKS):
+        theta = state.theta + length * direction
+        loss, gradient = function(theta)
+        if np.isfinite(loss) and loss <= state.loss + SUFFICIENT_DECREASE * length * slope:
+            preconditioner.update(theta - state.theta, gradient - state.gradient)
+            state.theta, state.loss, state.gradient = theta, loss, gradient
+            return length
+        length = _shorter(length, loss - state.loss, slope)
+    return 0.0
+
+
+def trust_step(state: State, function: LossAndGradient, preconditioner: Preconditioner) -> float:
+    """A Levenberg-Marquardt step: full length where the loss falls, with more damping where it does not; then a line search.
+
+    Updates ``state``, its damping included, and returns the step length.
+    """
+    for _ in range(MAX_RAISES):
+        step = -preconditioner.solve(state.gradient)
+        predicted = -(step @ state.gradient + 0.5 * step @ (preconditioner.matrix @ step))
+        loss, gradient = function(state.theta + step)
+        gain = (state.loss - loss) / predicted if np.isfinite(loss) else -1.0
+        if gain > 0.1:
+            preconditioner.update(step, gradient - state.gradient)
+            state.theta, state.loss, state.gradient = state.theta + step, loss, gradient
+            factor = 0.1 if gain > 0.7 else 0.3 if gain > 0.4 else 1.0
+            state.damping = float(np.clip(factor * preconditioner.damping, MIN_DAMPING, MAX_DAMPING))
+            return 1.0
+        preconditioner.damp(5.0 * preconditioner.damping)
+    state.damping = preconditioner.damping
+    return descend(state, function, preconditioner)
+
+
+def _shorter(length: float, rise: float, slope: float) -> float:
+    """Minimum of the parabola through the rejected point, within safe bounds."""
+    if not np.isfinite(rise):
+        return 0.1 * length
+    curvature = 2.0 * (rise - length * slope) / length**2
+    return float(np.clip(-slope / curvature, 0.1 * length, 0.5 * length))

@@ -1,0 +1,251 @@
+"""One training run: audit, split, minimise, validate, checkpoint, write the model and its report."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from etn_gpu import backend as backends
+from etn_gpu.errors import TrainingError
+from etn_gpu.potential import Architecture, preset_architecture
+from etn_gpu.potential.kernel import Execution, Kernel
+from etn_gpu.structures import LabelledSet, read_labelled
+from etn_gpu.training.checkpoint import Progress
+from etn_gpu.training.config import DEFAULT_SIGMA, Event, TrainingConfig
+from etn_gpu.training.curvature import gauss_newton_matrix
+from etn_gpu.training.data import Piece, cut_pieces, species_of, split_validation
+from etn_gpu.training.evaluation import collect_errors, score, summary
+from etn_gpu.training.initial import initial_parameters, reference_energies
+from etn_gpu.training.jacobian import JacobianRows
+from etn_gpu.training.objective import Objective, Weights
+from etn_gpu.training.optimizer import Preconditioner, State, descend, trust_step
+from etn_gpu.training.report import TrainingReport, build_model, write_report
+
+Array = NDArray[np.float64]
+OnEvent = Callable[[Event], None]
+
+#: Pieces used in the first iterations; doubled whenever they are nearly exhausted.
+FIRST_PIECES = 4
+STEPS_PER_MATRIX = 15
+#: An iteration that lowers the loss by less than this calls for more data; several in a row with all data end the run.
+SLOW = 0.1
+#: A new matrix is worth more than further steps that are this short, or that lower the loss by less than this share.
+SHORT, STALLED = 0.1, 1e-3
+CONVERGED = 0.004
+PATIENCE = 4
+
+
+@dataclass(frozen=True)
+class _Data:
+    labels: LabelledSet
+    train: list[Piece]
+    valid: list[Piece]
+    architecture: Architecture
+
+
+def train(config: TrainingConfig, on_event: OnEvent | None = None) -> TrainingReport:
+    """Train a potential and write it to ``config.output``, with a report (JSON), plots (PNG) and a checkpoint beside it.
+
+    Raises:
+        DataError: the file cannot be read or holds no labels.
+        TrainingError: nothing to train on, or a checkpoint of another run.
+    """
+    return _Run(config, on_event or (lambda event: None)).run()
+
+
+class _Run:
+    def __init__(self, config: TrainingConfig, on_event: OnEvent) -> None:
+        self.config = config
+        self.on_event = on_event
+        self.started = time.monotonic()
+        self.earlier = 0.0
+        backend = backends.resolve(config.backend)
+        self.check_output()
+        self.data = self._read()
+        kernel = Kernel(self.data.architecture, Execution(backend, "float64", config.threads))
+        fast = Kernel(self.data.architecture, Execution(backend, "float32", config.threads))
+        self.weights = self._weights()
+        self.objective = Objective(kernel, self.weights)
+        self.rows = JacobianRows(fast)
+        self.progress = self._start()
+
+    # -- set-up --------------------------------------------------------------------------------------------------
+
+    def check_output(self) -> None:
+        """Fail before training, not after it, when the model could not be written."""
+        folder = self.config.output.resolve().parent
+        if not folder.is_dir():
+            raise TrainingError(f"the folder {folder} of the output model does not exist; create it first")
+
+    def _read(self) -> _Data:
+        config = self.config
+        labels = read_labelled(config.train_file)
+        self.on_event(Event("audit", text=str(labels.audit())))
+        species = species_of(labels)
+        if config.valid_file is not None:
+            chosen, held = list(np.random.default_rng(config.seed).permutation(len(labels))), []
+            extra = read_labelled(config.valid_file)
+            extra.audit()
+            if unknown := sorted(set(species_of(extra)) - set(species)):
+                raise TrainingError(f"{config.valid_file} holds elements that {config.train_file} lacks: {', '.join(unknown)}")
+            valid = cut_pieces(extra, range(len(extra)), species, config.cutoff)
+        else:
+            chosen, held = split_validation(labels, config.valid_fraction, config.seed)
+            valid = cut_pieces(labels, held, species, config.cutoff)
+        train_pieces = cut_pieces(labels, chosen, species, config.cutoff)
+        closest = min(float(p.batch.minimum_distances().min()) for p in train_pieces)
+        inner = min(0.9 * closest, 0.5 * config.cutoff) if np.isfinite(closest) else 0.0
+        architecture = preset_architecture(config.preset, species, config.cutoff, inner)
+        self.on_event(
+            Event(
+                "message",
+                text=f"training on {len(chosen)} structures ({sum(p.batch.n_atoms for p in train_pieces)} atoms), validating on "
+                f"{sum(p.batch.n_structures for p in valid)}; {architecture.n_parameters} parameters",
+            )
+        )
+        return _Data(labels, train_pieces, valid, architecture)
+
+    def _weights(self) -> Weights:
+        factors = {name: (self.config.weights or {}).get(name, 1.0) for name in DEFAULT_SIGMA}
+        return Weights(**{name: factors[name] / sigma**2 for name, sigma in DEFAULT_SIGMA.items()})
+
+    def _start(self) -> Progress:
+        config, data = self.config, self.data
+        if config.resume is not None:
+            progress = Progress.load(config.resume, config.identity())
+            self.earlier = progress.elapsed
+            self.on_event(Event("message", text=f"resuming {config.resume} after iteration {progress.iteration}"))
+            return progress
+        references = reference_energies(data.train, data.architecture.n_species)
+        parameters = initial_parameters(data.architecture, data.train[0], references, config.seed)
+        theta = self.objective.layout.pack(parameters)
+        rng = np.random.default_rng(config.seed)
+        return Progress(
+            config.identity(), data.architecture.to_dict(), theta, theta.copy(), np.inf, 1e-2,
+            min(FIRST_PIECES, len(data.train)), 0, 0.0, rng.bit_generator.state,
+        )  # fmt: skip
+
+    # -- the loop ------------------------------------------------------------------------------------------------
+
+    @property
+    def elapsed(self) -> float:
+        """Seconds since the run began, those before a resume included."""
+        return self.earlier + time.monotonic() - self.started
+
+    def _time_left(self) -> bool:
+        return self.config.time_limit is None or self.elapsed < self.config.time_limit
+
+    def run(self) -> TrainingReport:
+        progress, config = self.progress, self.config
+        while self._time_left() and not self._converged():
+            if config.max_iterations is not None and progress.iteration >= config.max_iterations:
+                break
+            self._iterate()
+            progress.save(self.checkpoint)
+        return self._finish()
+
+    @property
+    def checkpoint(self) -> Path:
+        """Where checkpoints go."""
+        return self.config.output.with_suffix(".ckpt.npz")
+
+    def _iterate(self) -> None:
+        progress = self.progress
+        rng = np.random.default_rng()
+        rng.bit_generator.state = progress.random_state
+        pieces = self.data.train[: progress.active]
+        size = self.objective.layout.size
+        matrix = gauss_newton_matrix(
+            self.rows, self.weights, progress.theta, pieces, rng, force_rows=3 * size, stress_rows=size
+        )
+        loss, gradient = self.objective.loss_and_gradient(progress.theta, pieces)
+        if not np.isfinite(loss):
+            raise TrainingError("the loss is not finite: a label or a structure is far outside of what the model can represent")
+        before = loss
+        state = State(progress.theta, loss, gradient, progress.damping)
+        preconditioner = Preconditioner(matrix, state.damping)
+
+        def function(theta: Array) -> tuple[float, Array]:
+            return self.objective.loss_and_gradient(theta, pieces)
+
+        length = trust_step(state, function, preconditioner)
+        for _ in range(STEPS_PER_MATRIX):
+            last = state.loss
+            if length < SHORT or not self._time_left():
+                break
+            length = descend(state, function, preconditioner)
+            if last - state.loss < STALLED * last:
+                break
+        progress.theta, progress.damping = state.theta, state.damping
+        progress.random_state = rng.bit_generator.state
+        progress.iteration += 1
+        progress.elapsed = self.elapsed
+        self._record(state.loss, before, sum(p.batch.n_structures for p in pieces))
+        if (before - state.loss) < SLOW * before and progress.active < len(self.data.train):
+            progress.active = min(2 * progress.active, len(self.data.train))
+
+    def _record(self, loss: float, before: float, n_structures: int) -> None:
+        progress, data = self.progress, self.data
+        train_errors = collect_errors(self.objective, progress.theta, data.train[: min(FIRST_PIECES, progress.active)])
+        errors = collect_errors(self.objective, progress.theta, data.valid) if data.valid else train_errors
+        current = score(errors, self.weights)
+        if current < progress.best_score:
+            progress.best_score, progress.best_theta = current, progress.theta.copy()
+        entry = {
+            "iteration": progress.iteration,
+            "elapsed": progress.elapsed,
+            "loss": loss / n_structures,
+            "decrease": (before - loss) / before,
+            "structures": n_structures,
+            "complete": progress.active >= len(data.train),
+            "score": current,
+            "train": summary(train_errors),
+            "valid": summary(errors) if data.valid else {},
+        }
+        progress.history.append(entry)
+        limit = self.config.time_limit
+        self.on_event(
+            Event(
+                "iteration",
+                iteration=progress.iteration,
+                loss=entry["loss"],
+                train=entry["train"],
+                valid=entry["valid"],
+                elapsed=progress.elapsed,
+                remaining=None if limit is None else max(0.0, limit - progress.elapsed),
+            )
+        )
+
+    def _converged(self) -> bool:
+        recent = self.progress.history[-PATIENCE:]
+        return len(recent) == PATIENCE and all(h["complete"] and h["decrease"] < CONVERGED for h in recent)
+
+    # -- the end -------------------------------------------------------------------------------------------------
+
+    def _finish(self) -> TrainingReport:
+        progress, data = self.progress, self.data
+        theta = progress.best_theta
+        train_errors = collect_errors(self.objective, theta, data.train)
+        valid_errors = collect_errors(self.objective, theta, data.valid)
+        report = TrainingReport(
+            self.config.identity() | {"output": str(self.config.output), "time_limit": self.config.time_limit},
+            data.architecture.to_dict(),
+            data.architecture.n_parameters,
+            progress.iteration,
+            self.elapsed,
+            summary(train_errors),
+            summary(valid_errors) if data.valid else {},
+            progress.history,
+        )
+        model = build_model(self.objective.layout.unpack(theta), data.architecture, data.labels, data.train, report, self.config)
+        model.save(self.config.output)
+        write_report(report, self.config.output, {"train": (data.train, train_errors), "valid": (data.valid, valid_errors)})
+        self.on_event(Event("done", report=report.to_dict()))
+        return report
+
+
