@@ -1,4 +1,4 @@
-"""The tensor train: d cores, each bond x feature -> bond, that turns d copies of a site vector into an invariant or a covariant."""
+"""The tensor train: d cores bond x feature -> bond turn d copies of a site vector into an invariant or a covariant."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ SCALAR = Irreps("1x0e")
 
 @dataclass(frozen=True)
 class Train:
-    """A train of ``len(bonds) + 1`` cores over the leg ``feature``: 1x0e - core 1 - bonds[0] - core 2 - ... - core d - ``target``.
+    """A train of d = len(bonds) + 1 cores over one feature leg: 1x0e - core 1 - bonds[0] - ... - core d - target.
 
-    A sector of a bond that no product of features reaches, or from which the target cannot be reached, is cut off. NetworkError when the
-    order is below 2 or nothing is left: the ranks allow no path to the target.
+    A sector of a bond that no product of features reaches, or from which the target cannot be reached, is cut off.
+    NetworkError when the order is below 2 or nothing is left: the ranks allow no path to the target.
     """
 
     feature: Irreps
@@ -58,7 +58,11 @@ class Train:
     def expression(self) -> NetworkExpression:
         """The network in the order vector, core, vector, core, ...; the vectors are called v1 .. vd."""
         scalar = self.target == SCALAR
-        labels: list[str | None] = [None, *(f"bond{t + 1}" for t in range(self.order - 1)), None if scalar else "target"]
+        labels: list[str | None] = [
+            None,
+            *(f"bond{t + 1}" for t in range(self.order - 1)),
+            None if scalar else "target",
+        ]
         legs: dict[str, Irreps] = {}
         nodes: list[VectorNode | CoreNode] = []
         for t, core in enumerate(self.cores):
@@ -72,11 +76,16 @@ class Train:
         return NetworkExpression(tuple(nodes), legs, None if scalar else "target")
 
     def _check_paths(self) -> None:
-        empty = [f"bond {t + 1} ({given})" for t, (given, left) in enumerate(zip(self.bonds, self.reachable_bonds, strict=True)) if not left.dim]
+        empty = [
+            f"bond {t + 1} ({given})"
+            for t, (given, left) in enumerate(zip(self.bonds, self.reachable_bonds, strict=True))
+            if not left.dim
+        ]
         if empty or not self.cores[-1].size:
             where = ", ".join(empty) or f"the last core (bond {self.bonds[-1]})"
             raise NetworkError(
-                f"these ranks allow no path from 1x0e through the feature leg {self.feature} to {self.target}: nothing passes {where}. "
+                f"these ranks allow no path from 1x0e through the feature leg {self.feature} to {self.target}: "
+                f"nothing passes {where}. "
                 "Give every bond at least one irrep that the neighbouring bonds and the feature leg can couple to."
             )
 

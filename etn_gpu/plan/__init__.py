@@ -1,4 +1,4 @@
-"""Plans: a network expression becomes a Program (an immutable list of steps); the derivative of a Program is a Program."""
+"""Plans: a network expression becomes a Program, an immutable list of steps; its derivative is a Program again."""
 
 from etn_gpu.plan.builder import ProgramBuilder
 from etn_gpu.plan.cores import Core

@@ -10,7 +10,7 @@ from etn_gpu.plan.program import Program, Step, Term, Value, used_values
 
 
 class ProgramBuilder:
-    """Grows a Program step by step. A step with the same space and terms as an earlier one returns the earlier value."""
+    """Grows a Program step by step; a step with the space and terms of an earlier one returns the earlier value."""
 
     def __init__(self, program: Program | None = None) -> None:
         self._inputs: list[Value] = list(program.inputs) if program else []
@@ -42,7 +42,9 @@ class ProgramBuilder:
         return self._seen[key]
 
     def value(self, name: str) -> Value:
-        """The value called ``name``."""
+        """The value called ``name``; PlanError when there is none."""
+        if name not in self._values:
+            raise PlanError(f"there is no value {name!r}; there are {sorted(self._values)}")
         return self._values[name]
 
     def build(self, outputs: dict[str, str], keep_inputs: Iterable[str] = ()) -> Program:

@@ -1,8 +1,9 @@
 """Reduced blocks of a three-leg equivariant core and where they lie in one flat weight array.
 
-By Wigner-Eckart an equivariant core in x feature -> out is ``sum over sector triples G[c, a, b] C^{l1 l2 l3}``. The reduced blocks of one coupled
-sector l3 form one matrix with rows c (multiplicity of the out leg) and columns (triple, a, b): the matrix whose QR and SVD are those of the full
-tensor. The weights are those matrices one after the other, row-major.
+By Wigner-Eckart an equivariant core in x feature -> out is ``sum over sector triples G[c, a, b] C^{l1 l2 l3}``. The
+reduced blocks of one coupled sector l3 form one matrix with rows c (multiplicity of the out leg) and columns (triple,
+a, b): the matrix whose QR and SVD are those of the full tensor. The weights are those matrices one after the other,
+row-major.
 """
 
 from __future__ import annotations
@@ -43,7 +44,7 @@ def sectors(irreps: Irreps) -> tuple[Sector, ...]:
 
 @dataclass(frozen=True)
 class Path:
-    """A sector triple of a core; its reduced block G[c, a, b] lies at ``weight + c * row_stride + a * feature.mul + b``."""
+    """A sector triple of a core; G[c, a, b] of its block lies at ``weight + c * row_stride + a * feature.mul + b``."""
 
     left: Sector
     feature: Sector

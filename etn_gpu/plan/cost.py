@@ -29,7 +29,7 @@ class Cost:
 
 @dataclass(frozen=True)
 class Machine:
-    """Balance of a machine: flops that could be done while one component moves, and during one launch (per atom of a block)."""
+    """Balance of a machine: flops done in the time of moving one component, and of one launch (per atom of a block)."""
 
     flops_per_component: float = 2.0
     flops_per_launch: float = 50.0
@@ -42,7 +42,7 @@ def nonzeros(l1: int, l2: int, l3: int) -> int:
 
 
 def mix_cost(paths: tuple[Path, ...], component: str) -> Cost:
-    """Mixing with the reduced blocks of ``paths``; the batched index is m of the leg ``component`` ('left', 'feature' or 'out')."""
+    """Mixing with the reduced blocks of ``paths``; m of the leg ``component`` is the batched index."""
     flops = moved = 0.0
     for path in paths:
         sector = getattr(path, component)
@@ -66,5 +66,3 @@ def outer_cost(paths: tuple[Path, ...], legs: tuple[str, str]) -> Cost:
 def dot_cost(leg: Irreps) -> Cost:
     """Inner product of two vectors on one leg."""
     return Cost(2.0 * leg.dim, 2.0 * leg.dim, 1)
-
-

@@ -1,11 +1,11 @@
 """jvp and vjp: the derivative of a Program is a Program.
 
-Every multilinear term is differentiated slot by slot (product rule); its adjoint is the same form with another output slot. The two
-nonlinear operations have derivatives that are couplings:
+Every multilinear term is differentiated slot by slot (product rule); its adjoint is the same form with another output
+slot. The two nonlinear operations have derivatives that are couplings:
 
 * radial functions: d f^(k) = f^(k+1) ds, componentwise;
-* solid harmonics: d R_l = l a_l C^{1, l-1, l}(dx, R_{l-1}) with R_l = a_l C^{1, l-1, l}(x, R_{l-1}), because R_l is the traceless
-  symmetric part of the l-fold product of x.
+* solid harmonics: d R_l = l a_l C^{1, l-1, l}(dx, R_{l-1}) with R_l = a_l C^{1, l-1, l}(x, R_{l-1}), because R_l is the
+  traceless symmetric part of the l-fold product of x.
 """
 
 from __future__ import annotations
@@ -30,8 +30,8 @@ from etn_gpu.symmetry import stretch_factor
 def jvp(program: Program, tangents: Mapping[str, str], *, prefix: str = "d_") -> Program:
     """Forward derivative. ``tangents`` maps inputs to the names of new inputs that hold their tangents.
 
-    The result has all outputs of ``program`` and, for each output that depends on a differentiated input, an output ``prefix + name``.
-    PlanError when an input is unknown or no output depends on any of them.
+    The result has all outputs of ``program`` and, for each output that depends on a differentiated input, an output
+    ``prefix + name``. PlanError when an input is unknown, a new name is taken, or no output depends on the inputs.
     """
     _need_inputs(program, tangents)
     builder = ProgramBuilder(program)
@@ -47,14 +47,17 @@ def jvp(program: Program, tangents: Mapping[str, str], *, prefix: str = "d_") ->
     new_outputs = {prefix + k: tangent[v] for k, v in program.outputs if v in tangent}
     if not new_outputs:
         raise PlanError(f"no output of the Program depends on {sorted(tangents)}")
-    return builder.build(outputs | new_outputs, keep_inputs=tangents.values())
+    for name, derivative in new_outputs.items():
+        _add_output(outputs, name, derivative)
+    return builder.build(outputs, keep_inputs=tangents.values())
 
 
 def vjp(program: Program, cotangents: Mapping[str, str], wrt: Mapping[str, str], *, keep: bool = True) -> Program:
-    """Reverse derivative. ``cotangents`` maps outputs to the names of new inputs that hold their cotangents; ``wrt`` maps inputs to the
-    names of new outputs that receive ``sum over outputs of (d output / d input)^T cotangent``.
+    """Reverse derivative: ``sum over outputs of (d output / d input)^T cotangent``.
 
-    With ``keep`` the outputs of ``program`` stay outputs. An input on which nothing depends gives a zero gradient.
+    ``cotangents`` maps outputs to the names of new inputs that hold their cotangents, ``wrt`` inputs to the names of
+    new outputs that receive their gradients. With ``keep`` the outputs of ``program`` stay outputs. An input on which
+    nothing depends gives a zero gradient. PlanError when an output or an input is unknown or a new name is taken.
     """
     _need_inputs(program, wrt)
     builder = ProgramBuilder(program)
@@ -75,7 +78,7 @@ def vjp(program: Program, cotangents: Mapping[str, str], wrt: Mapping[str, str],
     for name, new in wrt.items():
         value = program.values[name]
         terms = pending.get(name) or [Term(Constant(value.size, 0, value.size, 0.0), 0, ())]
-        outputs[new] = _collect(builder, value, terms)
+        _add_output(outputs, new, _collect(builder, value, terms))
     return builder.build(outputs, keep_inputs=cotangents.values())
 
 
@@ -89,6 +92,12 @@ def _need_inputs(program: Program, names: Mapping[str, str]) -> None:
     inputs = {v.name for v in program.inputs}
     if missing := sorted(set(names) - inputs):
         raise PlanError(f"cannot differentiate with respect to {missing}: the inputs are {sorted(inputs)}")
+
+
+def _add_output(outputs: dict[str, str], name: str, value: str) -> None:
+    if name in outputs:
+        raise PlanError(f"the derivative would be a second output {name!r}; choose another name")
+    outputs[name] = value
 
 
 def _depends_on(program: Program, names: Mapping[str, str]) -> set[str]:
@@ -145,7 +154,7 @@ def _ordered(at: Mapping[int, str]) -> tuple[str, ...]:
 
 
 def _linearise(builder: ProgramBuilder, term: Term) -> tuple[Couple, dict[int, str], int]:
-    """The bilinear form of d(term): its output is slot 2, the tangent enters the returned slot, the other slot holds the returned value."""
+    """The bilinear form of d(term), with output slot 2: (form, value in its other slot, slot of the tangent)."""
     operation = term.operation
     if isinstance(operation, Radial):
         higher = Term(replace(operation, order=operation.order + 1), 1, term.operands)

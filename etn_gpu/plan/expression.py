@@ -1,4 +1,4 @@
-"""A tensor network of one atom: vectors on legs, cores between legs, and the states its partial contractions can be in."""
+"""A tensor network of one atom: vectors on legs, cores between legs, and the states of partial contractions."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from etn_gpu.plan.cost import Cost, dot_cost, mix_cost, outer_cost
 from etn_gpu.symmetry import Irreps
 
 LEG_NAMES = ("left", "feature", "out")
+TRIVIAL = Irreps("1x0e")
 
 
 @dataclass(frozen=True)
@@ -45,8 +46,8 @@ Node = VectorNode | CoreNode
 class State:
     """A partial contraction with its open legs.
 
-    'core' (parameters only), 'vector' (of an atom, at most one open leg), 'pair' (two vectors that wait for ``core``) or
-    'operator' (``core`` with one of three legs contracted).
+    'core' (parameters only), 'vector' (of an atom, at most one open leg), 'pair' (two vectors that wait for ``core``)
+    or 'operator' (``core`` with one of three legs contracted).
     """
 
     kind: str
@@ -56,7 +57,10 @@ class State:
 
 @dataclass(frozen=True)
 class NetworkExpression:
-    """Nodes of the network and the irreps behind each label; ``output`` is the label left open, None for an invariant."""
+    """Nodes and the irreps behind each label; ``output`` is the label that stays open, None for an invariant.
+
+    NetworkError when a label does not join exactly two nodes (one for ``output``) or the irreps at its ends differ.
+    """
 
     nodes: tuple[Node, ...]
     legs: Mapping[str, Irreps] = field(hash=False)
@@ -71,6 +75,19 @@ class NetworkExpression:
             expected = 1 if label == self.output else 2
             if count != expected:
                 raise NetworkError(f"the leg {label!r} appears {count} times in the network, expected {expected}")
+            if label not in self.legs:
+                raise NetworkError(f"the leg {label!r} has no irreps; legs with irreps: {sorted(self.legs)}")
+        for node in self.nodes:
+            if isinstance(node, CoreNode):
+                self._check_core(node)
+
+    def _check_core(self, node: CoreNode) -> None:
+        for label, name in zip(node.labels, LEG_NAMES, strict=True):
+            given = getattr(node.core, name)
+            expected = TRIVIAL if label is None else self.legs[label]
+            if given != expected:
+                where = "a leg without a label" if label is None else f"the leg {label!r}"
+                raise NetworkError(f"core {node.core.name!r} has {given} on {where}, which carries {expected}")
 
     def initial(self, index: int) -> State:
         """State of a single node."""

@@ -1,12 +1,14 @@
 """Lowering: a planned network becomes steps of a Program.
 
-The contraction of two vectors with a core goes sector triple by sector triple: couple the two vectors to the third leg keeping all
-multiplicities, then mix with the reduced block. The product of one triple lives only between those two steps, so a backend keeps it in cache.
+The contraction of two vectors with a core goes sector triple by sector triple: couple the two vectors to the third
+leg keeping all multiplicities, then mix with the reduced block. The product of one triple lives only between those
+two steps, so a backend keeps it in cache.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from math import prod
 
 from etn_gpu.errors import PlanError
 from etn_gpu.plan.builder import ProgramBuilder
@@ -31,15 +33,19 @@ class _Lowered:
 
 
 def lower_network(
-    builder: ProgramBuilder, network: NetworkExpression, plan: ContractionPlan, values: dict[str, str], weights: dict[str, str]
+    builder: ProgramBuilder,
+    network: NetworkExpression,
+    plan: ContractionPlan,
+    values: dict[str, str],
+    weights: dict[str, str],
 ) -> Value:
-    """Append the steps of ``plan``. ``values`` maps vector nodes and ``weights`` cores to the names of their values; returns the result."""
+    """Append the steps of ``plan`` and return the result.
+
+    ``values`` maps vector nodes and ``weights`` cores to the names of their values.
+    """
     items: list[_Lowered] = []
     for node in network.nodes:
-        if isinstance(node, VectorNode):
-            name = values[node.name]
-        else:
-            name = weights[node.core.name]
+        name = values[node.name] if isinstance(node, VectorNode) else weights[node.core.name]
         items.append(_Lowered(network.initial(len(items)), name))
     lowerer = _Lowerer(builder, network)
     for pair in plan.path:
@@ -81,7 +87,11 @@ class _Lowerer:
         leg = self.network.legs[a.state.legs[0]]
         blocks = tuple(
             CoupleBlock(
-                (s.l, s.l, 0), (s.offset, s.offset, 0), (s.mul, 1, 1), ((1, 0, 0), (1, 0, 0), (0, 0, 0)), float(s.dim) ** 0.5
+                (s.l, s.l, 0),
+                (s.offset, s.offset, 0),
+                (s.mul, 1, 1),
+                ((1, 0, 0), (1, 0, 0), (0, 0, 0)),
+                float(s.dim) ** 0.5,
             )
             for s in sectors(leg)
         )
@@ -103,7 +113,9 @@ class _Lowerer:
             sizes[i], sizes[j], sizes[t] = _leg(node.core, i).dim, _leg(node.core, j).dim, product_size
             strides: list[Triple] = [(0, 0, 0)] * 3
             strides[i], strides[j], strides[t] = (1, 0, 0), (0, 1, 0), (s[j].mul, 1, 0)
-            block = CoupleBlock(_ls(path), _offsets(s, t), (s[i].mul, s[j].mul, 1), (strides[0], strides[1], strides[2]))
+            block = CoupleBlock(
+                _ls(path), _offsets(s, t), (s[i].mul, s[j].mul, 1), (strides[0], strides[1], strides[2])
+            )
             couple = Couple((sizes[0], sizes[1], sizes[2]), (block,))
             product = self.builder.step(_hint(node.core, path), "atom", (Term(couple, t, (first, second)),))
             value, weight, row_stride = self._weights(core, path, t, (i, j))
@@ -140,7 +152,9 @@ class _Lowerer:
             sizes[y], sizes[t] = _leg(node.core, y).dim, _leg(node.core, t).dim
             strides: list[Triple] = [(0, 0, 0)] * 3
             strides[low], strides[high], strides[x] = (1, 0, 0), (0, 1, 0), (s[high].mul, 1, 0)
-            block = CoupleBlock(_ls(path), _offsets(s, x), (s[low].mul, s[high].mul, 1), (strides[0], strides[1], strides[2]))
+            block = CoupleBlock(
+                _ls(path), _offsets(s, x), (s[low].mul, s[high].mul, 1), (strides[0], strides[1], strides[2])
+            )
             at = {x: value, y: vector.value}
             terms.append(Term(Couple((sizes[0], sizes[1], sizes[2]), (block,)), t, tuple(at[k] for k in sorted(at))))
         return self._vector(node, terms)
@@ -169,25 +183,24 @@ class _Lowerer:
             raise PlanError(f"the core {node.core.name!r} has no allowed sector triple")
         return self.builder.step(f"h_{node.core.name}", "atom", terms).name
 
-    def _weights(self, core: _Lowered, path: Path, row: int | tuple[int, ...], cols: tuple[int, ...]) -> tuple[str, int, int]:
-        """The reduced block as a matrix rows x cols: in place where the layout allows, else regrouped once per set of parameters."""
+    def _weights(
+        self, core: _Lowered, path: Path, row: int | tuple[int, ...], cols: tuple[int, ...]
+    ) -> tuple[str, int, int]:
+        """The reduced block as a matrix rows x cols: in place if it lies like that, else regrouped (once per call)."""
         s = _triple(path)
         stride = {0: s[1].mul, 1: 1, 2: path.row_stride}
         rows = (row,) if isinstance(row, int) else row
         real_rows = tuple(k for k in rows if s[k].mul > 1)
         real_cols = tuple(k for k in cols if s[k].mul > 1)
-        n_cols = 1
-        for k in cols:
-            n_cols *= s[k].mul
+        n_cols = prod(s[k].mul for k in cols)
         contiguous = real_cols in ((), (1,)) or (real_cols == (0, 1)) or (real_cols == (0,) and s[1].mul == 1)
         if contiguous and len(real_rows) <= 1:
             return core.value, path.weight, stride[real_rows[0]] if real_rows else n_cols
-        order = (*rows, *cols, *({0, 1, 2} - set(rows) - set(cols)))
-        counts = tuple(s[k].mul for k in order)
+        i, j, k = (*rows, *cols, *({0, 1, 2} - set(rows) - set(cols)))
+        counts = (s[i].mul, s[j].mul, s[k].mul)
         target = (counts[1] * counts[2], counts[2], 1)
-        block = CopyBlock((path.weight, 0), (counts[0], counts[1], counts[2]), (tuple(stride[k] for k in order), target))  # type: ignore[arg-type]
-        size = counts[0] * counts[1] * counts[2]
-        copy = Copy((self.builder.value(core.value).size, size), (block,))
+        block = CopyBlock((path.weight, 0), counts, ((stride[i], stride[j], stride[k]), target))
+        copy = Copy((self.builder.value(core.value).size, prod(counts)), (block,))
         name = self.builder.step(f"{core.value}:{_hint_path(path)}", "param", (Term(copy, 1, (core.value,)),)).name
         return name, 0, n_cols
 

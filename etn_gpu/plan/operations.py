@@ -1,15 +1,18 @@
 """The operations of a Program: what each one computes, as hashable data.
 
-Every value of a Program is a list of components over one *space*: ``param`` (no batch), ``edge`` (one column per edge) or
-``atom`` (one column per atom). Blocks of an irrep l with multiplicity n lie as [n, 2l+1], row-major, as on a leg.
+Every value of a Program is a list of components over one *space*: ``param`` (no batch), ``edge`` (one column per
+edge) or ``atom`` (one column per atom). Blocks of an irrep l with multiplicity n lie as [n, 2l+1], row-major, as on a
+leg.
 
-Five operations are multilinear: :class:`Couple`, :class:`Mix`, :class:`EdgeSum`, :class:`Fold` and :class:`Copy`. Each is a form
+Five operations are multilinear: :class:`Couple`, :class:`Mix`, :class:`EdgeSum`, :class:`Fold` and :class:`Copy`.
+Each is a form
 
     T(slot_0, slot_1, ..., slot_k)  =  sum over a table of products of one component per slot,
 
-and a term of a Program evaluates the derivative of the form with respect to one of its slots: the *output slot*. The adjoint of a term
-is therefore the same form with another output slot, so derivatives of every order stay inside this list. The three others
-(:class:`Radial`, :class:`Harmonics`, :class:`Constant`) have derivatives that are couplings (see ``derivative.py``).
+and a term of a Program evaluates the derivative of the form with respect to one of its slots: the *output slot*. The
+adjoint of a term is therefore the same form with another output slot, so derivatives of every order stay inside this
+list. The three others (:class:`Radial`, :class:`Harmonics`, :class:`Constant`) have derivatives that are couplings
+(see ``derivative.py``).
 """
 
 from __future__ import annotations
@@ -25,8 +28,8 @@ SPACES: tuple[Space, ...] = ("param", "edge", "atom")
 class CoupleBlock:
     """One sector triple of a :class:`Couple`: irreps (l0, l1, l2), three multiplicity loops and a scalar.
 
-    ``offsets[s]`` is the first component of the block in slot s; in the loop index i = (i0, i1, i2) < ``counts`` the slot's multiplicity
-    is ``sum_t i_t * strides[s][t]`` (units of 2 l_s + 1 components).
+    ``offsets[s]`` is the first component of the block in slot s; in the loop index i = (i0, i1, i2) < ``counts`` the
+    slot's multiplicity is ``sum_t i_t * strides[s][t]`` (units of 2 l_s + 1 components).
     """
 
     ls: tuple[int, int, int]
@@ -63,7 +66,8 @@ class MixBlock:
 class Mix:
     """Per-sector linear mixing of multiplicities: sum w[r, k] x[k, m] z[r, m].
 
-    With ``species_stride`` > 0 the weights are a table over the species t of the atom: block address ``weight + t * species_stride``.
+    With ``species_stride`` > 0 the weights are a table over the species t of the atom, whose blocks start at
+    ``weight + t * species_stride``.
     """
 
     sizes: tuple[int, int, int]
@@ -75,7 +79,7 @@ class Mix:
 
 @dataclass(frozen=True)
 class EdgeSumBlock:
-    """One l of an :class:`EdgeSum`: ``count`` radial rows at ``radial``, 2l+1 rows at ``angular``, target [species, count, 2l+1]."""
+    """One l of an :class:`EdgeSum`: ``count`` rows of f, ``dim`` rows of y, [species, count, dim] at ``target``."""
 
     radial: int
     count: int
@@ -107,7 +111,7 @@ class View:
 
 @dataclass(frozen=True)
 class Fold:
-    """Dense multilinear form of parameter arrays (einsum over named indices). It has no batch: it runs once per set of parameters."""
+    """Dense multilinear form of parameter arrays (einsum over named indices), run once per set of parameters."""
 
     sizes: tuple[int, ...]
     views: tuple[View, ...]
@@ -142,9 +146,10 @@ class Copy:
 class Radial:
     """Radial functions of s = r^2 (A^2), or their ``order``-th derivative with respect to s.
 
-    f[l, b](s) = r^-l T_b(x) f_c(r) / N_b with r = sqrt(s), b = 0..count-1; x maps r from [``inner``, ``cutoff``] on [-1, 1] and
-    f_c(r) = (1 - r^2/cutoff^2)^3 vanishes at the cutoff with its first two derivatives. The factor r^-l makes the product with a
-    solid harmonic of degree l depend on the direction only through Y_lm. Beyond the cutoff all functions are zero.
+    f[l, b](s) = r^-l T_b(x) f_c(r) with r = sqrt(s), b = 0..count-1; x maps r from [``inner``, ``cutoff``] on
+    [-1, 1] and f_c(r) = (1 - r^2/cutoff^2)^3 vanishes at the cutoff with its first two derivatives. The factor r^-l
+    makes the product with a solid harmonic of degree l depend on the direction only through Y_lm. Beyond the cutoff
+    all functions are zero.
     """
 
     count: int

@@ -1,8 +1,9 @@
 """Contraction order: an opt_einsum PathOptimizer that knows the irreps behind each index.
 
-opt_einsum's own size dictionary is dense: it would count the product of two legs as dim x dim. Here only the allowed sector triples
-count (:mod:`etn_gpu.plan.cost`), and only contractions that a Program can express are considered. The search is dynamic programming over
-subsets of nodes, exact for the networks of this library; it contains the left-to-right chain, so its result is never worse.
+opt_einsum's own size dictionary is dense: it would count the product of two legs as dim x dim. Here only the allowed
+sector triples count (:mod:`etn_gpu.plan.cost`), and only contractions that a Program can express are considered. The
+search is dynamic programming over subsets of nodes, exact for the networks of this library; it contains the
+left-to-right chain, so its result is never worse.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ from opt_einsum.paths import PathOptimizer, ssa_to_linear
 
 from etn_gpu.errors import PlanError
 from etn_gpu.plan.cost import Cost, Machine
-from etn_gpu.plan.expression import CoreNode, NetworkExpression, State, VectorNode
+from etn_gpu.plan.expression import NetworkExpression, State, VectorNode
 
 ATOM = "atom"
 
@@ -99,49 +100,37 @@ def _unroll(table: dict[int, _Best], mask: int, count: int, ssa: list[tuple[int,
 def plan_contraction(network: NetworkExpression, machine: Machine | None = None) -> ContractionPlan:
     """Plan ``network`` with opt_einsum; PlanError when it cannot be contracted."""
     optimizer = SymmetricOptimizer(network, machine)
-    symbol = {label: opt_einsum.get_symbol(i) for i, label in enumerate((ATOM, *network.legs))}
-    terms, shapes = [], []
-    for node in network.nodes:
-        labels = (ATOM, node.label) if isinstance(node, VectorNode) else node.open
-        terms.append("".join(symbol[x] for x in labels))
-        shapes.append(tuple(1 if x == ATOM else max(network.legs[x].dim, 1) for x in labels))
-    out = symbol[ATOM] + (symbol[network.output] if network.output else "")
-    equation = ",".join(terms) + "->" + out
+    equation, shapes = _einsum(network)
     path, _ = opt_einsum.contract_path(equation, *shapes, shapes=True, optimize=optimizer)
     return ContractionPlan(tuple(tuple(p) for p in path), optimizer.cost, equation)
 
 
 def chain_plan(network: NetworkExpression) -> ContractionPlan:
-    """The left-to-right chain: vectors are absorbed core after core, in the order of the nodes (vector, core, vector, core, ...)."""
-    remaining = list(range(len(network.nodes)))
-    ids = {i: network.initial(i) for i in remaining}
-    path: list[tuple[int, ...]] = []
-    cost = Cost()
-    current: int | None = None
-    fresh = len(remaining)
-    for index, node in enumerate(network.nodes):
-        if isinstance(node, VectorNode):
-            continue
-        vectors = [i for i in remaining if i < len(network.nodes) and _feeds(network, i, node) and i != current]
-        for partner in ([current] if current is not None else []) + vectors + [index]:
-            if partner == vectors[0] and current is None:
-                current = partner
-                continue
-            if partner == current:
-                continue
-            assert current is not None
-            joined = network.join(ids[current], ids[partner])
-            if joined is None:
-                raise PlanError(f"the left-to-right chain cannot absorb node {partner} of this network")
-            path.append(tuple(sorted((remaining.index(current), remaining.index(partner)))))
-            remaining = [i for i in remaining if i not in (current, partner)] + [fresh]
-            ids[fresh], own = joined
-            cost = cost + own
-            current = fresh
-            fresh += 1
-    return ContractionPlan(tuple(path), cost, "")
+    """The left-to-right chain: node after node is contracted in, in their order (vector, core, vector, core, ...).
+
+    PlanError when two of these contractions cannot be expressed by steps of a Program.
+    """
+    state, cost = network.initial(0), Cost()
+    ssa: list[tuple[int, int]] = []
+    current = 0
+    for index in range(1, len(network.nodes)):
+        joined = network.join(state, network.initial(index))
+        if joined is None:
+            raise PlanError(f"the left-to-right chain cannot absorb node {index} of this network")
+        state, own = joined
+        cost = cost + own
+        ssa.append((current, index))
+        current = len(network.nodes) + len(ssa) - 1
+    return ContractionPlan(tuple(ssa_to_linear(ssa)), cost, _einsum(network)[0])
 
 
-def _feeds(network: NetworkExpression, index: int, core: CoreNode) -> bool:
-    node = network.nodes[index]
-    return isinstance(node, VectorNode) and node.label in core.open
+def _einsum(network: NetworkExpression) -> tuple[str, list[tuple[int, ...]]]:
+    """The network as an einsum equation, the atom index first on vectors, and the dense shapes of its terms."""
+    symbol = {label: opt_einsum.get_symbol(i) for i, label in enumerate((ATOM, *network.legs))}
+    terms, shapes = [], []
+    for node in network.nodes:
+        labels = (ATOM, node.label) if isinstance(node, VectorNode) else node.open
+        terms.append("".join(symbol[x] for x in labels))
+        shapes.append(tuple(1 if x == ATOM else network.legs[x].dim for x in labels))
+    out = symbol[ATOM] + (symbol[network.output] if network.output else "")
+    return ",".join(terms) + "->" + out, shapes

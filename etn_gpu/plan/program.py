@@ -10,6 +10,7 @@ from functools import cached_property
 
 from etn_gpu.errors import PlanError
 from etn_gpu.plan.operations import SPACES, Copy, CopyBlock, EdgeSum, Fold, Harmonics, Mix, Operation, Radial, Space
+from etn_gpu.plan.reach import spans, species_count
 from etn_gpu.plan.serialise import decode, encode
 
 
@@ -62,8 +63,8 @@ class Step:
 class Program:
     """Inputs, steps in execution order and named outputs.
 
-    Two Programs are equal when they do the same steps under the same names; ``digest`` is stable between processes and versions
-    of Python. ``str(program)`` is a listing, ``to_json``/``from_json`` are exact.
+    Two Programs are equal when they do the same steps under the same names; ``digest`` is stable between processes
+    and versions of Python. ``str(program)`` is a listing, ``to_json``/``from_json`` are exact.
     """
 
     inputs: tuple[Value, ...]
@@ -94,6 +95,12 @@ class Program:
         """SHA-256 of the canonical JSON form."""
         return hashlib.sha256(self.to_json().encode()).hexdigest()
 
+    @cached_property
+    def n_species(self) -> int | None:
+        """Number of species that the tables of all steps hold; None without such tables."""
+        counts = (species_count(term.operation) for step in self.steps for term in step.terms)
+        return min((n for n in counts if n is not None), default=None)
+
     def __hash__(self) -> int:
         return hash(self.digest)
 
@@ -115,7 +122,7 @@ class Program:
         """Rebuild a Program from :meth:`to_json`; PlanError when the text is not one."""
         try:
             program = decode(json.loads(text), _CLASSES)
-        except (ValueError, TypeError, KeyError) as error:
+        except (ValueError, TypeError, KeyError, AttributeError) as error:
             raise PlanError(f"this text is not a serialised Program: {error}") from error
         if not isinstance(program, Program):
             raise PlanError(f"this text holds a {type(program).__name__}, expected a Program")
@@ -134,6 +141,9 @@ def _check(program: Program) -> None:
         for term in step.terms:
             _check_term(step.out, term, known)
         _define(step.out, known)
+    names = [name for name, _ in program.outputs]
+    if repeated := sorted({name for name in names if names.count(name) > 1}):
+        raise PlanError(f"these outputs are given more than once: {repeated}")
     for name, value_name in program.outputs:
         if value_name not in known:
             raise PlanError(f"output {name!r} names the value {value_name!r}, which no step writes")
@@ -149,15 +159,23 @@ def _define(value: Value, known: dict[str, Value]) -> None:
 
 def _check_term(out: Value, term: Term, known: dict[str, Value]) -> None:
     operation = term.operation
+    if not 0 <= term.slot < len(operation.slots):
+        raise PlanError(f"{operation.name} has no slot {term.slot}; its slots are {operation.slots}")
     if len(term.operands) != len(operation.slots) - 1:
         raise PlanError(f"{operation.name} takes {len(operation.slots) - 1} operands, got {term.operands}")
+    for slot, first, stop in spans(operation):
+        if first < 0 or stop > operation.sizes[slot]:
+            raise PlanError(
+                f"{operation.name} in {out.name!r} addresses the components {first}..{stop - 1} of slot "
+                f"{operation.slots[slot]!r}, which has {operation.sizes[slot]}"
+            )
     for slot, name in zip(term.operand_slots, term.operands, strict=True):
         if name not in known:
             raise PlanError(f"{operation.name} in {out.name!r} reads {name!r} before it is written")
         if known[name].size != operation.sizes[slot]:
             raise PlanError(
-                f"{operation.name} in {out.name!r}: slot {operation.slots[slot]!r} has {operation.sizes[slot]} components, "
-                f"but {known[name]} was given"
+                f"{operation.name} in {out.name!r}: slot {operation.slots[slot]!r} has {operation.sizes[slot]} "
+                f"components, but {known[name]} was given"
             )
     if out.size != operation.sizes[term.slot]:
         raise PlanError(f"{operation.name} writes {operation.sizes[term.slot]} components into {out}")

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Mapping
+from numbers import Integral
 from typing import Any
 
 from etn_gpu.plan import operations
@@ -18,16 +20,18 @@ def encode(item: Any) -> Any:
     """Nested lists, numbers, strings and {"type": class, field: ...} dictionaries."""
     if dataclasses.is_dataclass(item) and not isinstance(item, type):
         fields = {f.name: encode(getattr(item, f.name)) for f in dataclasses.fields(item)}
-        return {"type": type(item).__name__, **fields}
+        # 1 and 1.0 are equal numbers, so that equal Programs must write them alike.
+        floats = {f.name: float(fields[f.name]) for f in dataclasses.fields(item) if f.type == "float"}
+        return {"type": type(item).__name__, **fields, **floats}
     if isinstance(item, tuple):
         return [encode(x) for x in item]
-    return item
+    return int(item) if isinstance(item, Integral) else item
 
 
-def decode(item: Any, classes: dict[str, type]) -> Any:
+def decode(item: Any, classes: Mapping[str, type]) -> Any:
     """Inverse of :func:`encode`; ``classes`` adds to the operation classes. KeyError for an unknown class."""
     if isinstance(item, dict):
-        known = _OPERATIONS | classes
+        known = {**_OPERATIONS, **classes}
         kind = item["type"]
         if kind not in known:
             raise KeyError(f"unknown class {kind!r}")

@@ -18,7 +18,7 @@ from etn_gpu.plan.program import Program, Step
 
 Array = NDArray[np.floating]
 numba_config: Any = numba.config
-EDGE_WIDTH = 64
+EDGE_WIDTH = 128
 MAX_WIDTH = 32
 CHUNKS = 64
 

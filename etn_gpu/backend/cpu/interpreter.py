@@ -32,7 +32,7 @@ _jit: Any = numba.njit(cache=True, nogil=True, error_model="numpy")
 @_jit
 def _instruction(
     c: Any, scale: float, constants: Any, groups: Any, entries: Any, values: Any, params: Any, gradient: Any,
-    atoms: Any, width: int, lane: int, edges: Any, edge_width: int, used: int, runs: Any, n_runs: int,
+    atoms: Any, width: int, edges: Any, edge_width: int, used: int, runs: Any, n_runs: int,
     present: Any, masks: Any, lanes: int,
 ) -> None:  # fmt: skip
     """Execute one instruction on the rows of a block (and, in an edge phase, of one atom's edges)."""
@@ -90,15 +90,12 @@ def _instruction(
                         atoms, target * width, c[2], c[3] * width, c[4], length, gradient, w, c[7], scale, lanes
                     )
     elif op == EDGE_SUM:
-        kernels.edge_sum(
-            atoms, c[1], width, lane, edges, c[2], c[3], c[4], c[5], edge_width, runs, n_runs, scale, lanes
-        )
+        kernels.edge_sum(atoms, c[1], width, edges, c[2], c[3], c[4], c[5], edge_width, runs, n_runs, scale, lanes)
     elif op == EDGE_SPREAD:
         kernels.edge_spread(
             atoms,
             c[1],
             width,
-            lane,
             edges,
             c[2],
             c[3],
@@ -136,36 +133,56 @@ def _masked(
 
 @_jit
 def _load_edges(
-    e0: int, e1: int, edge_species: Any, edge_width: int, lanes: int, lane_of: Any, runs: Any
-) -> tuple[int, int, int]:
-    """Place edges e0 <= e < e1 into lanes, each species from a new vector register on: (next edge, runs, used)."""
-    n_runs, lane, e = 0, 0, e0
-    while e < e1 and lane < edge_width:
+    member: int,
+    e: int,
+    members: Any,
+    edge_offsets: Any,
+    edge_species: Any,
+    edge_width: int,
+    lanes: int,
+    lane_of: Any,
+    runs: Any,
+) -> tuple[int, int, int, int]:
+    """Fill the lanes with edges from edge ``e`` of ``members[member]`` on: (next member, its next edge, runs, used lanes).
+
+    A run holds edges of one atom and one species, and starts at a new vector register: (species, first lane, end, place of the atom).
+    """
+    n_runs, lane = 0, 0
+    while member < len(members) and lane < edge_width:
+        end = edge_offsets[members[member] + 1]
+        if e == end:
+            member += 1
+            if member < len(members):
+                e = edge_offsets[members[member]]
+            continue
         species = edge_species[e]
         first = lane
-        while e < e1 and edge_species[e] == species and lane < edge_width:
+        while e < end and edge_species[e] == species and lane < edge_width:
             lane_of[lane] = e
             lane += 1
             e += 1
         while lane % lanes:
             lane_of[lane] = -1
             lane += 1
-        runs[n_runs, 0], runs[n_runs, 1], runs[n_runs, 2] = species, first, lane
+        runs[n_runs, 0], runs[n_runs, 1], runs[n_runs, 2], runs[n_runs, 3] = species, first, lane, member
         n_runs += 1
-    return e, n_runs, lane
+    return member, e, n_runs, lane
 
 
 @_jit
 def _edge_phase(
     code: Any, scales: Any, first: int, last: int, constants: Any, groups: Any, entries: Any, values: Any,
-    params: Any, gradient: Any, atoms: Any, width: int, lane: int, edges: Any, edge_width: int,
-    e0: int, e1: int, edge_species: Any, edge_in: Any, edge_out: Any, lane_of: Any, runs: Any,
-    present: Any, masks: Any, lanes: int,
+    params: Any, gradient: Any, atoms: Any, width: int, edges: Any, edge_width: int, members: Any, edge_offsets: Any,
+    edge_species: Any, edge_in: Any, edge_out: Any, lane_of: Any, runs: Any, present: Any, masks: Any, lanes: int,
 ) -> None:  # fmt: skip
-    """All instructions of an edge phase for one atom, ``edge_width`` lanes of edges at a time."""
-    e = e0
-    while e < e1:
-        e, n_runs, used = _load_edges(e, e1, edge_species, edge_width, lanes, lane_of, runs)
+    """All instructions of an edge phase for the edges of a block, ``edge_width`` lanes at a time."""
+    member, e = 0, edge_offsets[members[0]]
+    while True:
+        member, e, n_runs, used = _load_edges(
+            member, e, members, edge_offsets, edge_species, edge_width, lanes, lane_of, runs
+        )
+        if used == 0:
+            return
         for i in range(first, last):
             c = code[i]
             if c[0] == LOAD_EDGE:
@@ -188,7 +205,7 @@ def _edge_phase(
                             edges[row + v] += scales[i]
             else:
                 _instruction(
-                    c, scales[i], constants, groups, entries, values, params, gradient, atoms, width, lane,
+                    c, scales[i], constants, groups, entries, values, params, gradient, atoms, width,
                     edges, edge_width, used, runs, n_runs, present, masks, lanes,
                 )  # fmt: skip
 
@@ -209,18 +226,16 @@ def _block(
         present[t] = 1
         masks[t * width + k] = 1.0
     lane_of = np.empty(edge_width + lanes, np.int64)
-    runs = np.empty((edge_width // lanes + 1, 3), np.int64)
+    runs = np.empty((edge_width // lanes + 1, 4), np.int64)
     for p in range(len(phases)):
         first, last = phases[p, 1], phases[p, 2]
         if phases[p, 0] == ON_EDGES:
             if first == last:
                 continue
-            for k in range(n):
-                e0, e1 = edge_offsets[members[k]], edge_offsets[members[k] + 1]
-                _edge_phase(
-                    code, scales, first, last, constants, groups, entries, values, params, gradient, atoms, width, k,
-                    edges, edge_width, e0, e1, edge_species, edge_in, edge_out, lane_of, runs, present, masks, lanes,
-                )  # fmt: skip
+            _edge_phase(
+                code, scales, first, last, constants, groups, entries, values, params, gradient, atoms, width,
+                edges, edge_width, members, edge_offsets, edge_species, edge_in, edge_out, lane_of, runs, present, masks, lanes,
+            )  # fmt: skip
             continue
         for i in range(first, last):
             c = code[i]
@@ -239,7 +254,7 @@ def _block(
                     atoms[row : row + n] += scales[i]
             else:
                 _instruction(
-                    c, scales[i], constants, groups, entries, values, params, gradient, atoms, width, 0,
+                    c, scales[i], constants, groups, entries, values, params, gradient, atoms, width,
                     edges, edge_width, 0, runs, 0, present, masks, lanes,
                 )  # fmt: skip
 

@@ -182,13 +182,13 @@ def mix_weights(
 
 @_jit
 def edge_sum(
-    atoms: Any, target: int, width: int, lane: int, edges: Any, f: int, count: int, y: int, dim: int,
+    atoms: Any, target: int, width: int, edges: Any, f: int, count: int, y: int, dim: int,
     edge_width: int, runs: Any, n_runs: int, scale: float, lanes: int,
 ) -> None:  # fmt: skip
     """S[species, b, m] of one atom += scale sum_e f[b, e] y[m, e]; a run is (species, first lane, last lane + 1)."""
     for run in range(n_runs):
         base = target + runs[run, 0] * count * dim
-        first, last = runs[run, 1], runs[run, 2]
+        first, last, lane = runs[run, 1], runs[run, 2], runs[run, 3]
         for m in range(0, dim, 2):
             m1 = m + 1 if m + 1 < dim else m
             b = 0
@@ -236,13 +236,13 @@ def edge_sum(
 
 @_jit
 def edge_spread(
-    atoms: Any, total: int, width: int, lane: int, edges: Any, out: int, n_out: int, stride_out: int,
+    atoms: Any, total: int, width: int, edges: Any, out: int, n_out: int, stride_out: int,
     source: int, n_in: int, stride_in: int, per_species: int, edge_width: int, runs: Any, n_runs: int,
     scale: float, lanes: int,
 ) -> None:  # fmt: skip
     """out[i, e] += scale sum_k S[species(e), i, k] source[k, e]: adjoint of :func:`edge_sum` in f or y."""
     for run in range(n_runs):
-        base = total + runs[run, 0] * per_species
+        base, lane = total + runs[run, 0] * per_species, runs[run, 3]
         for v in range(runs[run, 1], runs[run, 2], lanes):
             i = 0
             while i < n_out:
