@@ -195,7 +195,7 @@ def _edge_sum(operation: EdgeSum, term: Term, at: list[Array], geometry: Geometr
                 y[angular, edges] += term.scale * np.einsum("bme,be->me", block[:, :, centre[edges]], f[radial, edges])
 
 
-def fold_view(array: Array, view: View) -> Array:
+def _fold_view(array: Array, view: View) -> Array:
     """The strided array that a :class:`View` names; ``array`` may have leading sample axes before its components."""
     step = array.strides[-1]
     lead = array.shape[:-1]
@@ -205,7 +205,7 @@ def fold_view(array: Array, view: View) -> Array:
 
 
 def _fold(operation: Fold, term: Term, at: list[Array]) -> None:
-    views = [fold_view(array, view) for array, view in zip(at, operation.views, strict=True)]
+    views = [_fold_view(array, view) for array, view in zip(at, operation.views, strict=True)]
     others = [s for s in range(len(views)) if s != term.slot]
     sampled = {s for s in others if at[s].ndim > 1}
     names = [("..." if s in sampled else "") + operation.views[s].indices for s in range(len(at))]

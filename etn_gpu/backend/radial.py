@@ -25,13 +25,13 @@ def radial_functions(spec: Radial, s: NDArray[np.floating]) -> NDArray[np.floati
     chebyshev = _chebyshev_jets(spec, s, order)
     out = np.empty((spec.lmax + 1, spec.count, *s.shape), s.dtype)
     for degree in range(spec.lmax + 1):
-        envelope = _product(cut, power_jet(s, -0.5 * degree, order))
+        envelope = _product(cut, _power_jet(s, -0.5 * degree, order))
         for b, jet in enumerate(chebyshev):
             out[degree, b] = np.where(outside, 0.0, _product(jet, envelope)[order])
     return out.reshape(spec.sizes[1], *s.shape)
 
 
-def power_jet(s: NDArray[np.floating], exponent: float, order: int) -> Jet:
+def _power_jet(s: NDArray[np.floating], exponent: float, order: int) -> Jet:
     """s^exponent and its derivatives up to ``order``."""
     jet: Jet = []
     factor = 1.0
@@ -52,7 +52,7 @@ def _cutoff_jet(s: NDArray[np.floating], limit: float, order: int) -> Jet:
 
 def _chebyshev_jets(spec: Radial, s: NDArray[np.floating], order: int) -> list[Jet]:
     slope = 2.0 / (spec.cutoff - spec.inner)
-    x = [slope * value for value in power_jet(s, 0.5, order)]
+    x = [slope * value for value in _power_jet(s, 0.5, order)]
     x[0] = x[0] - (1.0 + slope * spec.inner)
     jets: list[Jet] = [[np.ones_like(s)] + [np.zeros_like(s)] * order, x]
     while len(jets) < spec.count:

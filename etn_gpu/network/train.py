@@ -7,6 +7,7 @@ from functools import cached_property
 
 from etn_gpu.errors import NetworkError
 from etn_gpu.plan import Core, CoreNode, NetworkExpression, VectorNode
+from etn_gpu.plan.cores import sectors
 from etn_gpu.symmetry import Irreps
 
 SCALAR = Irreps("1x0e")
@@ -17,7 +18,8 @@ class Train:
     """A train of d = len(bonds) + 1 cores over one feature leg: 1x0e - core 1 - bonds[0] - ... - core d - target.
 
     A sector of a bond that no product of features reaches, or from which the target cannot be reached, is cut off.
-    NetworkError when the order is below 2 or nothing is left: the ranks allow no path to the target.
+    NetworkError when the order is below 2, when ``feature`` names an irrep twice, or when nothing is left of a bond:
+    the ranks allow no path to the target.
     """
 
     feature: Irreps
@@ -29,6 +31,7 @@ class Train:
             raise NetworkError("a train needs order d >= 2, that is at least one bond; got no bonds")
         if self.target.num_irreps != 1:
             raise NetworkError(f"the target must be a single irrep such as 1x0e or 1x1o, got {self.target}")
+        sectors(self.feature)
         self._check_paths()
 
     @property
@@ -81,11 +84,10 @@ class Train:
             for t, (given, left) in enumerate(zip(self.bonds, self.reachable_bonds, strict=True))
             if not left.dim
         ]
-        if empty or not self.cores[-1].size:
-            where = ", ".join(empty) or f"the last core (bond {self.bonds[-1]})"
+        if empty:
             raise NetworkError(
                 f"these ranks allow no path from 1x0e through the feature leg {self.feature} to {self.target}: "
-                f"nothing passes {where}. "
+                f"nothing passes {', '.join(empty)}. "
                 "Give every bond at least one irrep that the neighbouring bonds and the feature leg can couple to."
             )
 

@@ -31,11 +31,12 @@ class Sector:
 
 
 def sectors(irreps: Irreps) -> tuple[Sector, ...]:
-    """The sectors of a leg, in order; NetworkError when an irrep appears twice (simplify the leg first)."""
+    """The sectors of a leg, in order, without empty ones; NetworkError when an irrep appears twice."""
     out = []
     offset = 0
     for mul, ir in irreps:
-        out.append(Sector(ir.l, ir.p, mul, offset))
+        if mul:
+            out.append(Sector(ir.l, ir.p, mul, offset))
         offset += mul * ir.dim
     if len({(s.l, s.p) for s in out}) != len(out):
         raise NetworkError(f"the leg {irreps} names an irrep twice; pass Irreps(...).sort().simplify()")

@@ -15,6 +15,8 @@ from numpy.typing import NDArray
 from etn_gpu.errors import TrainingError
 
 FORMAT_VERSION = 1
+#: What reading a file that is no checkpoint may raise, a foreign .npz or JSON included.
+UNREADABLE = (OSError, ValueError, KeyError, TypeError, AttributeError, EOFError, zipfile.BadZipFile)
 
 
 @dataclass
@@ -34,7 +36,11 @@ class Progress:
     history: list[dict[str, Any]] = field(default_factory=list)
 
     def save(self, path: Path) -> None:
-        """Write ``path``; an interrupted write leaves the earlier checkpoint as it was."""
+        """Write ``path``; an interrupted write leaves the earlier checkpoint as it was.
+
+        Raises:
+            TrainingError: the file cannot be written.
+        """
         fields = {k: v for k, v in vars(self).items() if not isinstance(v, np.ndarray)}
         header = json.dumps({"format_version": FORMAT_VERSION, **fields})
         temporary = path.with_name(f".{path.name}.{os.getpid()}")
@@ -44,25 +50,44 @@ class Progress:
                 file.flush()
                 os.fsync(file.fileno())
             temporary.replace(path)
+        except OSError as error:
+            raise TrainingError(f"cannot write the checkpoint {path}: {error.strerror or error}") from error
         finally:
             temporary.unlink(missing_ok=True)
 
     @staticmethod
-    def load(path: Path, identity: dict[str, Any]) -> Progress:
-        """Read a checkpoint of the run with these options; TrainingError when it is not one."""
+    def load(path: Path, identity: dict[str, Any], architecture: dict[str, Any]) -> Progress:
+        """Read a checkpoint of the run with these options and this architecture.
+
+        Raises:
+            TrainingError: there is no such file, it is no checkpoint, or one of another run.
+        """
         if not path.is_file():
             raise TrainingError(f"there is no checkpoint {path}; a run writes MODEL.ckpt.npz beside its model")
         try:
             with np.load(path, allow_pickle=False) as data:
                 header = json.loads(str(data["header"]))
                 theta, best_theta = data["theta"], data["best_theta"]
-        except (OSError, ValueError, KeyError, zipfile.BadZipFile) as error:
+            version = header.pop("format_version")
+            if version != FORMAT_VERSION:
+                raise TrainingError(
+                    f"the checkpoint {path} has format version {version}, this version reads {FORMAT_VERSION}"
+                )
+            progress = Progress(theta=theta, best_theta=best_theta, **header)
+        except TrainingError:
+            raise
+        except UNREADABLE as error:
             raise TrainingError(f"{path} is not a readable checkpoint of etn-gpu train: {error}") from error
-        version = header.pop("format_version", None)
-        if version != FORMAT_VERSION:
-            raise TrainingError(f"the checkpoint {path} has format version {version}, this version reads {FORMAT_VERSION}")
-        progress = Progress(theta=theta, best_theta=best_theta, **header)
-        if different := {k: (progress.identity.get(k), v) for k, v in identity.items() if progress.identity.get(k) != v}:
+        if different := {
+            k: (progress.identity.get(k), v) for k, v in identity.items() if progress.identity.get(k) != v
+        }:
             changes = "; ".join(f"{k} was {old!r}, is {new!r}" for k, (old, new) in different.items())
-            raise TrainingError(f"the checkpoint {path} belongs to another run: {changes}. Resume with the same options.")
+            raise TrainingError(
+                f"the checkpoint {path} belongs to another run: {changes}. Resume with the same options."
+            )
+        if progress.architecture != json.loads(json.dumps(architecture)):
+            raise TrainingError(
+                f"the checkpoint {path} belongs to other training data: its architecture is {progress.architecture}, "
+                f"these data ask for {architecture}. Resume with the file that the run began with."
+            )
         return progress

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import asdict, dataclass, field
 from math import isfinite
 from pathlib import Path
 from typing import Any
 
 from etn_gpu.errors import TrainingError
+from etn_gpu.potential import PRESETS
 
 #: Errors that count alike: 1.5 meV/atom, 0.1 eV/A, 0.003 eV/A^3 (0.5 GPa).
 DEFAULT_SIGMA = {"energy": 0.0015, "forces": 0.1, "stress": 0.003}
@@ -17,8 +19,12 @@ DEFAULT_SIGMA = {"energy": 0.0015, "forces": 0.1, "stress": 0.003}
 class TrainingConfig:
     """Options of :func:`etn_gpu.training.train`.
 
-    ``weights`` multiply the default weight of each property (1 keeps it, 0 leaves the property out); ``time_limit`` in seconds for the whole run;
-    ``cutoff`` in A; ``resume`` a checkpoint of the same run.
+    ``cutoff`` in A; ``weights`` multiply the default weight of each property (1 keeps it, 0 leaves the property out);
+    ``time_limit`` in seconds for the whole run, resumed parts included: no iteration begins after it, and one is always
+    done; ``resume`` a checkpoint of the same run; ``metadata`` goes into the model file.
+
+    Raises:
+        TrainingError: an option that cannot be meant.
     """
 
     train_file: Path
@@ -37,6 +43,9 @@ class TrainingConfig:
     metadata: dict[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
+        for name in ("train_file", "output", "valid_file", "resume"):
+            if (value := getattr(self, name)) is not None:
+                object.__setattr__(self, name, Path(value))
         if not (isfinite(self.cutoff) and self.cutoff > 0):
             raise TrainingError(f"the cutoff must be a positive number of A, got {self.cutoff}")
         if unknown := sorted(set(self.weights or {}) - set(DEFAULT_SIGMA)):
@@ -45,8 +54,33 @@ class TrainingConfig:
             raise TrainingError(f"weights must be numbers >= 0, got {bad}")
         if self.weights and set(self.weights) == set(DEFAULT_SIGMA) and not any(self.weights.values()):
             raise TrainingError("all weights are zero: nothing would be trained")
-        if self.time_limit is not None and self.time_limit <= 0:
+        if self.time_limit is not None and not self.time_limit > 0:
             raise TrainingError(f"the time limit must be positive, got {self.time_limit} s")
+        if not 0 <= self.valid_fraction < 1:
+            raise TrainingError(f"the validation fraction must be in [0, 1), got {self.valid_fraction}")
+        if self.preset not in PRESETS:
+            raise TrainingError(f"{self.preset!r} is not a preset; choose one of {', '.join(PRESETS)}")
+        self._check_counts()
+        try:
+            json.dumps(self.metadata, allow_nan=False)
+        except (TypeError, ValueError) as error:
+            raise TrainingError(f"the metadata cannot be written as JSON: {error}") from None
+
+    def _check_counts(self) -> None:
+        for name, least in (("seed", 0), ("threads", 1), ("max_iterations", 1)):
+            value = getattr(self, name)
+            if value is not None and value < least:
+                raise TrainingError(f"{name} must be at least {least}, got {value}")
+
+    @property
+    def checkpoint(self) -> Path:
+        """Where checkpoints go."""
+        return self.output.with_suffix(".ckpt.npz")
+
+    @property
+    def written(self) -> tuple[Path, ...]:
+        """All files that a run writes: model, report, plots, checkpoint."""
+        return self.output, self.output.with_suffix(".json"), self.output.with_suffix(".png"), self.checkpoint
 
     def identity(self) -> dict[str, Any]:
         """The options that a resumed run must share with the run that wrote the checkpoint."""
@@ -56,10 +90,10 @@ class TrainingConfig:
 
 @dataclass(frozen=True)
 class Event:
-    """Something to show: ``kind`` is 'audit', 'message', 'iteration' or 'done'; the other fields belong to some kinds only.
+    """Something to show: ``kind`` is 'audit', 'message', 'iteration' or 'done'; other fields belong to some kinds only.
 
-    iteration: ``loss``, errors ``train`` and ``valid`` (energy_mae in eV/atom, forces_mae in eV/A, stress_mae in eV/A^3), seconds ``elapsed`` and
-    ``remaining`` (None without a time limit).
+    iteration: ``loss`` per structure, errors ``train`` and ``valid`` (energy_mae in eV/atom, forces_mae in eV/A,
+    stress_mae in eV/A^3), seconds ``elapsed`` and ``remaining`` (None without a time limit). done: ``report``.
     """
 
     kind: str

@@ -25,7 +25,10 @@ def gauss_newton_matrix(
     force_rows: int,
     stress_rows: int,
 ) -> Array:
-    """J^T W J [P, P]: all energies, and about ``force_rows`` force and ``stress_rows`` stress components drawn at random."""
+    """J^T W J [P, P] from all energies and about ``force_rows`` force and ``stress_rows`` stress components.
+
+    The components are drawn at random and weighted by one over their share, so that the expectation is exact.
+    """
     matrix = np.zeros((theta.size, theta.size))
     n_forces = sum(int(np.isfinite(p.forces).sum()) for p in pieces)
     n_stresses = sum(int(np.isfinite(p.stress).sum()) for p in pieces)

@@ -1,15 +1,15 @@
-"""Training data: pieces of a labelled set with their neighbour lists, cut once; the geometry never changes while training."""
+"""Training data: pieces of a labelled set with their neighbour lists; the geometry never changes while training."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
 
-from etn_gpu.errors import TrainingError
+from etn_gpu.errors import StructureError
 from etn_gpu.potential.kernel import Environments
 from etn_gpu.structures import LabelledSet, StructureBatch
 
@@ -19,7 +19,7 @@ PIECE_ATOMS = 4000
 
 @dataclass(frozen=True)
 class Piece:
-    """A batch with labels: energy [S] in eV and stress [S, 6] in eV/A^3 (nan where missing), forces [N, 3] in eV/A (nan where missing)."""
+    """A batch with labels, nan where missing: energy [S] in eV, forces [N, 3] in eV/A, stress [S, 6] in eV/A^3."""
 
     batch: StructureBatch
     energy: Array
@@ -40,7 +40,11 @@ class Piece:
 def cut_pieces(
     labels: LabelledSet, indices: Sequence[int], species: tuple[str, ...], cutoff: float, piece_atoms: int = PIECE_ATOMS
 ) -> list[Piece]:
-    """Pieces of about ``piece_atoms`` atoms from the structures ``indices``, in that order."""
+    """Pieces of about ``piece_atoms`` atoms from the structures ``indices``, in that order.
+
+    Raises:
+        StructureError: a structure that cannot be evaluated, named by its place in the file.
+    """
     pieces: list[Piece] = []
     chosen: list[int] = []
     atoms = 0
@@ -57,7 +61,9 @@ def cut_pieces(
 
 def _piece(labels: LabelledSet, indices: list[int], species: tuple[str, ...], cutoff: float) -> Piece:
     structures = [labels.atoms[i] for i in indices]
-    batch = StructureBatch.build(structures, species, cutoff)
+    batch = StructureBatch.build(structures, species, cutoff, on_error="collect")
+    for place, error in batch.failures.items():
+        raise StructureError(f"{labels.source}, structure {indices[place]} (counted from 0): {error}")
     rows = []
     for i in indices:
         forces = labels.forces[i]
@@ -66,30 +72,53 @@ def _piece(labels: LabelledSet, indices: list[int], species: tuple[str, ...], cu
     return Piece(batch, labels.energy[indices].copy(), np.concatenate(rows), stress)
 
 
-def species_of(labels: LabelledSet) -> tuple[str, ...]:
-    """Chemical symbols in the set, by atomic number."""
-    from ase.data import atomic_numbers
+def species_of(labels: LabelledSet, indices: Iterable[int]) -> tuple[str, ...]:
+    """Chemical symbols in the structures ``indices``, by atomic number."""
+    from ase.data import chemical_symbols
 
-    symbols = {s for atoms in labels.atoms for s in atoms.get_chemical_symbols()}
-    return tuple(sorted(symbols, key=lambda s: atomic_numbers[s]))
+    return tuple(chemical_symbols[z] for z in sorted(_elements(labels, indices)))
 
 
-def split_validation(labels: LabelledSet, fraction: float, seed: int) -> tuple[list[int], list[int]]:
-    """Random indices for training and validation, stratified by config_type so that each group is represented in both."""
-    if not 0 <= fraction < 1:
-        raise TrainingError(f"the validation fraction must be in [0, 1), got {fraction}")
+def labelled(labels: LabelledSet, properties: Iterable[str]) -> NDArray[np.int64]:
+    """Indices of the structures with a label of at least one of ``properties`` ('energy', 'forces', 'stress')."""
+    known = {
+        "energy": np.isfinite(labels.energy),
+        "forces": np.array([forces is not None for forces in labels.forces], dtype=bool),
+        "stress": np.isfinite(labels.stress).any(axis=1),
+    }
+    return np.flatnonzero(np.any([known[name] for name in properties], axis=0))
+
+
+def split_validation(
+    labels: LabelledSet, fraction: float, seed: int, indices: Sequence[int] | NDArray[np.int64]
+) -> tuple[list[int], list[int]]:
+    """A random split of the structures ``indices`` into training (shuffled) and validation (sorted).
+
+    It is stratified by config_type: about ``fraction`` of each group is held out, never all of it. Groups of a single
+    structure are split as one group. A structure with an element that nothing else in training has stays in training.
+    """
     rng = np.random.default_rng(seed)
     groups: dict[str | None, list[int]] = {}
-    for i, group in enumerate(labels.config_type):
-        groups.setdefault(group, []).append(i)
+    for i in indices:
+        groups.setdefault(labels.config_type[i], []).append(int(i))
+    several = [members for members in groups.values() if len(members) > 1]
+    singles = [members[0] for members in groups.values() if len(members) == 1]
     train: list[int] = []
     valid: list[int] = []
-    for members in groups.values():
+    for members in [*several, singles] if singles else several:
         shuffled = rng.permutation(members)
         count = int(np.floor(fraction * len(members) + rng.random())) if fraction else 0
         count = min(count, len(members) - 1)
         valid += shuffled[:count].tolist()
         train += shuffled[count:].tolist()
-    if not train:
-        raise TrainingError("no structure is left to train on")
+    known = _elements(labels, train)
+    for i in sorted(valid):
+        if new := _elements(labels, [i]) - known:
+            valid.remove(i)
+            train.append(i)
+            known |= new
     return [int(i) for i in rng.permutation(train)], sorted(valid)
+
+
+def _elements(labels: LabelledSet, indices: Iterable[int]) -> set[int]:
+    return {int(z) for i in indices for z in np.unique(labels.atoms[i].numbers)}

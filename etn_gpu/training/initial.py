@@ -1,4 +1,4 @@
-"""Starting values: atomic reference energies by least squares, a site vector of unit variance, random cores of unit gain."""
+"""Starting values: atomic reference energies by least squares, a site vector of unit variance, small random cores."""
 
 from __future__ import annotations
 
@@ -13,37 +13,54 @@ from etn_gpu.potential.programs import programs
 from etn_gpu.training.data import Piece
 
 Array = NDArray[np.float64]
-#: Scale of the random cores: below 1, so that high orders start small where a compressed structure has a long site vector.
-CORE_GAIN, LAST_CORE_GAIN = 0.5, 0.02
+#: Scale of the random cores: below 1, so that high orders start small where compression makes the site vector long.
+CORE_GAIN, LAST_CORE_GAIN, SHIFT_GAIN = 0.5, 0.02, 0.3
+#: A basis sum that varies by less than the first share of the largest basis sum tells nothing about the scale of its
+#: variations in other structures (a perfect crystal); the second share is assumed.
+FLAT, USUAL = 0.005, 0.1
 
 
-def initial_parameters(architecture: Architecture, piece: Piece, references: Array, seed: int) -> dict[str, Array]:
-    """Random parameters whose site vector has unit variance on ``piece``; ``references`` [n_species] are the atomic energies in eV."""
-    rng = np.random.default_rng(seed)
+def parameter_scales(architecture: Architecture, piece: Piece, backend: str | None = None) -> dict[str, Array]:
+    """Natural size of every parameter, in its shape.
+
+    With random parameters of this size the site vector and the result of every core have about unit variance on
+    ``piece``. The natural size of a radial coefficient falls with the order of its basis function (smooth functions are
+    likelier); reference energies are free (infinite size).
+    """
     shapes = architecture.parameter_shapes
-    parameters: dict[str, Array] = {}
-    spread = _basis_spread(architecture, piece)
+    scales = {name: np.ones(shape) for name, shape in shapes.items()}
+    spread = _basis_spread(architecture, piece, backend)
+    smooth = 1.0 / (1.0 + np.arange(architecture.n_radial))
+    smooth /= np.sqrt(np.sum(smooth**2))
     for l, n in enumerate(architecture.channels):
         if n:
-            smooth = 1.0 / (1.0 + np.arange(architecture.n_radial))
-            scale = smooth / spread[l] / np.sqrt(np.sum(smooth**2))
-            parameters[f"B{l}"] = rng.normal(size=shapes[f"B{l}"]) * scale[None, :, None, None]
-    parameters["U"] = _embedding(rng, shapes["U"])
-    parameters["W"] = _embedding(rng, shapes["W"])
-    if "A" in shapes:
-        parameters["A"] = 0.3 * rng.normal(size=shapes["A"])
-    cores = architecture.train.cores
-    for core in cores:
-        weights = rng.normal(size=core.size)
+            scales[f"B{l}"] *= (smooth / spread[l])[None, :, None, None]
+    for core in architecture.train.cores:
         for path in core.paths:
-            row = path.row_stride
             for c in range(path.out.mul):
-                at = path.weight + c * row
-                weights[at : at + path.left.mul * path.feature.mul] /= np.sqrt(row)
-        parameters[core.name] = weights * (LAST_CORE_GAIN if core is cores[-1] else CORE_GAIN)
+                at = path.weight + c * path.row_stride
+                scales[core.name][at : at + path.left.mul * path.feature.mul] = path.row_stride**-0.5
     if "E0" in shapes:
-        parameters["E0"] = references.copy()
-    return {name: parameters[name] for name in shapes}
+        scales["E0"][:] = np.inf
+    return scales
+
+
+def initial_parameters(
+    architecture: Architecture, scales: dict[str, Array], references: Array, seed: int
+) -> dict[str, Array]:
+    """Random parameters of natural size, cores smaller; ``references`` [n_species] are the atomic energies in eV."""
+    rng = np.random.default_rng(seed)
+    cores = [core.name for core in architecture.train.cores]
+    gains = dict.fromkeys(cores, CORE_GAIN) | {cores[-1]: LAST_CORE_GAIN, "A": SHIFT_GAIN}
+    parameters: dict[str, Array] = {}
+    for name, shape in architecture.parameter_shapes.items():
+        if name in ("U", "W"):
+            parameters[name] = _embedding(rng, shape)
+        elif name == "E0":
+            parameters[name] = references.copy()
+        else:
+            parameters[name] = gains.get(name, 1.0) * scales[name] * rng.normal(size=shape)
+    return parameters
 
 
 def reference_energies(pieces: list[Piece], n_species: int) -> Array:
@@ -61,28 +78,31 @@ def reference_energies(pieces: list[Piece], n_species: int) -> Array:
 
 
 def _embedding(rng: np.random.Generator, shape: tuple[int, ...]) -> Array:
-    """First component 1 for every species, the others a random orthogonal code: species start similar but distinguishable."""
+    """First component 1 for every species, the others a random orthogonal code: similar but distinguishable."""
     rank, species = shape
     code = np.linalg.qr(rng.normal(size=(max(rank, species), max(rank, species))))[0][:rank, :species]
     code[0] = 1.0
     return code
 
 
-def _basis_spread(architecture: Architecture, piece: Piece) -> Array:
+def _basis_spread(architecture: Architecture, piece: Piece, backend: str | None) -> Array:
     """Root mean square over atoms and m of the radial basis sums S[l, b], all species together, [lmax+1, n_radial]."""
     energy = programs(architecture).energy
     probe = ProgramBuilder(energy).build({"S": "S"})
     environments = piece.environments
-    out = backends.run(probe, {"x": environments.vectors[:, XYZ_TO_YZX]}, environments.geometry, backend="numba")["S"]
-    spread = np.ones((architecture.lmax + 1, architecture.n_radial))
-    start = 0
+    out = backends.run(probe, {"x": environments.vectors[:, XYZ_TO_YZX]}, environments.geometry, backend=backend)["S"]
+    spread = np.zeros((architecture.lmax + 1, architecture.n_radial))
+    start, largest = 0, 0.0
     for l, n in enumerate(architecture.channels):
         if n:
             size = architecture.n_species * architecture.n_radial * (2 * l + 1)
-            block = out[:, start : start + size].reshape(len(out), architecture.n_species, architecture.n_radial, 2 * l + 1)
+            block = out[:, start : start + size].reshape(
+                len(out), architecture.n_species, architecture.n_radial, 2 * l + 1
+            )
             centred = block.sum(axis=1)
+            largest = max(largest, float(np.sqrt(np.mean(centred**2, axis=(0, 2))).max()))
             if l == 0:
                 centred = centred - centred.mean(axis=0)
             spread[l] = np.sqrt(np.mean(centred**2, axis=(0, 2))) + 1e-12
             start += size
-    return spread
+    return np.where(spread > FLAT * largest, spread, USUAL * largest) if largest > 0 else np.ones_like(spread)

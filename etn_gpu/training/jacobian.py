@@ -1,8 +1,8 @@
 """Rows of the Jacobian of energies, forces and stresses with respect to the parameters.
 
-A row is the parameter gradient of a directional derivative: the force on atom j along alpha is minus the derivative of the energy along a
-displacement of j, and only j and its neighbours take part. So a row costs one parameter gradient of a few dozen atoms, and any
-subset of rows can be computed.
+A row is the parameter gradient of a directional derivative: the force on atom j along alpha is minus the derivative of
+the energy along a displacement of j, and only j and its neighbours take part. So a row costs one parameter gradient of
+a few dozen atoms, and any subset of rows can be computed.
 """
 
 from __future__ import annotations
@@ -79,7 +79,7 @@ def force_rows(piece: Piece, atoms: Indices, axes: Indices) -> RowSample:
 
 
 def stress_rows(piece: Piece, structures: Indices, components: Indices) -> RowSample:
-    """For each (structure, Voigt component): all atoms of the structure, with the edge tangents of a strain over the volume."""
+    """For each (structure, Voigt component): all its atoms, with the edge tangents of a strain over the volume."""
     batch = piece.batch
     start, stop = batch.atom_offsets[structures], batch.atom_offsets[structures + 1]
     environments, _ = piece.environments.gather(ranges(start, stop))

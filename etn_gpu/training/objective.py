@@ -2,8 +2,8 @@
 
     loss = 1/2 sum_s w_E ((E_s - E_s^ref)/N_s)^2 + 1/2 sum w_F (F - F^ref)^2 + 1/2 sum w_S (stress - stress^ref)^2
 
-with weights w = 1/sigma^2. The gradient is one run of a parameter-gradient Program (:class:`etn_gpu.potential.programs.Programs`), whatever the number
-of parameters.
+with weights w = 1/sigma^2; :mod:`etn_gpu.training.prior` adds to it. The gradient is one run of a parameter-gradient
+Program (:class:`etn_gpu.potential.programs.Programs`), whatever the number of parameters.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ class Weights:
 
 @dataclass(frozen=True)
 class Errors:
-    """Model minus label of one piece: energy per atom [S], forces [N, 3], stress [S, 6]; nan where a label is missing."""
+    """Model minus label of a piece: energy per atom [S], forces [N, 3], stress [S, 6]; nan where a label is missing."""
 
     energy: Array
     forces: Array

@@ -1,8 +1,9 @@
 """L-BFGS preconditioned by a Gauss-Newton matrix.
 
-The Gauss-Newton matrix, damped as in Levenberg and Marquardt, makes all directions about equally long: the model is multilinear in its cores, so the
-plain gradient is hopelessly scaled (a gauge transformation rescales it at will). It is built from a sample of Jacobian rows and kept for several
-steps; the limited-memory secant pairs, from exact gradients, correct what the sample and the neglected second-order term get wrong.
+The Gauss-Newton matrix, damped as in Levenberg and Marquardt, makes all directions about equally long: the model is
+multilinear in its cores, so the plain gradient is hopelessly scaled (a gauge transformation rescales it at will). It is
+built from a sample of Jacobian rows and kept for several steps; the limited-memory secant pairs, from exact gradients,
+correct what the sample and the neglected second-order term get wrong.
 """
 
 from __future__ import annotations
@@ -14,6 +15,8 @@ from dataclasses import dataclass, field
 import numpy as np
 import scipy.linalg
 from numpy.typing import NDArray
+
+from etn_gpu.errors import TrainingError
 
 Array = NDArray[np.float64]
 LossAndGradient = Callable[[Array], tuple[float, Array]]
@@ -47,14 +50,27 @@ class Preconditioner:
         self.damp(self.damping)
 
     def damp(self, damping: float) -> None:
-        """Change the damping and forget the secant pairs."""
+        """Change the damping and forget the secant pairs; more damping where rounding left H slightly indefinite.
+
+        Raises:
+            TrainingError: H is not finite, or far from positive semidefinite.
+        """
         self.damping = float(np.clip(damping, MIN_DAMPING, MAX_DAMPING))
         self.pairs.clear()
         diagonal = np.diag(self.matrix).copy()
         floor = 1e-9 * diagonal.max() + np.finfo(float).tiny
-        damped = self.matrix.copy()
-        damped[np.diag_indices_from(damped)] += self.damping * np.maximum(diagonal, floor) + floor
-        self._factor = scipy.linalg.cho_factor(damped, overwrite_a=True)
+        while True:
+            damped = self.matrix.copy()
+            damped[np.diag_indices_from(damped)] += self.damping * np.maximum(diagonal, floor) + floor
+            try:
+                self._factor = scipy.linalg.cho_factor(damped, overwrite_a=True)
+                return
+            except np.linalg.LinAlgError:
+                if self.damping >= MAX_DAMPING:
+                    raise TrainingError("the Gauss-Newton matrix is not positive semidefinite") from None
+                self.damping = min(10.0 * self.damping, MAX_DAMPING)
+            except ValueError:
+                raise TrainingError("the Gauss-Newton matrix is not finite: the model diverges on these data") from None
 
     def solve(self, vector: Array) -> Array:
         """(H + damping diag H)^-1 vector, corrected by the two-loop recursion of L-BFGS."""
@@ -80,11 +96,11 @@ class Preconditioner:
 def descend(state: State, function: LossAndGradient, preconditioner: Preconditioner) -> float:
     """One step with backtracking; updates ``state`` and returns the step length, 0 where no decrease was found."""
     direction = -preconditioner.solve(state.gradient)
-    slope = direction @ state.gradient
+    slope = float(direction @ state.gradient)
     if slope >= 0:
         preconditioner.pairs.clear()
         direction = -preconditioner.solve(state.gradient)
-        slope = direction @ state.gradient
+        slope = float(direction @ state.gradient)
     length = 1.0
     for _ in range(MAX_BACKTRACKS):
         theta = state.theta + length * direction
@@ -98,13 +114,15 @@ def descend(state: State, function: LossAndGradient, preconditioner: Preconditio
 
 
 def trust_step(state: State, function: LossAndGradient, preconditioner: Preconditioner) -> float:
-    """A Levenberg-Marquardt step: full length where the loss falls, with more damping where it does not; then a line search.
+    """A Levenberg-Marquardt step: at full length, with more damping until the loss falls; else a line search.
 
-    Updates ``state``, its damping included, and returns the step length.
+    Updates ``state``, its damping included, and returns the step length, 0 where no decrease was found.
     """
     for _ in range(MAX_RAISES):
         step = -preconditioner.solve(state.gradient)
         predicted = -(step @ state.gradient + 0.5 * step @ (preconditioner.matrix @ step))
+        if not predicted > 0:
+            return 0.0
         loss, gradient = function(state.theta + step)
         gain = (state.loss - loss) / predicted if np.isfinite(loss) else -1.0
         if gain > 0.1:

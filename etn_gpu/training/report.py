@@ -1,4 +1,4 @@
-"""What a run leaves behind: the model with its metadata, a JSON report, the learning curve and the parity of errors as a PNG."""
+"""What a run leaves behind: the model with its metadata, a JSON report, learning curve and parity plots as a PNG."""
 
 from __future__ import annotations
 
@@ -26,7 +26,10 @@ Parity = dict[str, tuple[list[Piece], Errors]]
 
 @dataclass(frozen=True)
 class TrainingReport:
-    """Options, sizes, errors (energy in eV/atom, forces in eV/A, stress in eV/A^3) and the history of a run; ``seconds`` include resumed parts."""
+    """Options, sizes, errors (energy in eV/atom, forces in eV/A, stress in eV/A^3) and the history of a run.
+
+    ``seconds`` include those before a resume; ``valid`` is empty where nothing was held out.
+    """
 
     options: dict[str, Any]
     architecture: dict[str, Any]
@@ -52,6 +55,10 @@ def build_model(
 ) -> ETNPotential:
     """The trained potential with everything that its file should tell."""
     closest = np.min([piece.batch.minimum_distances() for piece in pieces], axis=0)
+    # Names only: a model file travels, the folders of the machine that trained it mean nothing elsewhere.
+    options = {
+        k: Path(v).name if k in ("train_file", "valid_file", "output") and v else v for k, v in report.options.items()
+    }
     metadata = {
         "training_data": {
             "file": config.train_file.name,
@@ -61,7 +68,7 @@ def build_model(
         },
         "formation_references": formation_references(labels),
         "errors": {"train": report.train, "valid": report.valid},
-        "training": {"iterations": report.iterations, "seconds": round(report.seconds, 1), "options": report.options},
+        "training": {"iterations": report.iterations, "seconds": round(report.seconds, 1), "options": options},
         **config.metadata,
     }
     return ETNPotential(
@@ -97,12 +104,16 @@ def _plot(report: TrainingReport, path: Path, parity: Parity) -> None:
     figure = Figure(figsize=(13, 4), layout="constrained")
     FigureCanvasAgg(figure)
     curve, energies, forces = figure.subplots(1, 3)
+    key, label = ("forces_mae", "force MAE (eV/A)")
+    if report.train["forces_mae"] is None:
+        key, label = ("energy_mae", "energy MAE (eV/atom)")
     for name in ("train", "valid"):
-        points = [(h["elapsed"] / 60, h[name].get("forces_mae")) for h in report.history if h[name].get("forces_mae")]
+        points = [(h["elapsed"] / 60, h[name].get(key)) for h in report.history if h[name].get(key)]
         if points:
             curve.plot(*zip(*points, strict=True), "o-", markersize=3, label=name)
-    curve.set(xlabel="minutes", ylabel="force MAE (eV/A)", yscale="log", title="learning curve")
-    if report.history:
+    curve.set(xlabel="minutes", ylabel=label, title="learning curve")
+    if curve.lines:
+        curve.set_yscale("log")
         curve.legend()
     for name, (pieces, errors) in parity.items():
         if not pieces:

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,12 +19,13 @@ from etn_gpu.structures import LabelledSet, read_labelled
 from etn_gpu.training.checkpoint import Progress
 from etn_gpu.training.config import DEFAULT_SIGMA, Event, TrainingConfig
 from etn_gpu.training.curvature import gauss_newton_matrix
-from etn_gpu.training.data import Piece, cut_pieces, species_of, split_validation
+from etn_gpu.training.data import Piece, cut_pieces, labelled, species_of, split_validation
 from etn_gpu.training.evaluation import collect_errors, score, summary
-from etn_gpu.training.initial import initial_parameters, reference_energies
+from etn_gpu.training.initial import initial_parameters, parameter_scales, reference_energies
 from etn_gpu.training.jacobian import JacobianRows
 from etn_gpu.training.objective import Objective, Weights
 from etn_gpu.training.optimizer import Preconditioner, State, descend, trust_step
+from etn_gpu.training.prior import Prior
 from etn_gpu.training.report import TrainingReport, build_model, write_report
 
 Array = NDArray[np.float64]
@@ -37,6 +39,8 @@ SLOW = 0.1
 #: A new matrix is worth more than further steps that are this short, or that lower the loss by less than this share.
 SHORT, STALLED = 0.1, 1e-3
 CONVERGED = 0.004
+#: Residuals are in units of sigma and parameters in units of their natural size, so that 1 is the natural strength.
+PRIOR_STRENGTH = 1.0
 PATIENCE = 4
 
 
@@ -49,11 +53,12 @@ class _Data:
 
 
 def train(config: TrainingConfig, on_event: OnEvent | None = None) -> TrainingReport:
-    """Train a potential and write it to ``config.output``, with a report (JSON), plots (PNG) and a checkpoint beside it.
+    """Train a potential and write it to ``config.output``; report (JSON), plots (PNG) and checkpoint go beside it.
 
     Raises:
-        DataError: the file cannot be read or holds no labels.
-        TrainingError: nothing to train on, or a checkpoint of another run.
+        DataError: a file that cannot be read or holds no labels.
+        StructureError: a structure that cannot be evaluated, named by its place in the file.
+        TrainingError: nothing to train on, files that cannot be written, or a checkpoint of another run.
     """
     return _Run(config, on_event or (lambda event: None)).run()
 
@@ -65,38 +70,55 @@ class _Run:
         self.started = time.monotonic()
         self.earlier = 0.0
         backend = backends.resolve(config.backend)
-        self.check_output()
+        self._check_output()
+        self.weights = self._weights()
         self.data = self._read()
         kernel = Kernel(self.data.architecture, Execution(backend, "float64", config.threads))
         fast = Kernel(self.data.architecture, Execution(backend, "float32", config.threads))
-        self.weights = self._weights()
         self.objective = Objective(kernel, self.weights)
         self.rows = JacobianRows(fast)
+        self.scales = parameter_scales(self.data.architecture, self.data.train[0], backend)
+        self.prior = Prior.from_scales(self.objective.layout, self.scales, PRIOR_STRENGTH)
         self.progress = self._start()
 
     # -- set-up --------------------------------------------------------------------------------------------------
 
-    def check_output(self) -> None:
+    def _check_output(self) -> None:
         """Fail before training, not after it, when the model could not be written."""
-        folder = self.config.output.resolve().parent
+        config = self.config
+        folder = config.output.resolve().parent
         if not folder.is_dir():
             raise TrainingError(f"the folder {folder} of the output model does not exist; create it first")
+        if config.output.is_dir():
+            raise TrainingError(
+                f"the output {config.output} is a folder; give the name of a model file, like model.etn"
+            )
+        if len(set(config.written)) < len(config.written):
+            raise TrainingError(
+                f"the output {config.output} would be overwritten by its report; name it like model.etn"
+            )
+        read = {path.resolve() for path in (config.train_file, config.valid_file) if path is not None}
+        if clash := [str(path) for path in config.written if path.resolve() in read]:
+            raise TrainingError(f"the run would overwrite its own data {', '.join(clash)}; choose another output name")
 
     def _read(self) -> _Data:
         config = self.config
         labels = read_labelled(config.train_file)
         self.on_event(Event("audit", text=str(labels.audit())))
-        species = species_of(labels)
+        trained = [name for name in DEFAULT_SIGMA if getattr(self.weights, name) > 0]
+        usable = labelled(labels, trained)
+        if not usable.size:
+            raise TrainingError(f"{labels.source} has no label of what has a weight above 0 ({', '.join(trained)})")
+        # Elements without any label in use would come out at random: the model shall not know them.
+        species = species_of(labels, usable)
         if config.valid_file is not None:
-            chosen, held = list(np.random.default_rng(config.seed).permutation(len(labels))), []
-            extra = read_labelled(config.valid_file)
-            extra.audit()
-            if unknown := sorted(set(species_of(extra)) - set(species)):
-                raise TrainingError(f"{config.valid_file} holds elements that {config.train_file} lacks: {', '.join(unknown)}")
-            valid = cut_pieces(extra, range(len(extra)), species, config.cutoff)
+            chosen = [int(i) for i in np.random.default_rng(config.seed).permutation(usable)]
+            valid = cut_pieces(*self._read_validation(config.valid_file, species, trained), species, config.cutoff)
         else:
-            chosen, held = split_validation(labels, config.valid_fraction, config.seed)
+            chosen, held = split_validation(labels, config.valid_fraction, config.seed, usable)
             valid = cut_pieces(labels, held, species, config.cutoff)
+        if "energy" not in trained or not np.isfinite(labels.energy[chosen]).any():
+            self.on_event(Event("message", text="no energies are trained on: energies will have an arbitrary zero"))
         train_pieces = cut_pieces(labels, chosen, species, config.cutoff)
         closest = min(float(p.batch.minimum_distances().min()) for p in train_pieces)
         inner = min(0.9 * closest, 0.5 * config.cutoff) if np.isfinite(closest) else 0.0
@@ -104,11 +126,27 @@ class _Run:
         self.on_event(
             Event(
                 "message",
-                text=f"training on {len(chosen)} structures ({sum(p.batch.n_atoms for p in train_pieces)} atoms), validating on "
-                f"{sum(p.batch.n_structures for p in valid)}; {architecture.n_parameters} parameters",
+                text=f"training on {len(chosen)} structures ({sum(p.batch.n_atoms for p in train_pieces)} atoms), "
+                f"validating on {sum(p.batch.n_structures for p in valid)}; {architecture.n_parameters} parameters",
             )
         )
         return _Data(labels, train_pieces, valid, architecture)
+
+    def _read_validation(
+        self, path: Path, species: tuple[str, ...], trained: list[str]
+    ) -> tuple[LabelledSet, Sequence[int]]:
+        """The structures to validate on and the indices of all of them, checked against what is trained."""
+        labels = read_labelled(path)
+        self.on_event(Event("audit", text=str(labels.audit())))
+        everything = range(len(labels))
+        if unknown := [symbol for symbol in species_of(labels, everything) if symbol not in species]:
+            raise TrainingError(
+                f"{path} holds elements that the labelled structures of {self.config.train_file} lack: "
+                f"{', '.join(unknown)}"
+            )
+        if not labelled(labels, trained).size:
+            raise TrainingError(f"{path} has no label of what is trained on ({', '.join(trained)}): it cannot validate")
+        return labels, everything
 
     def _weights(self) -> Weights:
         factors = {name: (self.config.weights or {}).get(name, 1.0) for name in DEFAULT_SIGMA}
@@ -117,17 +155,17 @@ class _Run:
     def _start(self) -> Progress:
         config, data = self.config, self.data
         if config.resume is not None:
-            progress = Progress.load(config.resume, config.identity())
+            progress = Progress.load(config.resume, config.identity(), data.architecture.to_dict())
             self.earlier = progress.elapsed
             self.on_event(Event("message", text=f"resuming {config.resume} after iteration {progress.iteration}"))
             return progress
         references = reference_energies(data.train, data.architecture.n_species)
-        parameters = initial_parameters(data.architecture, data.train[0], references, config.seed)
+        parameters = initial_parameters(data.architecture, self.scales, references, config.seed)
         theta = self.objective.layout.pack(parameters)
         rng = np.random.default_rng(config.seed)
         return Progress(
             config.identity(), data.architecture.to_dict(), theta, theta.copy(), np.inf, 1e-2,
-            min(FIRST_PIECES, len(data.train)), 0, 0.0, rng.bit_generator.state,
+            min(FIRST_PIECES, len(data.train)), 0, 0.0, dict(rng.bit_generator.state),
         )  # fmt: skip
 
     # -- the loop ------------------------------------------------------------------------------------------------
@@ -141,18 +179,15 @@ class _Run:
         return self.config.time_limit is None or self.elapsed < self.config.time_limit
 
     def run(self) -> TrainingReport:
-        progress, config = self.progress, self.config
-        while self._time_left() and not self._converged():
-            if config.max_iterations is not None and progress.iteration >= config.max_iterations:
-                break
+        """Iterate until the end and write the results."""
+        while self.progress.iteration == 0 or not self._ended():
             self._iterate()
-            progress.save(self.checkpoint)
+            self.progress.save(self.config.checkpoint)
         return self._finish()
 
-    @property
-    def checkpoint(self) -> Path:
-        """Where checkpoints go."""
-        return self.config.output.with_suffix(".ckpt.npz")
+    def _ended(self) -> bool:
+        most = self.config.max_iterations
+        return not self._time_left() or self._converged() or (most is not None and self.progress.iteration >= most)
 
     def _iterate(self) -> None:
         progress = self.progress
@@ -163,16 +198,22 @@ class _Run:
         matrix = gauss_newton_matrix(
             self.rows, self.weights, progress.theta, pieces, rng, force_rows=3 * size, stress_rows=size
         )
-        loss, gradient = self.objective.loss_and_gradient(progress.theta, pieces)
+        share = sum(p.batch.n_atoms for p in pieces) / sum(p.batch.n_atoms for p in self.data.train)
+        prior = self.prior.scaled(share)
+        matrix[np.diag_indices_from(matrix)] += prior.precision
+
+        def function(theta: Array) -> tuple[float, Array]:
+            loss, gradient = self.objective.loss_and_gradient(theta, pieces)
+            return loss + prior.value(theta), gradient + prior.gradient(theta)
+
+        loss, gradient = function(progress.theta)
         if not np.isfinite(loss):
-            raise TrainingError("the loss is not finite: a label or a structure is far outside of what the model can represent")
+            raise TrainingError(
+                "the loss is not finite: a label or a structure is far outside of what the model can represent"
+            )
         before = loss
         state = State(progress.theta, loss, gradient, progress.damping)
         preconditioner = Preconditioner(matrix, state.damping)
-
-        def function(theta: Array) -> tuple[float, Array]:
-            return self.objective.loss_and_gradient(theta, pieces)
-
         length = trust_step(state, function, preconditioner)
         for _ in range(STEPS_PER_MATRIX):
             last = state.loss
@@ -182,7 +223,7 @@ class _Run:
             if last - state.loss < STALLED * last:
                 break
         progress.theta, progress.damping = state.theta, state.damping
-        progress.random_state = rng.bit_generator.state
+        progress.random_state = dict(rng.bit_generator.state)
         progress.iteration += 1
         progress.elapsed = self.elapsed
         self._record(state.loss, before, sum(p.batch.n_structures for p in pieces))
@@ -196,11 +237,11 @@ class _Run:
         current = score(errors, self.weights)
         if current < progress.best_score:
             progress.best_score, progress.best_theta = current, progress.theta.copy()
-        entry = {
+        entry: dict[str, Any] = {
             "iteration": progress.iteration,
             "elapsed": progress.elapsed,
             "loss": loss / n_structures,
-            "decrease": (before - loss) / before,
+            "decrease": (before - loss) / before if before > 0 else 0.0,
             "structures": n_structures,
             "complete": progress.active >= len(data.train),
             "score": current,
@@ -242,10 +283,12 @@ class _Run:
             summary(valid_errors) if data.valid else {},
             progress.history,
         )
-        model = build_model(self.objective.layout.unpack(theta), data.architecture, data.labels, data.train, report, self.config)
+        model = build_model(
+            self.objective.layout.unpack(theta), data.architecture, data.labels, data.train, report, self.config
+        )
         model.save(self.config.output)
-        write_report(report, self.config.output, {"train": (data.train, train_errors), "valid": (data.valid, valid_errors)})
+        write_report(
+            report, self.config.output, {"train": (data.train, train_errors), "valid": (data.valid, valid_errors)}
+        )
         self.on_event(Event("done", report=report.to_dict()))
         return report
-
-

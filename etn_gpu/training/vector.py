@@ -25,7 +25,13 @@ class ParameterVector:
 
     def pack(self, parameters: Mapping[str, NDArray[np.floating]]) -> Array:
         """Arrays, possibly with leading axes [..., size], to a vector [..., size]."""
-        return np.concatenate([np.asarray(parameters[n], np.float64).reshape(*_lead(parameters[n], s), -1) for n, s in self.shapes.items()], -1)
+        return np.concatenate(
+            [
+                np.asarray(parameters[n], np.float64).reshape(*_lead(parameters[n], s), -1)
+                for n, s in self.shapes.items()
+            ],
+            -1,
+        )
 
     def unpack(self, vector: Array) -> dict[str, Array]:
         """Vector to named arrays (copies)."""

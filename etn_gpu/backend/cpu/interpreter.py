@@ -143,9 +143,10 @@ def _load_edges(
     lane_of: Any,
     runs: Any,
 ) -> tuple[int, int, int, int]:
-    """Fill the lanes with edges from edge ``e`` of ``members[member]`` on: (next member, its next edge, runs, used lanes).
+    """Fill the lanes from edge ``e`` of ``members[member]`` on; return (next member, its next edge, runs, used lanes).
 
-    A run holds edges of one atom and one species, and starts at a new vector register: (species, first lane, end, place of the atom).
+    A run holds edges of one atom and one species and starts at a new vector register: (species, first lane, end, place
+    of the atom).
     """
     n_runs, lane = 0, 0
     while member < len(members) and lane < edge_width:
@@ -234,7 +235,8 @@ def _block(
                 continue
             _edge_phase(
                 code, scales, first, last, constants, groups, entries, values, params, gradient, atoms, width,
-                edges, edge_width, members, edge_offsets, edge_species, edge_in, edge_out, lane_of, runs, present, masks, lanes,
+                edges, edge_width, members, edge_offsets, edge_species, edge_in, edge_out, lane_of, runs,
+                present, masks, lanes,
             )  # fmt: skip
             continue
         for i in range(first, last):

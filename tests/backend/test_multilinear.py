@@ -1,0 +1,253 @@
+"""Every multilinear operation in every slot, against tables written out with explicit loops."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from numpy.typing import NDArray
+
+from etn_gpu.backend import Geometry, run
+from etn_gpu.plan import Program, Step, Term, Value
+from etn_gpu.plan.operations import (
+    Copy,
+    CopyBlock,
+    Couple,
+    CoupleBlock,
+    EdgeSum,
+    EdgeSumBlock,
+    Fold,
+    Mix,
+    MixBlock,
+    Operation,
+    View,
+)
+from etn_gpu.symmetry import clebsch_gordan
+
+Array = NDArray[np.float64]
+Inputs = dict[str, Array]
+TOLERANCE = {"float64": 1e-13, "float32": 3e-6}
+
+
+def program_of(operation: Operation, slot: int, spaces: tuple[str, ...]) -> Program:
+    """``out = 0.75 T - 1.25 T``: two terms, so that adding and scaling are part of the test."""
+    values = [Value(f"in{s}", space, operation.sizes[s]) for s, space in enumerate(spaces)]
+    inputs = tuple(v for s, v in enumerate(values) if s != slot)
+    names = tuple(v.name for v in inputs)
+    out = Value("out", spaces[slot], operation.sizes[slot])
+    terms = (Term(operation, slot, names, 0.75), Term(operation, slot, names, -1.25))
+    return Program(inputs, (Step(out, terms),), (("out", "out"),))
+
+
+def couple_table(operation: Couple) -> Array:
+    table = np.zeros(operation.sizes)
+    for block in operation.blocks:
+        coefficients = block.coefficient * clebsch_gordan(*block.ls)
+        for index in np.ndindex(block.counts):
+            starts = [block.offsets[s] + int(np.dot(index, block.strides[s])) * (2 * block.ls[s] + 1) for s in range(3)]
+            for m in np.ndindex(coefficients.shape):
+                table[tuple(starts[s] + m[s] for s in range(3))] += coefficients[m]
+    return table
+
+
+def copy_table(operation: Copy) -> Array:
+    table = np.zeros(operation.sizes)
+    for block in operation.blocks:
+        for index in np.ndindex(block.counts):
+            table[tuple(block.offsets[s] + int(np.dot(index, block.strides[s])) for s in range(2))] += 1.0
+    return table
+
+
+def mix_table(operation: Mix, species: int) -> Array:
+    table = np.zeros(operation.sizes)
+    for b in operation.blocks:
+        for r, k, m in np.ndindex(b.rows, b.cols, b.dim):
+            weight = b.weight + species * operation.species_stride + r * b.row_stride + k
+            table[weight, b.source + k * b.dim + m, b.target + r * b.dim + m] += 1.0
+    return table
+
+
+def edge_sum_table(operation: EdgeSum, species: int) -> Array:
+    table = np.zeros(operation.sizes)
+    for block in operation.blocks:
+        for b, m in np.ndindex(block.count, block.dim):
+            target = block.target + (species * block.count + b) * block.dim + m
+            table[block.radial + b, block.angular + m, target] += 1.0
+    return table
+
+
+def fold_table(operation: Fold) -> Array:
+    table = np.zeros(operation.sizes)
+    extents = {i: n for view in operation.views for i, n in zip(view.indices, view.shape, strict=True)}
+    for numbers in np.ndindex(*extents.values()):
+        at = dict(zip(extents, numbers, strict=True))
+        key = [v.offset + sum(at[i] * k for i, k in zip(v.indices, v.strides, strict=True)) for v in operation.views]
+        table[tuple(key)] += 1.0
+    return table
+
+
+def contract(table: Array, slot: int, arrays: list[Array]) -> Array:
+    """The derivative of the form ``table`` with respect to ``slot``, at one vector for each other slot."""
+    letters = "abcdef"[: table.ndim]
+    others = [letters[s] for s in range(table.ndim) if s != slot]
+    return np.einsum(f"{letters},{','.join(others)}->{letters[slot]}", table, *arrays)
+
+
+def by_column(table: Array, slot: int, inputs: Inputs, columns: int) -> Array:
+    """A form without species: the same table for every edge or atom."""
+    out = np.zeros((columns, table.shape[slot]))
+    for n in range(columns):
+        out[n] = contract(table, slot, [x[n] for x in inputs.values()])
+    return out
+
+
+def check(
+    backend: str, dtype: str, operation: Operation, slot: int, spaces: tuple[str, ...], geometry: Geometry,
+    inputs_for: Callable[..., Inputs], expected: Callable[[Inputs], Array],
+) -> None:  # fmt: skip
+    program = program_of(operation, slot, spaces)
+    inputs = inputs_for(program, geometry)
+    out = run(program, inputs, geometry, backend=backend, dtype=dtype)["out"]
+    wanted = -0.5 * expected(inputs)
+    assert out.dtype == dtype
+    assert out.shape == wanted.shape
+    np.testing.assert_allclose(out, wanted, rtol=0, atol=TOLERANCE[dtype] * (1 + np.abs(wanted).max(initial=0)))
+
+
+@st.composite
+def coupling(draw: st.DrawFn) -> Couple:
+    """One to three blocks; each multiplicity loop runs through a random choice of slots, in a random order."""
+    blocks, sizes = [], [1, 1, 1]
+    for _ in range(draw(st.integers(1, 3))):
+        l0, l1 = draw(st.integers(0, 3)), draw(st.integers(0, 3))
+        ls = (l0, l1, draw(st.integers(abs(l0 - l1), l0 + l1)))
+        counts = draw(st.tuples(*[st.integers(1, 3)] * 3))
+        strides, offsets = [], []
+        for s in range(3):
+            step, of_slot = 1, [0, 0, 0]
+            for t in draw(st.permutations(range(3))):
+                if draw(st.booleans()):
+                    of_slot[t] = step
+                    step *= counts[t]
+            offsets.append(draw(st.integers(0, 3)))
+            strides.append((of_slot[0], of_slot[1], of_slot[2]))
+            sizes[s] = max(sizes[s], offsets[s] + step * (2 * ls[s] + 1))
+        coefficient = draw(st.sampled_from((1.0, -0.5, 3.0)))
+        blocks.append(
+            CoupleBlock(
+                ls, (offsets[0], offsets[1], offsets[2]), counts, (strides[0], strides[1], strides[2]), coefficient
+            )
+        )
+    return Couple((sizes[0], sizes[1], sizes[2]), tuple(blocks))
+
+
+@pytest.mark.parametrize("slot", [0, 1, 2])
+@given(operation=coupling(), space=st.sampled_from(("edge", "atom", "param")), dtype=st.sampled_from(list(TOLERANCE)))
+@settings(max_examples=25)
+def test_couple(
+    backend: str, slot: int, operation: Couple, space: str, dtype: str, geometry_of: Callable[..., Geometry],
+    inputs_for: Callable[..., Inputs],
+) -> None:  # fmt: skip
+    geometry = geometry_of([3, 0, 7, 1], 2)
+    table = couple_table(operation)
+
+    def expected(inputs: Inputs) -> Array:
+        if space == "param":
+            return contract(table, slot, list(inputs.values()))
+        return by_column(table, slot, inputs, geometry.count(space))
+
+    check(backend, dtype, operation, slot, (space,) * 3, geometry, inputs_for, expected)
+
+
+@pytest.mark.parametrize("slot", [0, 1, 2])
+@pytest.mark.parametrize("space", ["edge", "atom"])
+def test_couple_on_every_batch(
+    backend: str, slot: int, space: str, geometry: Geometry, inputs_for: Callable[..., Inputs]
+) -> None:
+    outer = CoupleBlock((1, 2, 3), (1, 0, 2), (2, 3, 1), ((1, 0, 0), (0, 1, 0), (3, 1, 0)))
+    dot = CoupleBlock((1, 1, 0), (0, 3, 0), (2, 1, 1), ((1, 0, 0), (1, 0, 0), (0, 0, 0)), 3.0**0.5)
+    operation = Couple((7, 15, 44), (outer, dot))
+    table = couple_table(operation)
+    columns = geometry.count(space)
+    check(
+        backend, "float64", operation, slot, (space,) * 3, geometry, inputs_for,
+        lambda inputs: by_column(table, slot, inputs, columns),
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize("slot", [0, 1])
+@pytest.mark.parametrize("space", ["edge", "atom", "param"])
+def test_copy(backend: str, slot: int, space: str, geometry: Geometry, inputs_for: Callable[..., Inputs]) -> None:
+    regroup = CopyBlock((1, 0), (2, 3, 2), ((6, 2, 1), (1, 4, 2)))
+    plain = CopyBlock((4, 12), (5, 1, 1), ((1, 0, 0), (1, 0, 0)))
+    operation = Copy((13, 17), (regroup, plain))
+    table = copy_table(operation)
+
+    def expected(inputs: Inputs) -> Array:
+        (x,) = inputs.values()
+        return x @ (table if slot == 1 else table.T)
+
+    check(backend, "float64", operation, slot, (space,) * 2, geometry, inputs_for, expected)
+
+
+@pytest.mark.parametrize("slot", [0, 1, 2])
+@pytest.mark.parametrize("stride", [0, 31], ids=["shared", "by-species"])
+@pytest.mark.parametrize("dtype", ["float64", "float32"])
+def test_mix(
+    backend: str, dtype: str, slot: int, stride: int, geometry: Geometry, inputs_for: Callable[..., Inputs]
+) -> None:
+    blocks = (
+        MixBlock(0, 3, 5, 3, 3, 2, 0),  # five rows: one group of four and one more
+        MixBlock(15, 8, 2, 6, 1, 11, 15),  # rows with a gap between them
+        MixBlock(2, 5, 1, 1, 5, 0, 12),  # weights and components shared with the first
+    )
+    operation = Mix((31 + 5 * stride, 17, 18), blocks, stride)
+    tables = [mix_table(operation, t if stride else 0) for t in range(5)]
+
+    def expected(inputs: Inputs) -> Array:
+        shape = (len(geometry.species), operation.sizes[slot])
+        out = np.zeros(shape)
+        for n, species in enumerate(geometry.species):
+            arrays = [x if name == "in0" else x[n] for name, x in inputs.items()]
+            out[n] = contract(tables[species], slot, arrays)
+        return out.sum(axis=0) if slot == 0 else out
+
+    check(backend, dtype, operation, slot, ("param", "atom", "atom"), geometry, inputs_for, expected)
+
+
+@pytest.mark.parametrize("slot", [0, 1, 2])
+@pytest.mark.parametrize("dtype", ["float64", "float32"])
+def test_edge_sum(backend: str, dtype: str, slot: int, geometry: Geometry, inputs_for: Callable[..., Inputs]) -> None:
+    n_species = 5
+    blocks = (EdgeSumBlock(1, 5, 1, 3, 0), EdgeSumBlock(0, 2, 0, 1, 75), EdgeSumBlock(2, 3, 4, 5, 87))
+    operation = EdgeSum((6, 9, 163), blocks, n_species)
+    tables = [edge_sum_table(operation, t) for t in range(n_species)]
+    centre = np.repeat(np.arange(geometry.n_atoms), np.diff(geometry.edge_offsets))
+
+    def expected(inputs: Inputs) -> Array:
+        out = np.zeros((geometry.count("atom" if slot == 2 else "edge"), operation.sizes[slot]))
+        for e, species in enumerate(geometry.edge_species):
+            arrays = [x[centre[e] if name == "in2" else e] for name, x in inputs.items()]
+            out[centre[e] if slot == 2 else e] += contract(tables[species], slot, arrays)
+        return out
+
+    check(backend, dtype, operation, slot, ("edge", "edge", "atom"), geometry, inputs_for, expected)
+
+
+@pytest.mark.parametrize("slot", [0, 1, 2, 3])
+def test_fold(backend: str, slot: int, geometry_of: Callable[..., Geometry], inputs_for: Callable[..., Inputs]) -> None:
+    views = (
+        View("nbs", 1, (2, 3, 2), (6, 2, 1)),
+        View("sc", 0, (2, 4), (1, 2)),
+        View("bc", 2, (3, 4), (4, 1)),
+        View("cn", 3, (4, 2), (2, 1)),
+    )
+    operation = Fold((13, 8, 14, 11), views)
+    table = fold_table(operation)
+    check(
+        backend, "float64", operation, slot, ("param",) * 4, geometry_of([2, 1], 1), inputs_for,
+        lambda inputs: contract(table, slot, list(inputs.values())),
+    )  # fmt: skip
