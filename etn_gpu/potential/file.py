@@ -74,11 +74,11 @@ def load(name_or_path: str | os.PathLike[str]) -> ETNPotential:
             Architecture.from_dict(document["architecture"]),
             {name.removeprefix(_PARAMETER): array for name, array in tensors.items() if name != _DISTANCES},
             dtype=document["dtype"],
-            minimum_distances=tensors.get(_DISTANCES),
+            minimum_distances=tensors[_DISTANCES],
             metadata=document["metadata"],
         )
     except KeyError as error:
-        raise ModelFileError(f"{path} is no complete model: its document lacks {error}") from None
+        raise ModelFileError(f"{path} is no complete model: it lacks {error}") from None
     except (NetworkError, BackendError, AttributeError, TypeError, ValueError) as error:
         raise ModelFileError(f"{path} is no valid model: {error}") from None
 

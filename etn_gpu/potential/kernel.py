@@ -78,10 +78,21 @@ class Kernel:
         out = self._run(self.programs.energy, parameters, environments)["e"].astype(np.float64)
         return out[:, 0] if self.architecture.is_energy else out
 
-    def energies_and_gradients(self, parameters: Parameters, environments: Environments) -> tuple[NDArray[np.float64], Array]:
+    def energies_and_gradients(
+        self, parameters: Parameters, environments: Environments
+    ) -> tuple[NDArray[np.float64], Array]:
         """Atomic energies [N] in eV and edge gradients dE/dx_e [E, 3] in eV/A."""
-        out = self._run(self.programs.gradient, parameters, environments, e_bar=np.ones((environments.geometry.n_atoms, 1)))
+        out = self._run(
+            self.programs.gradient, parameters, environments, e_bar=np.ones((environments.geometry.n_atoms, 1))
+        )
         return out["e"][:, 0].astype(np.float64), out["g"][:, YZX_TO_XYZ]
+
+    def hessian_vector(self, parameters: Parameters, environments: Environments, dx: NDArray[np.float64]) -> Array:
+        """Derivative of the edge gradients along a displacement ``dx`` [E, 3] of the edge vectors in A: [E, 3] in eV/A."""
+        e_bar = np.ones((environments.geometry.n_atoms, 1))
+        program = self.programs.hessian_vector
+        out = self._run(program, parameters, environments, dx=dx[:, XYZ_TO_YZX], e_bar=e_bar)
+        return out["d_g"][:, YZX_TO_XYZ]
 
     def parameter_gradient(
         self,

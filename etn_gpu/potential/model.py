@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import cached_property
 from os import PathLike
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -39,7 +39,7 @@ class ETNPotential:
         metadata: training data, licence, citation, errors, formation references, ... (JSON-ready).
 
     Raises:
-        NetworkError: parameters that are missing, misshapen or not finite.
+        NetworkError: parameters that are missing, misshapen or not finite; misshapen or infinite minimum distances.
     """
 
     def __init__(
@@ -56,8 +56,11 @@ class ETNPotential:
         self.dtype = backends.check_dtype(dtype).name
         n = architecture.n_species
         distances = np.zeros((n, n)) if minimum_distances is None else np.array(minimum_distances, np.float64)
-        if distances.shape != (n, n):
-            raise NetworkError(f"minimum_distances has shape {distances.shape}, expected ({n}, {n}) for {architecture.species}")
+        if distances.shape != (n, n) or not (np.isfinite(distances) & (distances >= 0)).all():
+            raise NetworkError(
+                f"minimum_distances must be {n} x {n} distances in A for {architecture.species}, 0 where unknown; got "
+                f"{distances.tolist()}"
+            )
         self.minimum_distances = distances
         self.metadata: dict[str, Any] = dict(metadata or {})
 
@@ -116,7 +119,9 @@ class ETNPotential:
                 batch = StructureBatch.build(chunk, self.species, self.cutoff)
             except StructureError as error:
                 raise _renumbered(error, first, len(many), chunk, self) from None
-            out = self.evaluate_batch(batch, forces=forces, stress=stress, backend=backend, dtype=dtype, threads=threads)
+            out = self.evaluate_batch(
+                batch, forces=forces, stress=stress, backend=backend, dtype=dtype, threads=threads
+            )
             results.extend(out)
         return results
 
@@ -151,7 +156,9 @@ class ETNPotential:
         close = batch.closer_than(self.minimum_distances)
         return BatchResult.assemble(batch, energies, force, virial, close, name, kind)
 
-    def covariants(self, structures: Atoms | Sequence[Atoms], *, backend: str | None = None) -> list[NDArray[np.float64]]:
+    def covariants(
+        self, structures: Atoms | Sequence[Atoms], *, backend: str | None = None
+    ) -> list[NDArray[np.float64]]:
         """The output of a potential with any target irrep, [n, 2l+1] per structure; for l = 1 in the order y, z, x."""
         batch = StructureBatch.build(_as_list(structures), self.species, self.cutoff)
         kernel = Kernel(self.architecture, Execution(backends.resolve(backend), self.dtype))
@@ -174,7 +181,9 @@ class ETNPotential:
 
     def _check_batch(self, batch: StructureBatch) -> None:
         if not self.architecture.is_energy:
-            raise NetworkError(f"this potential has the covariant output {self.architecture.target}; use covariants() instead of evaluate()")
+            raise NetworkError(
+                f"this potential has the covariant output {self.architecture.target}; use covariants() instead of evaluate()"
+            )
         if tuple(batch.species) != self.species or batch.cutoff < self.cutoff:
             raise StructureError(
                 f"the batch was built for species {batch.species} and cutoff {batch.cutoff} A, this potential needs "
@@ -199,9 +208,14 @@ def _checked(architecture: Architecture, parameters: Mapping[str, ArrayLike]) ->
 
 
 def _as_list(structures: Atoms | Sequence[Atoms]) -> list[Atoms]:
-    if hasattr(structures, "get_positions"):
-        return [cast("Atoms", structures)]
-    return list(cast("Sequence[Atoms]", structures))
+    from ase import Atoms
+
+    if isinstance(structures, Atoms):
+        return [structures]
+    if isinstance(structures, str | bytes) or not isinstance(structures, Iterable):
+        given = type(structures).__name__
+        raise StructureError(f"expected an ase.Atoms or a sequence of them, got an object of type {given}")
+    return list(structures)
 
 
 def _chunks(structures: list[Atoms]) -> Iterator[tuple[int, list[Atoms]]]:
@@ -217,7 +231,9 @@ def _chunks(structures: list[Atoms]) -> Iterator[tuple[int, list[Atoms]]]:
         yield first, structures[first:]
 
 
-def _renumbered(error: StructureError, first: int, total: int, chunk: list[Atoms], model: ETNPotential) -> StructureError:
+def _renumbered(
+    error: StructureError, first: int, total: int, chunk: list[Atoms], model: ETNPotential
+) -> StructureError:
     """The same error with the index counted over all structures."""
     if first == 0 and len(chunk) == total:
         return error

@@ -20,7 +20,7 @@ class Preset:
 
 PRESETS = {
     "small": Preset(8, (4, 3, 2), ("4x0e+3x1o+2x2e",) * 2, 3),
-    "standard": Preset(8, (6, 4, 4, 3), ("4x0e+3x1o+3x2e+2x3o",) * 3, 3),
+    "standard": Preset(8, (6, 4, 4, 3), ("4x0e+3x1o+3x2e+2x3o",) * 3, 4),
     "large": Preset(10, (8, 6, 6, 4), ("6x0e+5x1o+4x2e+3x3o",) * 3, 4),
 }
 

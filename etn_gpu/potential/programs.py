@@ -9,7 +9,17 @@ from __future__ import annotations
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
 
-from etn_gpu.plan import ContractionPlan, Program, ProgramBuilder, Term, jvp, lower_network, plan_contraction, prune, vjp
+from etn_gpu.plan import (
+    ContractionPlan,
+    Program,
+    ProgramBuilder,
+    Term,
+    jvp,
+    lower_network,
+    plan_contraction,
+    prune,
+    vjp,
+)
 from etn_gpu.plan.operations import (
     Constant,
     Copy,
@@ -149,7 +159,9 @@ def _transpose(name: str, rows: int, cols: int) -> Term:
     return Term(Copy((rows * cols, rows * cols), (block,)), 1, (name,))
 
 
-def _radial_weights(builder: ProgramBuilder, architecture: Architecture, degrees: list[int]) -> tuple[Value, dict[int, int], int]:
+def _radial_weights(
+    builder: ProgramBuilder, architecture: Architecture, degrees: list[int]
+) -> tuple[Value, dict[int, int], int]:
     """R[z_i][l, n, c, b] = sum_{s,t} B_l[n, b, s, t] U[s, c] W[t, z_i]: value, offset of each l, stride of z_i."""
     species, radial = architecture.n_species, architecture.n_radial
     ns, nt = architecture.neighbour_rank, architecture.centre_rank

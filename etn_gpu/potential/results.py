@@ -58,7 +58,9 @@ class BatchResult:
             stress = segment_sum(virials, batch.atom_offsets) / batch.volumes[:, None]
             stresses = virials / batch.volumes[batch.structure_of_atom][:, None]
         energy = segment_sum(energies[:, None], batch.atom_offsets)[:, 0]
-        return BatchResult(batch.atom_offsets, energies, energy, forces, stress, stresses, extrapolating, backend, dtype)
+        return BatchResult(
+            batch.atom_offsets, energies, energy, forces, stress, stresses, extrapolating, backend, dtype
+        )
 
     def __iter__(self) -> Iterator[Result]:
         for s, (a, b) in enumerate(zip(self.atom_offsets[:-1], self.atom_offsets[1:], strict=True)):

@@ -1,0 +1,71 @@
+"""What all commands share: consoles, exit codes, the error of wrong use, tables."""
+
+from __future__ import annotations
+
+import os
+import sys
+from typing import TYPE_CHECKING
+
+from etn_gpu.errors import EtnGpuError
+
+if TYPE_CHECKING:
+    from rich.console import Console
+    from rich.table import Table
+
+__all__ = [
+    "INTERRUPTED",
+    "SOME_FAILED",
+    "WRONG_USE",
+    "WrongUseError",
+    "error_console",
+    "new_table",
+    "output_console",
+    "show_table",
+]
+
+SOME_FAILED = 1
+"""Exit code: the command did its work, and some structures (or checks) failed."""
+WRONG_USE = 2
+"""Exit code: the command was given something that it cannot work with."""
+INTERRUPTED = 130
+"""Exit code after Ctrl-C, as shells have it."""
+
+_PIPE_WIDTH = 160
+
+
+class WrongUseError(EtnGpuError):
+    """Options or arguments that do not fit together."""
+
+
+def output_console() -> Console:
+    """Standard output. Styled on a terminal; plain text, wide enough for every table, in a pipe or a file."""
+    return _console(stderr=False)
+
+
+def error_console() -> Console:
+    """Standard error, for messages and progress."""
+    return _console(stderr=True)
+
+
+def new_table() -> Table:
+    """A table in the style of all commands."""
+    from rich import box
+    from rich.table import Table
+
+    return Table(box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False, collapse_padding=True)
+
+
+def show_table(console: Console, title: str, table: Table) -> None:
+    """Prints a title, the table and an empty line."""
+    console.print(title, style="bold", soft_wrap=True)
+    console.print(table)
+    console.print()
+
+
+def _console(*, stderr: bool) -> Console:
+    from rich.console import Console
+
+    on_terminal = (sys.stderr if stderr else sys.stdout).isatty()
+    width = None if on_terminal or "COLUMNS" in os.environ else _PIPE_WIDTH
+    # Text often holds file names: square brackets and colons in them are no markup.
+    return Console(stderr=stderr, width=width, markup=False, emoji=False, highlight=False)

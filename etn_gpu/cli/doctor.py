@@ -1,0 +1,147 @@
+"""`etn-gpu doctor`: what is installed, what it runs on, and whether the backends agree."""
+
+from __future__ import annotations
+
+import os
+import platform
+from importlib.metadata import PackageNotFoundError, version
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from etn_gpu.cli.console import SOME_FAILED, new_table, output_console, show_table
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from etn_gpu.potential import ETNPotential
+
+__all__ = ["doctor"]
+
+_PACKAGES = ("numpy", "numba", "opt_einsum", "scipy", "ase", "vesin", "safetensors", "typer", "rich")
+_OPTIONAL_PACKAGES = ("cupy-cuda12x", "cupy-cuda13x")
+_THREAD_VARIABLES = ("NUMBA_NUM_THREADS", "OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "ETN_GPU_BACKEND")
+
+
+def doctor(
+    model: Annotated[
+        str, typer.Option(metavar="MODEL", help="The model that backends are checked with: a shipped name or a path.")
+    ] = "nbmotaw",
+) -> None:
+    """Show versions, devices and threads, and check every backend that can run
+    here against NumPy.
+
+    A backend passes when energies, forces and stresses of a crystal, a slab and
+    a cluster agree with those of the numpy backend in float64 to 1e-10
+    (float64) or 2e-5 (float32), relative to the largest value.
+
+    Exit codes: 0 every available backend agrees, 1 one does not.
+
+    \b
+    Examples:
+      etn-gpu doctor
+      etn-gpu doctor --model model.etn
+    """
+    import etn_gpu
+
+    console = output_console()
+    _show_versions(console)
+    _show_machine(console)
+    if not _check_backends(console, etn_gpu.load(model), model):
+        raise typer.Exit(SOME_FAILED)
+
+
+def _show_versions(console: Console) -> None:
+    import etn_gpu
+
+    table = new_table()
+    table.add_column("package")
+    table.add_column("version")
+    table.add_row("etn-gpu", etn_gpu.__version__)
+    table.add_row("python", platform.python_version())
+    for package in (*_PACKAGES, *_OPTIONAL_PACKAGES):
+        table.add_row(package, _installed_version(package))
+    show_table(console, "Versions", table)
+
+
+def _installed_version(package: str) -> str:
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return "not installed" + (" (optional)" if package in _OPTIONAL_PACKAGES else "")
+
+
+def _show_machine(console: Console) -> None:
+    table = new_table()
+    table.add_column("what")
+    table.add_column("value", overflow="fold")
+    table.add_row("system", platform.platform())
+    table.add_row("processor", platform.processor() or platform.machine())
+    table.add_row("cores this process may use", str(usable_cores()))
+    table.add_row("threads numba starts", numba_threads())
+    for variable in _THREAD_VARIABLES:
+        table.add_row(variable, os.environ.get(variable, "not set"))
+    for device in cuda_devices():
+        table.add_row("CUDA device", device)
+    show_table(console, "Machine", table)
+
+
+def usable_cores() -> int:
+    """Cores that this process may run on, which in a container are fewer than the machine has."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
+def numba_threads() -> str:
+    """Threads of the numba backend, unless fewer are asked for."""
+    try:
+        import numba
+    except ImportError as error:
+        return f"none: numba cannot be imported ({error})"
+    return str(numba.get_num_threads())
+
+
+def cuda_devices() -> list[str]:
+    """Name, memory and compute capability of each CUDA device, as far as cupy sees any."""
+    try:
+        import cupy
+    except ImportError:
+        return ["none: cupy is not installed (pip install etn_gpu[cuda12] or etn_gpu[cuda13])"]
+    if not cupy.cuda.is_available():
+        return ["none: cupy finds no driver or no device"]
+    devices = []
+    for number in range(cupy.cuda.runtime.getDeviceCount()):
+        properties = cupy.cuda.runtime.getDeviceProperties(number)
+        memory = properties["totalGlobalMem"] / 2**30
+        capability = f"{properties['major']}.{properties['minor']}"
+        devices.append(f"{properties['name'].decode()}, {memory:.0f} GiB, compute capability {capability}")
+    return devices
+
+
+def _check_backends(console: Console, model: ETNPotential, name: str) -> bool:
+    """Shows a line for each backend and dtype; True when all that can run agree with the oracle."""
+    from etn_gpu.backend import available
+    from etn_gpu.cli.selfcheck import ORACLE, TOLERANCES, largest_difference
+
+    table = new_table()
+    for heading in ("backend", "dtype", "largest relative difference", "verdict"):
+        table.add_column(heading, overflow="fold")
+    passed = True
+    for backend, reason in available().items():
+        if reason is not None:
+            table.add_row(backend, "", "", f"not available: {reason}", style="dim")
+            continue
+        for dtype, tolerance in TOLERANCES.items():
+            try:
+                difference = largest_difference(model, backend, dtype)
+            except Exception as error:  # a broken backend must not hide the verdict on the others
+                passed = False
+                table.add_row(backend, dtype, "", f"FAILED: {type(error).__name__}: {error}", style="red")
+                continue
+            agrees = difference <= tolerance
+            passed &= agrees
+            verdict = "ok" if agrees else f"FAILED: {tolerance:g} is allowed"
+            table.add_row(backend, dtype, f"{difference:.1e}", verdict, style=None if agrees else "red")
+    show_table(console, f"Backends, checked against {ORACLE} with {name}", table)
+    return passed

@@ -1,0 +1,34 @@
+"""Options that several commands share, declared once."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from typing import Annotated
+
+import typer
+
+__all__ = ["Backend", "BatchAtoms", "Dtype", "DtypeName", "Threads"]
+
+
+class DtypeName(StrEnum):
+    """Floating point types that a model can be evaluated in."""
+
+    float64 = "float64"
+    float32 = "float32"
+
+
+Backend = Annotated[
+    str | None,
+    typer.Option(
+        help="Backend of the evaluation. Default: ETN_GPU_BACKEND if set, else the best available (see doctor)."
+    ),
+]
+Dtype = Annotated[DtypeName | None, typer.Option(help="Floating point type of the evaluation. Default: the model's.")]
+Threads = Annotated[int | None, typer.Option(min=1, help="Threads of the backend. Default: all cores.")]
+BatchAtoms = Annotated[
+    int,
+    typer.Option(
+        min=1,
+        help="Atoms evaluated at once. More is a little faster and takes more memory; pairs are bounded in proportion.",
+    ),
+]

@@ -1,0 +1,34 @@
+"""`etn-gpu plan`: how a model is contracted and what an atom costs."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from etn_gpu.cli.console import output_console
+
+__all__ = ["plan"]
+
+
+def plan(
+    model: Annotated[
+        str, typer.Argument(metavar="MODEL", help="Name of a shipped model, or path of a model file (.etn).")
+    ],
+) -> None:
+    """Show how a model is contracted: the path, flops and bytes per atom, and the
+    largest intermediate.
+
+    \b
+    Examples:
+      etn-gpu plan nbmotaw
+      etn-gpu plan model.etn
+    """
+    import etn_gpu
+
+    potential = etn_gpu.load(model)
+    console = output_console()
+    console.print(
+        f"{model}: {' '.join(potential.species)}, cutoff {potential.cutoff:g} A", style="bold", soft_wrap=True
+    )
+    console.print(str(potential.plan_report()), soft_wrap=True)

@@ -1,0 +1,198 @@
+"""`etn-gpu screen`: the main job on the command line."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Literal
+
+import typer
+
+from etn_gpu.cli.console import INTERRUPTED, SOME_FAILED, WrongUseError, new_table, output_console, show_table
+from etn_gpu.cli.options import Backend, BatchAtoms, Dtype, Threads
+from etn_gpu.cli.progress import structure_progress
+from etn_gpu.screening.ranking import RankBy
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from etn_gpu.potential import ETNPotential
+    from etn_gpu.screening import Screening, ScreeningReport, Source
+
+__all__ = ["screen"]
+
+_DEMO_MODEL = "nbmotaw"
+_DEMO_STRUCTURES = 2000
+_HEADINGS = {
+    RankBy.formation_energy: "formation\neV/atom",
+    RankBy.energy_per_atom: "energy\neV/atom",
+    RankBy.max_force: "max force\neV/A",
+    RankBy.pressure: "pressure\nGPa",
+}
+
+
+def screen(
+    model: Annotated[
+        str | None,
+        typer.Argument(
+            metavar="MODEL", help="Name of a shipped model, or path of a model file (.etn).", show_default=False
+        ),
+    ] = None,
+    files: Annotated[
+        list[Path] | None,
+        typer.Argument(metavar="FILES", help="Structures, in any format that ASE reads.", show_default=False),
+    ] = None,
+    output: Annotated[
+        Path, typer.Option("--output", "-o", help="CSV file with one row per structure; overwritten if it exists.")
+    ] = Path("results.csv"),
+    structures: Annotated[
+        Path | None,
+        typer.Option(
+            help="Extended XYZ file of the evaluated structures with their results; overwritten if it exists."
+        ),
+    ] = None,
+    rank: Annotated[
+        RankBy,
+        typer.Option(help="What the table at the end sorts by, lowest first (pressure: smallest magnitude first)."),
+    ] = RankBy.formation_energy,
+    top: Annotated[int, typer.Option(min=0, help="Rows of the table at the end; 0 for no table.")] = 20,
+    demo: Annotated[bool, typer.Option("--demo", help="Build 2000 random NbMoTaW bcc alloys and screen them.")] = False,
+    seed: Annotated[int, typer.Option(min=0, help="Seed of the structures of --demo.")] = 0,
+    backend: Backend = None,
+    dtype: Dtype = None,
+    threads: Threads = None,
+    batch_atoms: BatchAtoms = 4096,
+) -> None:
+    """Evaluate and rank very many structures: one row each, streamed, whatever the
+    size of the files.
+
+    A structure that cannot be evaluated becomes a row with status "failed" and
+    its reason. One with a pair of atoms closer than any in training is
+    evaluated, gets the status "extrapolating", and ranks after all others.
+    Ctrl-C leaves the rows done so far.
+
+    Columns: source, index, formula, n_atoms, energy (eV), energy_per_atom and
+    formation_energy (eV/atom, the latter relative to the pure elements of the
+    training set), max_force (eV/A), pressure (GPa, positive under compression),
+    status, message.
+
+    Exit codes: 0 all structures evaluated, 1 some failed, 2 wrong use, 130
+    interrupted.
+
+    \b
+    Examples:
+      etn-gpu screen --demo
+      etn-gpu screen nbmotaw candidates.extxyz --output results.csv
+      etn-gpu screen model.etn run1/XDATCAR run2/*.cif --structures out.extxyz
+      etn-gpu screen nbmotaw big.extxyz.gz --rank max_force --top 50
+    """
+    _check_arguments(model, files, demo)
+
+    import etn_gpu
+    from etn_gpu.screening import BatchLimits, FileSource, Screening
+
+    potential = etn_gpu.load(model or _DEMO_MODEL)
+    sources = [_demo_source(potential, seed)] if demo else [FileSource(path) for path in files or []]
+    screening = Screening(
+        potential,
+        sources,
+        output,
+        structures=structures,
+        rank=rank,
+        top=top,
+        limits=BatchLimits.for_atoms(batch_atoms),
+        backend=backend,
+        dtype=dtype and dtype.value,
+        threads=threads,
+    )
+    console = output_console()
+    interrupted = _run(screening, _DEMO_STRUCTURES if demo else None)
+    _show(console, screening.report, output, structures)
+    if interrupted:
+        console.print("interrupted: the rows above are complete, later structures are missing", style="bold yellow")
+        raise typer.Exit(INTERRUPTED)
+    if screening.report.n_failed:
+        raise typer.Exit(SOME_FAILED)
+
+
+def _check_arguments(model: str | None, files: list[Path] | None, demo: bool) -> None:
+    if demo and files:
+        raise WrongUseError("--demo builds its own structures: leave out the files, or leave out --demo")
+    if not demo and model is None:
+        raise WrongUseError("give a model and files of structures (etn-gpu screen MODEL FILES...), or --demo")
+    if not demo and not files:
+        raise WrongUseError(f"no files of structures to screen with {model}: etn-gpu screen MODEL FILES..., or --demo")
+
+
+def _demo_source(potential: ETNPotential, seed: int) -> Source:
+    from etn_gpu.screening import MemorySource, demo_structures
+    from etn_gpu.screening.demo import DEMO_SPECIES
+
+    if missing := [element for element in DEMO_SPECIES if element not in potential.species]:
+        raise WrongUseError(
+            f"--demo needs a model for {', '.join(DEMO_SPECIES)}; this one has no {', '.join(missing)} "
+            f"(it knows {', '.join(potential.species)}). Use {_DEMO_MODEL}"
+        )
+    return MemorySource("demo", demo_structures(_DEMO_STRUCTURES, seed))
+
+
+def _run(screening: Screening, total: int | None) -> bool:
+    """Runs to the end, or to Ctrl-C, which gives True."""
+    try:
+        with structure_progress(total) as advance:
+            for rows in screening:
+                advance(len(rows), rows[-1].source)
+    except KeyboardInterrupt:
+        return True
+    return False
+
+
+def _show(console: Console, report: ScreeningReport, output: Path, structures: Path | None) -> None:
+    if report.ranking.top:
+        _show_ranking(console, report)
+    for row in report.failures:
+        where = row.source if row.index is None else f"{row.source} [{row.index}]"
+        console.print(f"failed: {where}: {row.message}", style="red", soft_wrap=True)
+    if more := report.n_failed - len(report.failures):
+        console.print(f"... and {more} more failed; see the column message", style="red")
+    evaluated = report.n_rows - report.n_failed
+    per_atom = f", {1e6 * report.seconds / report.n_atoms:.1f} us/atom" if report.n_atoms else ""
+    console.print(
+        f"{evaluated} structures ({report.n_atoms} atoms) evaluated in {report.seconds:.1f} s "
+        f"on backend {report.backend}{per_atom}: {report.n_ok} ok, {report.n_extrapolating} extrapolating; "
+        f"{report.n_failed} failed",
+        soft_wrap=True,
+    )
+    console.print(f"rows: {output}", soft_wrap=True)
+    if structures is not None:
+        console.print(f"structures: {structures}", soft_wrap=True)
+
+
+def _show_ranking(console: Console, report: ScreeningReport) -> None:
+    ranking = report.ranking
+    rows = ranking.rows()
+    if not rows:
+        if report.n_rows > report.n_failed:
+            console.print(
+                f"no structure has a {ranking.by.value} to rank by: formation energies need a reference in the model "
+                "for every element, pressures need three periodic directions. Try --rank energy_per_atom",
+                soft_wrap=True,
+            )
+        return
+    table = new_table()
+    for heading in ("rank", "source", "index", "formula", "atoms"):
+        is_text = heading in ("source", "formula")
+        justify: Literal["left", "right"] = "left" if is_text else "right"
+        table.add_column(heading, justify=justify, overflow="fold", no_wrap=not is_text, min_width=len(heading))
+    # The column that sorts comes first, then the others.
+    columns = [ranking.by, *(column for column in RankBy if column is not ranking.by)]
+    for column in columns:
+        table.add_column(_HEADINGS[column], justify="right", no_wrap=True)
+    table.add_column("status", no_wrap=True)
+    for place, row in enumerate(rows, start=1):
+        values = [getattr(row, column.value) for column in columns]
+        numbers = ["-" if value is None else f"{value:.4f}" for value in values]
+        style = "yellow" if row.status == "extrapolating" else None
+        table.add_row(
+            str(place), row.source, str(row.index), row.formula, str(row.n_atoms), *numbers, row.status, style=style
+        )
+    show_table(console, f"Best {len(rows)} of {ranking.n_ranked} by {ranking.by.value}, {ranking.by.order}", table)

@@ -1,0 +1,53 @@
+"""Does a backend compute what the oracle computes? Asked of a real model on structures made for it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from ase import Atoms
+
+    from etn_gpu.potential import ETNPotential
+
+__all__ = ["ORACLE", "TOLERANCES", "check_structures", "largest_difference"]
+
+ORACLE = "numpy"
+"""The backend that the others are compared with, in float64."""
+TOLERANCES = {"float64": 1e-10, "float32": 2e-5}
+"""Differences allowed, relative to the largest value, by dtype."""
+
+_SITES = 3  # along each edge of the cubic box
+
+
+def check_structures(species: Sequence[str], cutoff: float) -> list[Atoms]:
+    """A crystal, a slab and a cluster of all `species`, with neighbour distances around half the cutoff [A]; always
+    the same."""
+    from ase import Atoms
+
+    random = np.random.default_rng(0)
+    spacing = 0.55 * cutoff
+    grid = np.stack(np.meshgrid(*3 * [np.arange(_SITES)], indexing="ij"), axis=-1).reshape(-1, 3) * spacing
+    structures = []
+    for pbc in (True, (True, True, False), False):
+        symbols = [species[number % len(species)] for number in random.permutation(len(grid))]
+        positions = grid + random.normal(scale=0.05 * spacing, size=grid.shape)
+        structures.append(Atoms(symbols, positions=positions, cell=3 * [_SITES * spacing], pbc=pbc))
+    return structures
+
+
+def largest_difference(model: ETNPotential, backend: str, dtype: str) -> float:
+    """Largest difference of any energy, force or stress component from the oracle's, relative to the largest of its
+    kind."""
+    structures = check_structures(model.species, model.cutoff)
+    expected = model.evaluate(structures, backend=ORACLE, dtype="float64")
+    found = model.evaluate(structures, backend=backend, dtype=dtype)
+    differences = []
+    for quantity in ("energies", "forces", "stress"):
+        oracle = np.concatenate([result[quantity] for result in expected if quantity in result])
+        values = np.concatenate([result[quantity] for result in found if quantity in result])
+        differences.append(np.max(np.abs(values - oracle)) / np.max(np.abs(oracle)))
+    return float(np.max(differences))

@@ -1,0 +1,114 @@
+"""`etn-gpu train`: fit a model to labelled structures."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from etn_gpu.cli.console import INTERRUPTED, WrongUseError, output_console
+from etn_gpu.cli.options import Backend, Threads
+from etn_gpu.cli.parsing import parse_time_limit, parse_weights
+
+__all__ = ["train"]
+
+
+class Preset(StrEnum):
+    """Sizes of models."""
+
+    small = "small"
+    standard = "standard"
+    large = "large"
+
+
+_VALID_FRACTION = 0.1
+
+
+def train(
+    train_file: Annotated[
+        Path, typer.Argument(metavar="TRAIN_FILE", help="Labelled structures, in any format that ASE reads.")
+    ],
+    output: Annotated[Path, typer.Option("--output", "-o", help="The model file to write; overwritten if it exists.")],
+    valid: Annotated[Path | None, typer.Option(help="Labelled structures to validate on.")] = None,
+    valid_fraction: Annotated[
+        float | None,
+        typer.Option(
+            min=0.0,
+            max=0.9,
+            help="Part of TRAIN_FILE to validate on when there is no --valid. Default: 0.1.",
+            show_default=False,
+        ),
+    ] = None,
+    preset: Annotated[Preset, typer.Option(help="Size of the model: accuracy against speed.")] = Preset.standard,
+    cutoff: Annotated[float, typer.Option(help="Radius of the neighbourhood of an atom, in A.")] = 5.0,
+    weights: Annotated[
+        str | None,
+        typer.Option(
+            metavar="energy=..,forces=..,stress=..",
+            help="Factors on the default weights in the loss: 1 keeps a term, 0 leaves it out.",
+            show_default=False,
+        ),
+    ] = None,
+    time_limit: Annotated[
+        str | None, typer.Option(metavar="DURATION", help="Stop in time to end within 45s, 30m, 2h or 1h30m.")
+    ] = None,
+    seed: Annotated[int, typer.Option(min=0, help="Seed of the validation split and of the first parameters.")] = 0,
+    resume: Annotated[
+        Path | None, typer.Option(metavar="CKPT", help="Go on from a checkpoint, exactly as if never stopped.")
+    ] = None,
+    max_iterations: Annotated[int | None, typer.Option(min=1, help="Stop after this many iterations.")] = None,
+    backend: Backend = None,
+    threads: Threads = None,
+) -> None:
+    """Train a model: first an audit of the labels, then iterations with validation
+    errors and the time left.
+
+    Labels are found under REF_energy, REF_forces, REF_stress, then ASE's own
+    names; frames may lack some. A checkpoint is kept beside the model, and so
+    are a JSON report and a plot of the learning curve and of parity.
+
+    \b
+    Examples:
+      etn-gpu train train.extxyz.gz --output model.etn
+      etn-gpu train a.extxyz --valid b.extxyz --output model.etn --time-limit 30m
+      etn-gpu train md.traj -o m.etn --preset small --weights energy=1,forces=0.1
+    """
+    if valid is not None and valid_fraction is not None:
+        raise WrongUseError(
+            "--valid and --valid-fraction exclude each other: validate on a file, or on a part of the training file"
+        )
+    seconds = None if time_limit is None else parse_time_limit(time_limit)
+    term_weights = None if weights is None else parse_weights(weights)
+
+    from etn_gpu.cli.training_display import TrainingDisplay
+    from etn_gpu.training import TrainingConfig
+    from etn_gpu.training import train as run_training
+
+    config = TrainingConfig(
+        train_file=train_file,
+        output=output,
+        valid_file=valid,
+        valid_fraction=_VALID_FRACTION if valid_fraction is None else valid_fraction,
+        preset=preset.value,
+        cutoff=cutoff,
+        weights=term_weights,
+        time_limit=seconds,
+        seed=seed,
+        resume=resume,
+        backend=backend,
+        threads=threads,
+        max_iterations=max_iterations,
+    )
+    console = output_console()
+    try:
+        with TrainingDisplay(console, time_limit=seconds) as display:
+            run_training(config, on_event=display.show)
+    except KeyboardInterrupt:
+        found = config.checkpoint.exists()
+        how = f"go on with --resume {config.checkpoint}" if found else "there is no checkpoint yet"
+        console.print(f"interrupted: {how}", style="bold yellow", soft_wrap=True)
+        raise typer.Exit(INTERRUPTED) from None
+    console.print(f"model: {output}", soft_wrap=True)
+    console.print(f"report: {output.with_suffix('.json')}; plots: {output.with_suffix('.png')}", soft_wrap=True)

@@ -1,0 +1,121 @@
+"""What training shows: one line an iteration, and on a terminal a live bar with the time left below them."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from datetime import timedelta
+from types import TracebackType
+from typing import TYPE_CHECKING, Any
+
+from etn_gpu.cli.console import new_table, show_table
+from etn_gpu.structures.units import GPA
+
+if TYPE_CHECKING:
+    from rich.console import Console
+    from rich.progress import Progress, TaskID
+
+__all__ = ["TrainingDisplay", "format_duration"]
+
+# Name, unit shown, and how many of these make one eV/atom, eV/A or eV/A^3.
+_QUANTITIES = (("energy", "meV/atom", 1e3), ("forces", "eV/A", 1.0), ("stress", "GPa", 1.0 / GPA))
+# 78 characters: a narrow terminal is wide enough.
+_HEADER = (
+    f"{'':4} {'':>7} {'':>9}{'training MAE':^24}{'validation MAE':^24}\n"
+    f"{'iter':>4} {'elapsed':>7} {'loss':>9}" + 2 * f" {'meV/at':>7} {'eV/A':>7} {'GPa':>7}" + f" {'left':>7}"
+)
+
+
+def format_duration(seconds: float) -> str:
+    """`0:01:30` for 90 seconds."""
+    return str(timedelta(seconds=round(max(0.0, seconds))))
+
+
+class TrainingDisplay:
+    """Shows the events of a training run; a context manager, because the live bar has to end with the run.
+
+    Args:
+        console: where to print.
+        time_limit: seconds the run may take, which the bar then measures; None when there is no limit.
+    """
+
+    def __init__(self, console: Console, time_limit: float | None = None) -> None:
+        self._console = console
+        self._time_limit = time_limit
+        self._header_shown = False
+        self._bar: Progress | None = None
+        self._task: TaskID | None = None
+
+    def __enter__(self) -> TrainingDisplay:
+        if self._console.is_terminal:
+            from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+
+            columns = [SpinnerColumn(), TextColumn("{task.description}"), BarColumn(), TimeElapsedColumn()]
+            self._bar = Progress(*columns, TextColumn("{task.fields[left]}"), console=self._console, transient=True)
+            self._task = self._bar.add_task("preparing", total=self._time_limit, left="")
+            self._bar.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._bar is not None:
+            self._bar.stop()
+
+    def show(self, event: Any) -> None:
+        """Shows one event: `kind` is "audit", "message", "iteration" or "done"; see :mod:`etn_gpu.training`."""
+        if event.kind in ("audit", "message"):
+            self._console.print(event.text, soft_wrap=True)
+        elif event.kind == "iteration":
+            self._show_iteration(event)
+        elif event.kind == "done":
+            self._show_report(event.report)
+
+    def _show_iteration(self, event: Any) -> None:
+        left = "" if event.remaining is None else format_duration(event.remaining)
+        if not self._header_shown:
+            self._console.print(_HEADER, style="bold", soft_wrap=True)
+            self._header_shown = True
+        self._console.print(
+            f"{event.iteration:>4} {format_duration(event.elapsed):>7} {event.loss:>9.3e}"
+            f"{_error_cells(event.train)}{_error_cells(event.valid)} {left:>7}",
+            soft_wrap=True,
+        )
+        if self._bar is not None and self._task is not None:
+            known_end = event.remaining is not None
+            self._bar.update(
+                self._task,
+                description=f"iteration {event.iteration}",
+                total=event.elapsed + event.remaining if known_end else self._time_limit,
+                completed=event.elapsed,
+                left=f"{left} left" if known_end else "",
+            )
+
+    def _show_report(self, report: Mapping[str, Any]) -> None:
+        table = new_table()
+        table.add_column("errors", no_wrap=True)
+        for quantity, unit, _ in _QUANTITIES:
+            for heading in (f"{quantity} MAE", "RMSE"):
+                table.add_column(f"{heading}\n{unit}", justify="right", no_wrap=True)
+        for name in ("train", "valid"):
+            errors = report[name]
+            if errors:
+                cells = [
+                    _number(errors, f"{q}_{kind}", factor) for q, _, factor in _QUANTITIES for kind in ("mae", "rmse")
+                ]
+                table.add_row("training" if name == "train" else "validation", *cells)
+        show_table(
+            self._console,
+            f"{report['n_parameters']} parameters after {report['iterations']} iterations, "
+            f"{format_duration(report['seconds'])}",
+            table,
+        )
+
+
+def _error_cells(errors: Mapping[str, float | None] | None) -> str:
+    return "".join(f" {_number(errors or {}, f'{quantity}_mae', factor, 3):>7}" for quantity, _, factor in _QUANTITIES)
+
+
+def _number(errors: Mapping[str, float | None], name: str, factor: float, digits: int = 4) -> str:
+    value = errors.get(name)
+    return "-" if value is None or math.isnan(value) else f"{value * factor:.{digits}g}"

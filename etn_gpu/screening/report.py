@@ -1,0 +1,60 @@
+"""What a screening run amounts to: counts, times, the best rows and the first failures."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from time import perf_counter
+
+from etn_gpu.screening.ranking import Ranking
+from etn_gpu.screening.rows import Row
+
+__all__ = ["ScreeningReport"]
+
+_FAILURES_KEPT = 10
+
+
+@dataclass
+class ScreeningReport:
+    """Grows with the run, batch by batch; its size does not.
+
+    Attributes:
+        backend: name of the backend that evaluates.
+        ranking: the best rows.
+        n_ok: rows with status "ok".
+        n_extrapolating: rows with status "extrapolating".
+        n_failed: rows with status "failed".
+        n_atoms: atoms evaluated.
+        failures: the first failed rows.
+        seconds: wall time from the start of the run to the last batch.
+    """
+
+    backend: str
+    ranking: Ranking
+    n_ok: int = 0
+    n_extrapolating: int = 0
+    n_failed: int = 0
+    n_atoms: int = 0
+    failures: list[Row] = field(default_factory=list)
+    seconds: float = 0.0
+    _start: float = field(default_factory=perf_counter, repr=False)
+
+    @property
+    def n_rows(self) -> int:
+        """Rows written."""
+        return self.n_ok + self.n_extrapolating + self.n_failed
+
+    def add(self, rows: list[Row]) -> None:
+        """Counts a batch of rows and offers them to the ranking."""
+        for row in rows:
+            if row.status == "failed":
+                self.n_failed += 1
+                if len(self.failures) < _FAILURES_KEPT:
+                    self.failures.append(row)
+                continue
+            if row.status == "ok":
+                self.n_ok += 1
+            else:
+                self.n_extrapolating += 1
+            self.n_atoms += row.n_atoms or 0
+            self.ranking.offer(row)
+        self.seconds = perf_counter() - self._start

@@ -1,0 +1,199 @@
+"""The run as a whole: order, streaming, bad input, interrupts."""
+
+from __future__ import annotations
+
+import csv
+import gzip
+import tracemalloc
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from ase import Atoms
+from ase.io import read, write
+
+from etn_gpu.errors import BackendError, DataError
+from etn_gpu.screening import BatchLimits, MemorySource, RankBy, Screening, demo_structures, screen
+
+Crystal = Callable[..., Atoms]
+
+
+def rows_of(path: Path) -> list[dict[str, str]]:
+    with path.open(newline="", encoding="utf-8") as file:
+        return list(csv.DictReader(file))
+
+
+def test_files_of_several_formats(tmp_path: Path, model: Any, crystal: Crystal) -> None:
+    write(tmp_path / "a.extxyz", [crystal("W", 3.1), crystal("MoW", 3.2)])
+    write(tmp_path / "b.cif", crystal("W", 3.3))
+    write(tmp_path / "c.traj", [crystal("Nb", 3.4)] * 2)
+    write(tmp_path / "POSCAR", crystal("Ta", 3.3))
+    with gzip.open(tmp_path / "d.xyz.gz", "wt") as file:
+        write(file, crystal("Mo", 3.1), format="extxyz")
+    files = [tmp_path / name for name in ("a.extxyz", "b.cif", "c.traj", "POSCAR", "d.xyz.gz")]
+    report = screen(model, files, tmp_path / "out.csv", limits=BatchLimits.for_atoms(5))
+    rows = rows_of(tmp_path / "out.csv")
+    assert [(Path(row["source"]).name, row["index"]) for row in rows] == [
+        ("a.extxyz", "0"),
+        ("a.extxyz", "1"),
+        ("b.cif", "0"),
+        ("c.traj", "0"),
+        ("c.traj", "1"),
+        ("POSCAR", "0"),
+        ("d.xyz.gz", "0"),
+    ]
+    assert [row["formula"] for row in rows] == ["W2", "MoW", "W2", "Nb2", "Nb2", "Ta2", "Mo2"]
+    assert all(row["status"] == "ok" for row in rows)
+    assert rows[5]["formation_energy"] == ""
+    assert (report.n_rows, report.n_ok, report.n_failed, report.n_atoms) == (7, 7, 0, 14)
+
+
+def test_every_bad_structure_becomes_a_row(tmp_path: Path, model: Any, crystal: Crystal) -> None:
+    good = crystal("W")
+    foreign, overlapping, flat, close = (good.copy() for _ in range(4))
+    foreign.symbols = ["Cu", "W"]
+    overlapping.positions[1] = overlapping.positions[0]
+    flat.cell[2] = 0.0
+    close.positions[1] = [1.0, 1.0, 1.0]
+    nan = good.copy()
+    nan.positions[0, 1] = np.nan
+    bad = [foreign, overlapping, flat, nan, Atoms(cell=[3.0] * 3, pbc=True)]
+    structures = [good, *bad, close, good]
+    report = screen(model, [MemorySource("memory", structures)], tmp_path / "out.csv")
+    rows = rows_of(tmp_path / "out.csv")
+    assert [row["status"] for row in rows] == ["ok"] + ["failed"] * 5 + ["extrapolating", "ok"]
+    for row, reason in zip(rows[1:6], ("Cu", "one place", "volume", "finite", "no atoms"), strict=True):
+        assert reason in row["message"]
+        assert row["energy"] == row["max_force"] == row["pressure"] == ""
+    assert "W-W pair at 1.732 A" in rows[6]["message"]
+    assert rows[6]["energy"] != ""
+    assert rows[0]["energy"] == rows[7]["energy"]
+    assert (report.n_ok, report.n_extrapolating, report.n_failed) == (2, 1, 5)
+    assert [row.index for row in report.failures] == [1, 2, 3, 4, 5]
+    assert [row.index for row in report.ranking.rows()] == [0, 7, 6]
+
+
+def test_broken_frame_and_unreadable_files(tmp_path: Path, model: Any, crystal: Crystal) -> None:
+    path = tmp_path / "in.extxyz"
+    write(path, [crystal("W", 3.0), crystal("W", 3.1), crystal("W", 3.2)])
+    lines = path.read_text().splitlines(keepends=True)
+    lines[6] = "W not a number\n"
+    path.write_text("".join(lines))
+    (tmp_path / "empty.xyz").touch()
+    (tmp_path / "prose.txt").write_text("This is no structure.\n" * 3)
+    files = [tmp_path / "missing.xyz", path, tmp_path / "empty.xyz", tmp_path / "prose.txt", tmp_path]
+    report = screen(model, files, tmp_path / "out.csv")
+    rows = rows_of(tmp_path / "out.csv")
+    assert [(row["index"], row["status"]) for row in rows] == [
+        ("", "failed"),
+        ("0", "ok"),
+        ("1", "failed"),
+        ("2", "ok"),
+        ("", "failed"),
+        ("", "failed"),
+        ("", "failed"),
+    ]
+    assert "no such file" in rows[0]["message"]
+    assert "frame 1" in rows[2]["message"]
+    assert "empty" in rows[4]["message"]
+    assert (report.n_rows, report.n_failed) == (7, 5)
+
+
+def test_batches_do_not_change_the_numbers(tmp_path: Path, model: Any) -> None:
+    structures = list(demo_structures(12))
+    for name, atoms in (("one", 1), ("some", 200), ("all", 100_000)):
+        screen(model, [MemorySource("demo", structures)], tmp_path / name, limits=BatchLimits.for_atoms(atoms))
+    one, some, everything = (rows_of(tmp_path / name) for name in ("one", "some", "all"))
+    assert len(one) == 12
+    for a, b, c in zip(one, some, everything, strict=True):
+        assert a["formula"] == b["formula"] == c["formula"]
+        assert float(a["energy"]) == pytest.approx(float(c["energy"]), rel=1e-12)
+        assert float(b["energy"]) == pytest.approx(float(c["energy"]), rel=1e-12)
+
+
+def test_rows_are_written_as_they_come(tmp_path: Path, model: Any, crystal: Crystal) -> None:
+    read_so_far = 0
+
+    def stream() -> Iterator[Atoms]:
+        nonlocal read_so_far
+        for _ in range(100):
+            read_so_far += 1
+            yield crystal("W")
+
+    steps = iter(
+        Screening(model, [MemorySource("s", stream())], tmp_path / "out.csv", limits=BatchLimits.for_atoms(20))
+    )
+    assert len(next(steps)) == 10
+    assert len(rows_of(tmp_path / "out.csv")) == 10
+    assert read_so_far == 11
+
+
+def test_memory_does_not_grow_with_the_stream(tmp_path: Path, model: Any, crystal: Crystal) -> None:
+    def peak(count: int) -> int:
+        source = MemorySource("s", (crystal("W") for _ in range(count)))
+        tracemalloc.start()
+        screen(model, [source], tmp_path / "out.csv", limits=BatchLimits.for_atoms(20))
+        _, largest = tracemalloc.get_traced_memory()
+        tracemalloc.stop()
+        return largest
+
+    peak(50)  # fills caches
+    assert peak(800) < 1.5 * peak(100)
+
+
+def test_interrupt_leaves_whole_rows(tmp_path: Path, model: Any, crystal: Crystal) -> None:
+    def stream() -> Iterator[Atoms]:
+        for _ in range(25):
+            yield crystal("W")
+        raise KeyboardInterrupt
+
+    screening = Screening(
+        model,
+        [MemorySource("s", stream())],
+        tmp_path / "out.csv",
+        structures=tmp_path / "out.extxyz",
+        limits=BatchLimits.for_atoms(20),
+    )
+    with pytest.raises(KeyboardInterrupt):
+        screening.run()
+    rows = rows_of(tmp_path / "out.csv")
+    assert len(rows) == screening.report.n_rows == 20
+    assert None not in rows[-1].values()
+    assert len(read(tmp_path / "out.extxyz", ":")) == 20
+
+
+@pytest.mark.parametrize("rank", list(RankBy))
+def test_ranking_agrees_with_the_rows(tmp_path: Path, model: Any, rank: RankBy) -> None:
+    source = MemorySource("demo", demo_structures(30))
+    report = screen(model, [source], tmp_path / "out.csv", rank=rank, top=5, limits=BatchLimits.for_atoms(300))
+    rows = [row for row in rows_of(tmp_path / "out.csv") if row[rank.value] and row["status"] == "ok"]
+    numbers = {int(row["index"]): float(row[rank.value]) for row in rows}
+    size = abs if rank is RankBy.pressure else float
+    assert [row.index for row in report.ranking.rows()] == sorted(numbers, key=lambda index: size(numbers[index]))[:5]
+
+
+def test_unknown_backend(tmp_path: Path, model: Any) -> None:
+    with pytest.raises(BackendError, match="abacus"):
+        screen(model, [], tmp_path / "out.csv", backend="abacus")
+    assert not (tmp_path / "out.csv").exists()
+
+
+def test_unwritable_output_is_refused_before_any_work(tmp_path: Path, model: Any) -> None:
+    with pytest.raises(DataError, match="does not exist"):
+        Screening(model, [tmp_path / "in.xyz"], tmp_path / "missing" / "out.csv")
+
+
+def test_no_sources_gives_an_empty_table(tmp_path: Path, model: Any) -> None:
+    report = screen(model, [], tmp_path / "out.csv")
+    assert report.n_rows == 0
+    assert rows_of(tmp_path / "out.csv") == []
+
+
+def test_backend_is_reported_and_passed_on(tmp_path: Path, model: Any, crystal: Crystal) -> None:
+    report = screen(
+        model, [MemorySource("s", [crystal()])], tmp_path / "out.csv", backend="numpy", dtype="float32", threads=1
+    )
+    assert report.backend == "numpy"
+    assert model.options == [{"backend": "numpy", "dtype": "float32", "threads": 1}]
