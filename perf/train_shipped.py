@@ -2,7 +2,8 @@
 
     ETN_GPU_DATA=/path/to/data python perf/train_shipped.py --time-limit 60m
 
-Only the train split is read; 10 % of it are held out for validation. The test split is for ``etn-gpu evaluate`` afterwards.
+Only the train split is read; 10 % of it are held out for validation. The test split is for ``etn-gpu evaluate``
+afterwards.
 """
 
 from __future__ import annotations
@@ -19,7 +20,8 @@ NBMOTAW = {
     "name": "nbmotaw",
     "description": "Nb-Mo-Ta-W alloys; energies are VASP PBE total energies.",
     "training_data_origin": (
-        "github.com/materialsvirtuallab/snap, commit 5fc2251b45c72dea0c9799d7aad3e3261a077a5b, NbMoTaW/training/*.json: every group without "
+        "github.com/materialsvirtuallab/snap, commit 5fc2251b45c72dea0c9799d7aad3e3261a077a5b, NbMoTaW/training/*.json: every group "
+        "without "
         "'Test' in its name that the repository holds; no ternary and no quaternary structure"
     ),
     "licence": "BSD-3-Clause (training data and model)",
@@ -45,7 +47,9 @@ def main() -> int:
     parser.add_argument("--time-limit", default="60m")
     parser.add_argument("--preset", default="standard")
     parser.add_argument("--resume", type=Path, default=None)
-    parser.add_argument("--output", type=Path, default=Path("nbmotaw.etn"), help="copy it to etn_gpu/potential/models/ when it is good")
+    parser.add_argument(
+        "--output", type=Path, default=Path("nbmotaw.etn"), help="copy it to etn_gpu/potential/models/ when it is good"
+    )
     options = parser.parse_args()
     data = os.environ.get("ETN_GPU_DATA")
     if not data:

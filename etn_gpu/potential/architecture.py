@@ -2,11 +2,13 @@
 
 The site vector of atom i (arXiv:2304.08226; v in the equations below) is, for each l and channel n,
 
-    v[l, n, m] = sum_{c, b} R[z_i][l, n, c, b] S_i[c, b, l, m] + delta_{l 0} A[n, z_i],       S_i = sum_j [z_j = c] f_lb(r_ij) R_lm(r_ij)
+    v[l, n, m] = sum_{c, b} R[z_i][l, n, c, b] S_i[c, b, l, m] + delta_{l 0} A[n, z_i]
+    S_i[c, b, l, m] = sum_j [z_j = c] f_lb(r_ij) R_lm(r_ij)
     R[z_i][l, n, c, b] = sum_{s, t} B_l[n, b, s, t] U[s, c] W[t, z_i]
 
-with the radial functions f_lb of :class:`etn_gpu.plan.operations.Radial`. Channel 0 of l = 0 is the constant 1, so that lower body orders are part of
-the network; U and W embed the species of the neighbour and of the centre. The atomic energy is
+with the radial functions f_lb of :class:`etn_gpu.plan.operations.Radial`. Channel 0 of l = 0 is the constant 1, so that
+lower body orders are part of the network; U and W embed the species of the neighbour and of the centre. The atomic
+energy is
 
     E_i = E0[z_i] + train(v_i, ..., v_i).
 """
@@ -28,9 +30,10 @@ from etn_gpu.symmetry import Irreps
 class Architecture:
     """Sizes and ranks.
 
-    ``species`` chemical symbols; ``cutoff`` and ``inner`` in A (radial basis maps [inner, cutoff]); ``n_radial`` basis functions per l;
-    ``channels[l]`` channels n of the site vector; ``neighbour_rank`` and ``centre_rank`` ranks s, t of the species embeddings; ``bonds`` irreps of the
-    bonds of the train (order d = len(bonds) + 1); ``target`` '1x0e' for an energy, or another single irrep for a covariant output.
+    ``species`` chemical symbols; ``cutoff`` and ``inner`` in A (radial basis maps [inner, cutoff]); ``n_radial`` basis
+    functions per l; ``channels[l]`` channels n of the site vector; ``neighbour_rank`` and ``centre_rank`` ranks s, t of
+    the species embeddings; ``bonds`` irreps of the bonds of the train (order d = len(bonds) + 1); ``target`` '1x0e' for
+    an energy, or another single irrep for a covariant output. NetworkError for sizes or ranks that cannot be.
     """
 
     species: tuple[str, ...]
@@ -117,4 +120,5 @@ class Architecture:
     def from_dict(data: dict[str, Any]) -> Architecture:
         """Inverse of :meth:`to_dict`."""
         names = ("species", "channels", "bonds")
-        return Architecture(**{k: tuple(v) if k in names else v for k, v in data.items()})
+        fields: dict[str, Any] = {k: tuple(v) if k in names else v for k, v in data.items()}
+        return Architecture(**fields)

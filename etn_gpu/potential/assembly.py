@@ -1,7 +1,8 @@
 """From edge gradients to forces and stresses, and back: linear maps that know positions and cells but no model.
 
-With the edge vector x_e = r_j + shift - r_i and g_e = dE/dx_e the force on atom i is ``sum_{e of i} (g_e - g_{reverse(e)})`` and the derivative
-with respect to strain is ``sum_e x_e (x) g_e``. No scatter and no atomics: every sum runs over consecutive edges.
+With the edge vector x_e = r_j + shift - r_i and g_e = dE/dx_e the force on atom i is
+``sum_{e of i} (g_e - g_{reverse(e)})`` and the derivative with respect to strain is ``sum_e x_e (x) g_e``. No scatter
+and no atomics: every sum runs over consecutive edges.
 """
 
 from __future__ import annotations
@@ -38,13 +39,14 @@ def atomic_virials(batch: StructureBatch, gradient: NDArray[np.floating]) -> Arr
 
 
 def stresses(batch: StructureBatch, virials: Array) -> Array:
-    """Stress [S, 6] in eV/A^3 from the virials of the atoms [N, 6]; nan where a structure is not periodic in all three directions."""
+    """Stress [S, 6] in eV/A^3 from the virials of the atoms [N, 6]; nan unless periodic in all three directions."""
     return segment_sum(virials, batch.atom_offsets) / batch.volumes[:, None]
 
 
 def edge_displacements(batch: StructureBatch, force_bar: Array, stress_bar: Array) -> Array:
     """Adjoint of :func:`forces` and :func:`stresses`: cotangents [N, 3] and [S, 6] -> the edge tangent dx [E, 3] with
-    sum_e dx_e . g_e = sum force_bar . forces + sum stress_bar . stresses. Rows of ``stress_bar`` without a stress must be zero."""
+    sum_e dx_e . g_e = sum force_bar . forces + sum stress_bar . stresses. Rows of ``stress_bar`` without a stress must
+    be zero."""
     dx = np.repeat(force_bar, np.diff(batch.edge_offsets), axis=0) - force_bar[batch.neighbour]
     if np.any(stress_bar):
         strain = np.zeros((batch.n_structures, 3, 3))

@@ -119,7 +119,12 @@ def _document(model: ETNPotential) -> dict[str, Any]:
         },
         "n_parameters": model.n_parameters,
         "reference_energies": model.reference_energies,
-        "plan": {"equation": plan.equation, "path": plan.path, "flops_per_atom": plan.flops_per_atom},
+        "plan": {
+            "equation": plan.equation,
+            "path": plan.path,
+            "flops_per_atom": plan.flops_per_atom,
+            "bytes_per_atom": plan.bytes_per_atom,
+        },
     }
 
 

@@ -1,4 +1,4 @@
-"""Evaluate the Programs of an ETN potential on a batch: energies, edge gradients, and gradients with respect to parameters."""
+"""Evaluate the Programs of an ETN potential on a batch: energies, edge gradients, gradients in the parameters."""
 
 from __future__ import annotations
 
@@ -88,7 +88,7 @@ class Kernel:
         return out["e"][:, 0].astype(np.float64), out["g"][:, YZX_TO_XYZ]
 
     def hessian_vector(self, parameters: Parameters, environments: Environments, dx: NDArray[np.float64]) -> Array:
-        """Derivative of the edge gradients along a displacement ``dx`` [E, 3] of the edge vectors in A: [E, 3] in eV/A."""
+        """Derivative of the edge gradients along ``dx``, a displacement of the edge vectors in A: both [E, 3]."""
         e_bar = np.ones((environments.geometry.n_atoms, 1))
         program = self.programs.hessian_vector
         out = self._run(program, parameters, environments, dx=dx[:, XYZ_TO_YZX], e_bar=e_bar)
@@ -102,9 +102,10 @@ class Kernel:
         dx: NDArray[np.float64] | None,
         samples: NDArray[np.int64] | None = None,
     ) -> dict[str, Array]:
-        """Gradient of sum_i energy_bar_i E_i + sum_e dx_e . dE/dx_e with respect to the parameters, one row per sample where given.
+        """Gradient of sum_i energy_bar_i E_i + sum_e dx_e . dE/dx_e with respect to the parameters.
 
-        energy_bar [N]; dx [E, 3] in A, or None where only energies matter.
+        energy_bar [N]; dx [E, 3] in A, or None where only energies matter; one row per sample where ``samples`` are
+        given (see :func:`etn_gpu.backend.run`).
         """
         e_bar = energy_bar[:, None]
         if dx is None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from functools import cached_property
 from os import PathLike
 from typing import TYPE_CHECKING, Any
 
@@ -106,7 +105,8 @@ class ETNPotential:
     ) -> list[Result]:
         """Evaluate one or many structures as ragged batches; one :class:`Result` per structure, in order.
 
-        ``backend`` 'numba' or 'numpy' (default: ETN_GPU_BACKEND, else the best there is); ``dtype`` 'float64' or 'float32' (default: the model's).
+        ``backend`` 'numba' or 'numpy' (default: ETN_GPU_BACKEND, else the best there is); ``dtype`` 'float64' or
+        'float32' (default: the model's).
 
         Raises:
             StructureError: a structure that cannot be evaluated, named by its index.
@@ -171,18 +171,18 @@ class ETNPotential:
 
         save(self, path)
 
-    @cached_property
-    def _order(self) -> str:
-        return f"order {self.architecture.train.order}"
-
     def __repr__(self) -> str:
         symbols = " ".join(self.species)
-        return f"ETNPotential({symbols}, {self._order}, cutoff {self.cutoff:g} A, {self.n_parameters} parameters, {self.dtype})"
+        order, parameters = self.architecture.train.order, self.n_parameters
+        return (
+            f"ETNPotential({symbols}, order {order}, cutoff {self.cutoff:g} A, {parameters} parameters, {self.dtype})"
+        )
 
     def _check_batch(self, batch: StructureBatch) -> None:
         if not self.architecture.is_energy:
+            target = self.architecture.target
             raise NetworkError(
-                f"this potential has the covariant output {self.architecture.target}; use covariants() instead of evaluate()"
+                f"this potential has the covariant output {target}; use covariants() instead of evaluate()"
             )
         if tuple(batch.species) != self.species or batch.cutoff < self.cutoff:
             raise StructureError(

@@ -1,7 +1,7 @@
 """The Programs of an ETN potential, derived from one energy Program by jvp and vjp.
 
-Inputs: ``x`` the edge vectors in A, components (y, z, x); the parameters under their names. Derived Programs add ``dx``, a tangent of the
-edge vectors, and cotangents of the outputs.
+Inputs: ``x`` the edge vectors in A, components (y, z, x); the parameters under their names. Derived Programs add
+``dx``, a tangent of the edge vectors, and cotangents of the outputs.
 """
 
 from __future__ import annotations
@@ -70,8 +70,9 @@ class Programs:
     def parameter_gradient(self) -> Program:
         """Gradient of ``sum e_bar . e + de_bar . (de/dx dx)`` with respect to each parameter p, as output ``p_bar``.
 
-        With dx the cotangent of the edge gradients this is the gradient of any loss of energies, forces and stresses (the derivative along dx of E is
-        linear in dx, and d/dx commutes with d/dp); with dx a displacement it is a row of the Jacobian of a force.
+        With dx the cotangent of the edge gradients this is the gradient of any loss of energies, forces and stresses
+        (the derivative of E along dx is linear in dx, and d/dx commutes with d/dp); with dx a displacement it is a row
+        of the Jacobian of a force.
         """
         names = {p: f"{p}_bar" for p in self.architecture.parameter_shapes}
         program = vjp(self.directional, {"e": "e_bar", "d_e": "de_bar"}, names, keep=False)

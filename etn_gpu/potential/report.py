@@ -10,7 +10,10 @@ from etn_gpu.potential.programs import Programs
 
 @dataclass(frozen=True)
 class PlanReport:
-    """Contraction of the train for one atom. ``path``: one line per pairwise contraction; bytes for float64; ``largest_intermediate`` (name, components)."""
+    """Contraction of the train for one atom.
+
+    ``path``: one line per pairwise contraction; bytes for float64; ``largest_intermediate`` (name, components).
+    """
 
     equation: str
     path: list[str]
@@ -48,13 +51,15 @@ class PlanReport:
 
     def __str__(self) -> str:
         steps = ", ".join(f"{name} {count}" for name, count in self.n_steps.items())
+        chain = f"left-to-right chain {self.chain_flops_per_atom:,.0f}"
+        name, size = self.largest_intermediate
         return "\n".join(
             [
                 f"network               {self.equation}",
                 *(f"  {line}" for line in self.path),
-                f"flops per atom        {self.flops_per_atom:,.0f} (left-to-right chain {self.chain_flops_per_atom:,.0f})",
+                f"flops per atom        {self.flops_per_atom:,.0f} ({chain})",
                 f"bytes per atom        {self.bytes_per_atom:,.0f} (float64)",
-                f"largest intermediate  {self.largest_intermediate[0]}, {self.largest_intermediate[1]:,} components per atom",
+                f"largest intermediate  {name}, {size:,} components per atom",
                 f"parameters            {self.n_parameters:,}",
                 f"steps                 {steps}",
             ]

@@ -16,7 +16,9 @@ Array = NDArray[np.float64]
 
 
 class Result(dict[str, Any]):
-    """Properties of one structure under ASE's names: energy, free_energy (eV), energies [n] (eV), forces [n, 3] (eV/A), stress [6] (Voigt,
+    """Properties of one structure under ASE's names.
+
+    energy, free_energy (eV), energies [n] (eV), forces [n, 3] (eV/A), stress [6] and its shares stresses [n, 6] (Voigt,
     eV/A^3; only where all three directions are periodic).
 
     ``extrapolating`` is True when two atoms are closer than any pair of their elements in the training data.
@@ -29,8 +31,12 @@ class Result(dict[str, Any]):
 
 @dataclass(frozen=True)
 class BatchResult:
-    """Properties of a batch: energies [N] of atoms and energy [S] in eV, forces [N, 3] in eV/A, stress [S, 6] and its shares stresses [N, 6] in eV/A^3 (nan
-    where not periodic in all three directions); None where not asked for. ``backend`` and ``dtype`` say what computed them."""
+    """Properties of a batch.
+
+    energies [N] of atoms and energy [S] in eV, forces [N, 3] in eV/A, stress [S, 6] and its shares stresses [N, 6] in
+    eV/A^3 (nan where not periodic in all three directions); None where not asked for. ``backend`` and ``dtype`` say
+    what computed them.
+    """
 
     atom_offsets: NDArray[np.int64]
     energies: Array

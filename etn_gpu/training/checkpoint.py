@@ -87,7 +87,7 @@ class Progress:
             )
         if progress.architecture != json.loads(json.dumps(architecture)):
             raise TrainingError(
-                f"the checkpoint {path} belongs to other training data: its architecture is {progress.architecture}, "
-                f"these data ask for {architecture}. Resume with the file that the run began with."
+                f"the checkpoint {path} belongs to another architecture: {progress.architecture}, expected {architecture}. "
+                "Resume with the version of etn_gpu that wrote it."
             )
         return progress

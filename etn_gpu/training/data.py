@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -70,6 +71,17 @@ def _piece(labels: LabelledSet, indices: list[int], species: tuple[str, ...], cu
         rows.append(np.full((len(labels.atoms[i]), 3), np.nan) if forces is None else forces)
     stress = np.where(np.isfinite(batch.volumes)[:, None], labels.stress[indices], np.nan)
     return Piece(batch, labels.energy[indices].copy(), np.concatenate(rows), stress)
+
+
+def checksum(pieces: Iterable[Piece]) -> str:
+    """Structures, labels and their order in a few characters: equal for equal data only."""
+    digest = hashlib.sha256()
+    for piece in pieces:
+        batch = piece.batch
+        arrays = (batch.atom_offsets, batch.species_index, batch.positions, batch.cells, batch.pbc)
+        for array in (*arrays, piece.energy, piece.forces, piece.stress):
+            digest.update(array.tobytes())
+    return digest.hexdigest()[:16]
 
 
 def species_of(labels: LabelledSet, indices: Iterable[int]) -> tuple[str, ...]:

@@ -42,7 +42,7 @@ class JacobianRows:
         offsets = piece.batch.atom_offsets
         weight = np.repeat(1.0 / piece.atoms_per_structure, np.diff(offsets))
         parameters = self.layout.unpack(theta)
-        return self.layout.pack(self.kernel.parameter_gradient(parameters, piece.environments, weight, None, offsets))
+        return self.layout.join(self.kernel.parameter_gradient(parameters, piece.environments, weight, None, offsets))
 
     def forces(self, theta: Array, piece: Piece, atoms: Indices, axes: Indices) -> Array:
         """dF[atom, axis]/d(theta) for the given atoms and axes of a piece, [n, P]."""
@@ -55,7 +55,7 @@ class JacobianRows:
     def _rows(self, theta: Array, rows: RowSample) -> Array:
         zero = np.zeros(rows.environments.geometry.n_atoms)
         parameters = self.layout.unpack(theta)
-        return self.layout.pack(
+        return self.layout.join(
             self.kernel.parameter_gradient(parameters, rows.environments, zero, rows.dx, rows.samples)
         )
 

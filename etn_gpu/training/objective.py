@@ -84,5 +84,5 @@ class Objective:
             dx = assembly.edge_displacements(piece.batch, force_bar, stress_bar)
             per_atom = np.repeat(energy_bar, np.diff(piece.batch.atom_offsets))
             gradient = self.kernel.parameter_gradient(parameters, piece.environments, per_atom, dx)
-            total += self.layout.pack(gradient)
+            total += self.layout.join(gradient)
         return loss, total

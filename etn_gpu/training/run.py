@@ -19,7 +19,7 @@ from etn_gpu.structures import LabelledSet, read_labelled
 from etn_gpu.training.checkpoint import Progress
 from etn_gpu.training.config import DEFAULT_SIGMA, Event, TrainingConfig
 from etn_gpu.training.curvature import gauss_newton_matrix
-from etn_gpu.training.data import Piece, cut_pieces, labelled, species_of, split_validation
+from etn_gpu.training.data import Piece, checksum, cut_pieces, labelled, species_of, split_validation
 from etn_gpu.training.evaluation import collect_errors, score, summary
 from etn_gpu.training.initial import initial_parameters, parameter_scales, reference_energies
 from etn_gpu.training.jacobian import JacobianRows
@@ -39,8 +39,9 @@ SLOW = 0.1
 #: A new matrix is worth more than further steps that are this short, or that lower the loss by less than this share.
 SHORT, STALLED = 0.1, 1e-3
 CONVERGED = 0.004
-#: Residuals are in units of sigma and parameters in units of their natural size, so that 1 is the natural strength.
-PRIOR_STRENGTH = 1.0
+#: With residuals in units of sigma and parameters in units of their natural size the strength is about 1 for independent residuals. They are
+#: not independent (a model's error is alike in alike atoms), which is as if there were fewer of them, hence more.
+PRIOR_STRENGTH = 10.0
 PATIENCE = 4
 
 
@@ -154,8 +155,9 @@ class _Run:
 
     def _start(self) -> Progress:
         config, data = self.config, self.data
+        identity = config.identity() | {"checksum of the data": checksum([*data.train, *data.valid])}
         if config.resume is not None:
-            progress = Progress.load(config.resume, config.identity(), data.architecture.to_dict())
+            progress = Progress.load(config.resume, identity, data.architecture.to_dict())
             self.earlier = progress.elapsed
             self.on_event(Event("message", text=f"resuming {config.resume} after iteration {progress.iteration}"))
             return progress
@@ -164,7 +166,7 @@ class _Run:
         theta = self.objective.layout.pack(parameters)
         rng = np.random.default_rng(config.seed)
         return Progress(
-            config.identity(), data.architecture.to_dict(), theta, theta.copy(), np.inf, 1e-2,
+            identity, data.architecture.to_dict(), theta, theta.copy(), np.inf, 1e-2,
             min(FIRST_PIECES, len(data.train)), 0, 0.0, dict(rng.bit_generator.state),
         )  # fmt: skip
 
@@ -181,15 +183,17 @@ class _Run:
     def run(self) -> TrainingReport:
         """Iterate until the end and write the results."""
         while self.progress.iteration == 0 or not self._ended():
-            self._iterate()
+            event = self._iterate()
+            # Whoever is told of an iteration, and stops the run there, finds it in the checkpoint.
             self.progress.save(self.config.checkpoint)
+            self.on_event(event)
         return self._finish()
 
     def _ended(self) -> bool:
         most = self.config.max_iterations
         return not self._time_left() or self._converged() or (most is not None and self.progress.iteration >= most)
 
-    def _iterate(self) -> None:
+    def _iterate(self) -> Event:
         progress = self.progress
         rng = np.random.default_rng()
         rng.bit_generator.state = progress.random_state
@@ -226,11 +230,12 @@ class _Run:
         progress.random_state = dict(rng.bit_generator.state)
         progress.iteration += 1
         progress.elapsed = self.elapsed
-        self._record(state.loss, before, sum(p.batch.n_structures for p in pieces))
+        event = self._record(state.loss, before, sum(p.batch.n_structures for p in pieces))
         if (before - state.loss) < SLOW * before and progress.active < len(self.data.train):
             progress.active = min(2 * progress.active, len(self.data.train))
+        return event
 
-    def _record(self, loss: float, before: float, n_structures: int) -> None:
+    def _record(self, loss: float, before: float, n_structures: int) -> Event:
         progress, data = self.progress, self.data
         train_errors = collect_errors(self.objective, progress.theta, data.train[: min(FIRST_PIECES, progress.active)])
         errors = collect_errors(self.objective, progress.theta, data.valid) if data.valid else train_errors
@@ -250,16 +255,14 @@ class _Run:
         }
         progress.history.append(entry)
         limit = self.config.time_limit
-        self.on_event(
-            Event(
-                "iteration",
-                iteration=progress.iteration,
-                loss=entry["loss"],
-                train=entry["train"],
-                valid=entry["valid"],
-                elapsed=progress.elapsed,
-                remaining=None if limit is None else max(0.0, limit - progress.elapsed),
-            )
+        return Event(
+            "iteration",
+            iteration=progress.iteration,
+            loss=entry["loss"],
+            train=entry["train"],
+            valid=entry["valid"],
+            elapsed=progress.elapsed,
+            remaining=None if limit is None else max(0.0, limit - progress.elapsed),
         )
 
     def _converged(self) -> bool:

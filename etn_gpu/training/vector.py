@@ -24,22 +24,13 @@ class ParameterVector:
         self.size = offset
 
     def pack(self, parameters: Mapping[str, NDArray[np.floating]]) -> Array:
-        """Arrays, possibly with leading axes [..., size], to a vector [..., size]."""
-        return np.concatenate(
-            [
-                np.asarray(parameters[n], np.float64).reshape(*_lead(parameters[n], s), -1)
-                for n, s in self.shapes.items()
-            ],
-            -1,
-        )
+        """Arrays of these shapes to a vector [size]."""
+        return self.join({name: np.ravel(parameters[name]) for name in self.shapes})
+
+    def join(self, flat: Mapping[str, NDArray[np.floating]]) -> Array:
+        """Flat arrays, possibly with leading axes, [..., size of the parameter] to vectors [..., size]."""
+        return np.concatenate([np.asarray(flat[name], np.float64) for name in self.shapes], axis=-1)
 
     def unpack(self, vector: Array) -> dict[str, Array]:
         """Vector to named arrays (copies)."""
         return {name: vector[self.slices[name]].reshape(shape).copy() for name, shape in self.shapes.items()}
-
-
-def _lead(array: NDArray[np.floating], shape: tuple[int, ...]) -> tuple[int, ...]:
-    """Leading (sample) axes of an array that is either shaped, or flat with leading axes."""
-    if array.shape == shape:
-        return ()
-    return array.shape[:-1]

@@ -1,0 +1,204 @@
+"""ASE calculator of an ETN potential, with a neighbour list that is kept while the atoms move little.
+
+The list is built with cutoff + skin. Let F be the linear map that takes the periodic cell vectors at the build to
+those of now, and u_i = r'_i - F r_i - c what the atoms moved besides, c being the mean of r'_i - F r_i. Then
+d' = F d + u_j - u_i for the vector of each pair, periodic images included, so that
+
+    |d| <= |F^-1| (|d'| + 2 max_i |u_i|)
+
+with the spectral norm of F^-1, and no pair that is inside the cutoff now is missing from the list as long as
+|F^-1| (cutoff + 2 max_i |u_i|) <= cutoff + skin. In a fixed cell this is the usual rule, no atom moved more than
+skin / 2 (a drift of all atoms apart). Pairs beyond the cutoff do no harm: the radial functions vanish there.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from math import isfinite
+from os import PathLike
+from typing import Any
+
+import numpy as np
+from ase import Atoms
+from ase.calculators.calculator import Calculator, PropertyNotImplementedError, all_changes
+from numpy.typing import NDArray
+
+from etn_gpu import backend as backends
+from etn_gpu.errors import NetworkError, StructureError
+from etn_gpu.potential import ETNPotential, load
+from etn_gpu.structures import StructureBatch
+from etn_gpu.structures.geometry import frames
+from etn_gpu.structures.validate import LARGEST_COORDINATE, SAME_PLACE
+
+ENERGIES = ("energy", "free_energy", "energies")
+STRESSES = ("stress", "stresses")
+
+
+@dataclass
+class Statistics:
+    """What a calculator has done: evaluations of the potential, and neighbour lists built for them."""
+
+    evaluations: int = 0
+    neighbour_lists: int = 0
+
+
+@dataclass
+class SkinList:
+    """The neighbour list of the structure seen last, reused while no pair inside the cutoff can be missing."""
+
+    model: ETNPotential
+    skin: float
+    statistics: Statistics
+    _built: tuple[NDArray[np.int64], StructureBatch] | None = field(default=None, init=False)
+
+    def batch(self, atoms: Atoms) -> StructureBatch:
+        """A batch of one structure with all edges shorter than the cutoff, and some longer ones.
+
+        Raises:
+            StructureError: the structure cannot be evaluated.
+        """
+        if self._built is not None:
+            numbers, built = self._built
+            if np.array_equal(atoms.numbers, numbers) and self._covers(built, atoms):
+                moved = built.with_vectors(atoms.positions, atoms.cell.array[None])
+                if np.all(np.einsum("ex,ex->e", moved.vectors, moved.vectors) >= SAME_PLACE**2):
+                    return moved
+        self._built = None
+        batch = StructureBatch.build([atoms], self.model.species, self.model.cutoff + self.skin, on_error="collect")
+        if batch.failures:
+            raise batch.failures[0]
+        self.statistics.neighbour_lists += 1
+        self._built = atoms.numbers.copy(), batch
+        return batch
+
+    def _covers(self, built: StructureBatch, atoms: Atoms) -> bool:
+        """Whether ``built`` holds every pair of ``atoms`` inside the cutoff; False for all that needs a closer look."""
+        largest = max(np.abs(atoms.positions).max(), np.abs(atoms.cell.array).max())
+        # NaN, for which every comparison is false, is not covered
+        if not largest <= LARGEST_COORDINATE or not np.array_equal(atoms.pbc, built.pbc[0]):
+            return False
+        if np.array_equal(atoms.positions, built.positions) and np.array_equal(atoms.cell.array, built.cells[0]):
+            return True
+        old, new = frames(built.cells, built.pbc)[0], frames(atoms.cell.array[None], built.pbc)[0]
+        forward = np.linalg.solve(old, new)
+        shrinkage = np.linalg.svd(forward, compute_uv=False)[-1]
+        moved = atoms.positions - built.positions @ forward
+        furthest = np.sqrt(np.square(moved - moved.mean(axis=0)).sum(axis=1).max())
+        cutoff = self.model.cutoff
+        return bool(cutoff + 2.0 * furthest <= shrinkage * (cutoff + self.skin))
+
+
+class ETNCalculator(Calculator):
+    """ASE calculator with energy, free_energy, energies (eV), forces (eV/A), stress and stresses (Voigt, eV/A^3).
+
+    Args:
+        model: an :class:`ETNPotential`, the name of a shipped model, or the path of a model file.
+        backend: 'numba' or 'numpy' (default: ETN_GPU_BACKEND, else the best there is).
+        dtype: 'float64' or 'float32' (default: the model's).
+        threads: threads of the numba backend (default: all cores).
+        skin: neighbours are searched this far beyond the cutoff, in A, and kept until that may not suffice any more.
+
+    ``statistics`` counts evaluations and neighbour lists; ``extrapolating`` tells whether two atoms of the structure
+    evaluated last are closer than any pair of their elements in the training data. When only energies are asked for,
+    forces and stress are not computed; else all of them at once.
+
+    Raises:
+        ModelFileError: the model cannot be loaded.
+        BackendError: the backend or dtype cannot be used here.
+        NetworkError: the potential has a covariant output instead of an energy.
+        StructureError: a bad skin; on evaluation, a structure that cannot be evaluated.
+    """
+
+    name = "etn_gpu"
+    implemented_properties = [*ENERGIES, "forces", *STRESSES]  # noqa: RUF012 - ASE's own interface
+    discard_results_on_any_change = True
+    #: The model knows neither charges nor magnetic moments.
+    ignored_changes = {"initial_charges", "initial_magmoms"}  # noqa: RUF012 - ASE's own interface
+
+    def __init__(
+        self,
+        model: ETNPotential | str | PathLike[str],
+        *,
+        backend: str | None = None,
+        dtype: str | None = None,
+        threads: int | None = None,
+        skin: float = 0.5,
+    ) -> None:
+        self.model = model if isinstance(model, ETNPotential) else load(model)
+        if not self.model.architecture.is_energy:
+            target = self.model.architecture.target
+            raise NetworkError(f"this potential has the covariant output {target}; a calculator needs an energy, 1x0e")
+        self.statistics = Statistics()
+        self.extrapolating = False
+        super().__init__(backend=backend, dtype=dtype, threads=threads, skin=skin)
+
+    def set(self, **parameters: Any) -> dict[str, Any]:
+        """Change backend, dtype, threads or skin; results and the neighbour list are dropped if anything changes.
+
+        Raises:
+            BackendError, StructureError: as for a new calculator.
+            TypeError: another parameter.
+        """
+        merged = {**self.parameters, **parameters}
+        if unknown := set(merged) - {"backend", "dtype", "threads", "skin"}:
+            raise TypeError(f"unknown parameters {sorted(unknown)}; expected backend, dtype, threads or skin")
+        backends.resolve(merged["backend"])
+        if merged["dtype"] is not None:
+            backends.check_dtype(merged["dtype"])
+        skin = _checked_skin(merged["skin"])
+        changed: dict[str, Any] = super().set(**parameters)
+        if changed:
+            self._neighbours = SkinList(self.model, skin, self.statistics)
+        return changed
+
+    def todict(self, skip_default: bool = True) -> dict[str, Any]:
+        """What ASE stores beside results: the parameters that were given and a description of the model."""
+        given = {key: value for key, value in self.parameters.items() if value is not None or not skip_default}
+        return {"model": repr(self.model), **given}
+
+    def get_property(self, name: str, atoms: Atoms | None = None, allow_calculation: bool = True) -> Any:
+        """A property, calculated if it must be.
+
+        Raises:
+            PropertyNotImplementedError: the stress of a structure that is not periodic in all three directions.
+            StructureError: the structure cannot be evaluated.
+        """
+        structure = self.atoms if atoms is None else atoms
+        if name in STRESSES and structure is not None and not all(structure.pbc):
+            pbc = tuple(bool(periodic) for periodic in structure.pbc)
+            raise PropertyNotImplementedError(f"{name} needs periodicity in all three directions, got pbc = {pbc}")
+        return super().get_property(name, atoms, allow_calculation)
+
+    def calculate(
+        self,
+        atoms: Atoms | None = None,
+        properties: Sequence[str] = ("energy",),
+        system_changes: Sequence[str] = tuple(all_changes),
+    ) -> None:
+        """Evaluate the structure and fill ``results``.
+
+        Raises:
+            StructureError: the structure cannot be evaluated.
+        """
+        super().calculate(atoms, properties, system_changes)
+        self.results = {}
+        if self.atoms is None:
+            raise StructureError("there is no structure to calculate: expected an ase.Atoms")
+        batch = self._neighbours.batch(self.atoms)
+        gradients = not set(properties) <= set(ENERGIES)
+        options = {key: self.parameters[key] for key in ("backend", "dtype", "threads")}
+        (result,) = self.model.evaluate_batch(batch, forces=gradients, stress=gradients, **options)
+        self.statistics.evaluations += 1
+        self.results = dict(result)
+        self.extrapolating = result.extrapolating
+
+    def __getstate__(self) -> dict[str, Any]:
+        """For copies and other processes: everything but the neighbour list, which is soon built again."""
+        return {**self.__dict__, "_neighbours": SkinList(self.model, self._neighbours.skin, self.statistics)}
+
+
+def _checked_skin(skin: Any) -> float:
+    if isinstance(skin, int | float | np.number) and isfinite(skin) and skin >= 0:
+        return float(skin)
+    raise StructureError(f"skin = {skin!r}: expected a number of Angstrom, 0 or more")
