@@ -1,9 +1,9 @@
-"""Time energy + forces + stress of a model on a bcc crystal: microseconds per atom per backend and precision, one thread.
+"""Time energy + forces + stress of a model on a bcc crystal: microseconds per atom of each backend, one thread.
 
     python perf/bench_evaluate.py [--model nbmotaw] [--cells 10] [--repeats 7]
 
-Neighbour lists are timed apart. The figures are printed and written to perf/results/bench_evaluate.json with date, commit
-and machine; the minimum over the repeats is quoted, because other work on a machine only ever adds time.
+Neighbour lists are timed apart. The figures are printed and written to perf/results/bench_evaluate.json with date,
+commit and machine; the minimum over the repeats is quoted, because other work on a machine only ever adds time.
 """
 
 from __future__ import annotations

@@ -20,9 +20,9 @@ NBMOTAW = {
     "name": "nbmotaw",
     "description": "Nb-Mo-Ta-W alloys; energies are VASP PBE total energies.",
     "training_data_origin": (
-        "github.com/materialsvirtuallab/snap, commit 5fc2251b45c72dea0c9799d7aad3e3261a077a5b, NbMoTaW/training/*.json: every group "
-        "without "
-        "'Test' in its name that the repository holds; no ternary and no quaternary structure"
+        "github.com/materialsvirtuallab/snap, commit 5fc2251b45c72dea0c9799d7aad3e3261a077a5b, "
+        "NbMoTaW/training/*.json: every group without 'Test' in its name that the repository holds; "
+        "no ternary and no quaternary structure"
     ),
     "licence": "BSD-3-Clause (training data and model)",
     "citation": [

@@ -52,7 +52,7 @@ def train(
         ),
     ] = None,
     time_limit: Annotated[
-        str | None, typer.Option(metavar="DURATION", help="Stop in time to end within 45s, 30m, 2h or 1h30m.")
+        str | None, typer.Option(metavar="DURATION", help="Stop iterating after 45s, 30m, 2h or 1h30m.")
     ] = None,
     seed: Annotated[int, typer.Option(min=0, help="Seed of the validation split and of the first parameters.")] = 0,
     resume: Annotated[

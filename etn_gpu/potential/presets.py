@@ -13,8 +13,9 @@ class Preset:
     """Sizes that do not depend on the species.
 
     The ranks of the species embeddings are upper bounds, and stay below the number of species of a complex alloy on
-    purpose: with three components a fourth-order potential of four species is determined by their binary alloys, with four
-    it is not, because a polynomial of degree 4 can vanish on all edges of a tetrahedron but not on six lines of a plane.
+    purpose: with three components a fourth-order potential of four species is determined by their binary alloys, with
+    four it is not, because a polynomial of degree 4 can vanish on all edges of a tetrahedron but not on six lines of a
+    plane.
     """
 
     n_radial: int

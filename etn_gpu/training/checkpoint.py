@@ -83,11 +83,11 @@ class Progress:
         }:
             changes = "; ".join(f"{k} was {old!r}, is {new!r}" for k, (old, new) in different.items())
             raise TrainingError(
-                f"the checkpoint {path} belongs to another run: {changes}. Resume with the same options."
+                f"the checkpoint {path} belongs to another run: {changes}. Resume with the same options and data."
             )
         if progress.architecture != json.loads(json.dumps(architecture)):
             raise TrainingError(
-                f"the checkpoint {path} belongs to another architecture: {progress.architecture}, expected {architecture}. "
-                "Resume with the version of etn_gpu that wrote it."
+                f"the checkpoint {path} belongs to another architecture: {progress.architecture}, expected "
+                f"{architecture}. Resume with the version of etn_gpu that wrote it."
             )
         return progress

@@ -39,8 +39,9 @@ SLOW = 0.1
 #: A new matrix is worth more than further steps that are this short, or that lower the loss by less than this share.
 SHORT, STALLED = 0.1, 1e-3
 CONVERGED = 0.004
-#: With residuals in units of sigma and parameters in units of their natural size the strength is about 1 for independent residuals. They are
-#: not independent (a model's error is alike in alike atoms), which is as if there were fewer of them, hence more.
+#: With residuals in units of sigma and parameters in units of their natural size the strength is about 1 for
+#: independent residuals. They are not independent (a model's error is alike in alike atoms), which is as if there were
+#: fewer of them, hence more.
 PRIOR_STRENGTH = 10.0
 PATIENCE = 4
 

@@ -1,0 +1,45 @@
+"""Errors collected and summed up."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from etn_gpu.training.data import Piece
+from etn_gpu.training.evaluation import collect_errors, score, summary
+from etn_gpu.training.objective import Errors, Objective, Weights
+
+Array = NDArray[np.float64]
+NAN = np.nan
+ERRORS = Errors(np.array([0.1, -0.3, NAN]), np.array([[3.0, 0.0, -4.0], [NAN, NAN, NAN]]), np.full((3, 6), NAN))
+
+
+def test_summary() -> None:
+    found = summary(ERRORS)
+    assert found["energy_mae"] == pytest.approx(0.2)
+    assert found["energy_rmse"] == pytest.approx(np.sqrt(0.05))
+    assert found["forces_mae"] == pytest.approx(7 / 3)
+    assert found["forces_rmse"] == pytest.approx(np.sqrt(25 / 3))
+    assert found["stress_mae"] is None
+    assert found["stress_rmse"] is None
+
+
+def test_score_is_the_sum_of_mae_over_sigma() -> None:
+    weights = Weights(energy=1 / 0.05**2, forces=1 / 0.5**2, stress=1.0)
+    assert score(ERRORS, weights) == pytest.approx(0.2 / 0.05 + (7 / 3) / 0.5)
+    assert score(ERRORS, Weights(energy=0.0, forces=1.0, stress=1.0)) == pytest.approx(7 / 3)
+
+
+def test_collected_errors_keep_the_order(objective: Objective, pieces: list[Piece], theta: Array) -> None:
+    together = collect_errors(objective, theta, pieces)
+    np.testing.assert_array_equal(together.energy, np.concatenate([objective.errors(theta, p).energy for p in pieces]))
+    assert together.forces.shape == (sum(p.batch.n_atoms for p in pieces), 3)
+    assert together.stress.shape == (sum(p.batch.n_structures for p in pieces), 6)
+
+
+def test_no_pieces(objective: Objective, theta: Array) -> None:
+    nothing = collect_errors(objective, theta, [])
+    assert nothing.forces.shape == (0, 3)
+    assert set(summary(nothing).values()) == {None}
+    assert score(nothing, objective.weights) == 0.0
