@@ -15,6 +15,7 @@ import subprocess
 import time
 from collections.abc import Callable
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -77,10 +78,8 @@ def main() -> None:
     batch = StructureBatch.build([atoms], model.species, model.cutoff)
     rows = {"neighbour list": best(lambda: StructureBatch.build([atoms], model.species, model.cutoff), options.repeats)}
     for backend, dtype in COMBINATIONS:
-        repeats = 1 if backend == "numpy" else options.repeats
-        rows[f"{backend} {dtype}"] = best(
-            lambda b=backend, d=dtype: model.evaluate_batch(batch, backend=b, dtype=d, threads=1), repeats
-        )
+        evaluate = partial(model.evaluate_batch, batch, backend=backend, dtype=dtype, threads=1)
+        rows[f"{backend} {dtype}"] = best(evaluate, 1 if backend == "numpy" else options.repeats)
     figures = {name: 1e6 * seconds / n for name, seconds in rows.items()}
     report = {
         "date": datetime.now(UTC).isoformat(timespec="seconds"),

@@ -19,8 +19,8 @@ _LATTICE_PARAMETERS = {"Nb": 3.30, "Mo": 3.15, "Ta": 3.30, "W": 3.16}
 DEMO_SPECIES = tuple(_LATTICE_PARAMETERS)
 """The elements of the demonstration set."""
 
-_STRAIN = 0.01
-_DISPLACEMENT = 0.02
+_EXPANSION = 0.03
+_DISPLACEMENT = 0.01
 _MIN_ATOMS, _MAX_ATOMS = 16, 128
 
 
@@ -28,7 +28,7 @@ def demo_structures(count: int = 2000, seed: int = 0) -> Iterator[Atoms]:
     """Random NbMoTaW bcc alloys, one by one; the same `seed` gives the same structures, whatever `count` is.
 
     Each is a supercell of 16 to 128 atoms of one to four of the elements. The composition is uniform on its simplex,
-    the sites are shuffled, the lattice parameter follows Vegard's rule within 1 %, and atoms are displaced by 0.02 A
+    the sites are shuffled, the lattice parameter is up to 3 % above Vegard's rule, and atoms are displaced by 0.01 A
     (standard deviation of a Cartesian component).
     """
     from ase import Atoms
@@ -42,7 +42,7 @@ def demo_structures(count: int = 2000, seed: int = 0) -> Iterator[Atoms]:
         chosen = np.sort(child.choice(len(elements), size=child.integers(1, len(elements) + 1), replace=False))
         n_atoms = 2 * int(np.prod(repeats))
         kinds = child.choice(chosen, size=n_atoms, p=child.dirichlet(np.ones(len(chosen))))
-        lattice = parameters[kinds].mean() * (1.0 + child.uniform(-_STRAIN, _STRAIN))
+        lattice = parameters[kinds].mean() * (1.0 + child.uniform(0.0, _EXPANSION))
 
         corners = np.stack(np.meshgrid(*[np.arange(n) for n in repeats], indexing="ij"), axis=-1).reshape(-1, 3)
         sites = np.concatenate([corners, corners + 0.5]) * lattice

@@ -23,12 +23,14 @@ def test_demo_screens_2000_alloys(run: Run, tmp_path: Path) -> None:
     with (tmp_path / "results.csv").open(newline="", encoding="utf-8") as file:
         rows = list(csv.DictReader(file))
     assert len(rows) == 2000
-    trusted = [row for row in rows if row["status"] == "ok"]
-    assert len(trusted) > 1900
-    formation = np.array([float(row["formation_energy"]) for row in trusted])
-    # Displacements of 0.05 A cost some 0.1 eV/atom, mixing gains about as much.
-    assert -0.3 < formation.min() < formation.max() < 0.8
-    assert max(float(row["max_force"]) for row in trusted) < 10.0
+    assert {row["status"] for row in rows} == {"ok", "extrapolating"}
+    # In unrelaxed alloys pairs of large atoms come closer than in the relaxed binary alloys of the training set.
+    assert sum(row["status"] == "ok" for row in rows) > 1000
+    formation = np.array([float(row["formation_energy"]) for row in rows])
+    # Mo-Ta alloys gain most by mixing, some 0.1 eV/atom; expansion by 3 % costs about as much.
+    assert -0.25 < formation.min() < -0.05
+    assert formation.max() < 0.4
+    assert max(float(row["max_force"]) for row in rows) < 5.0
 
 
 def test_errors_on_the_test_set(run: Run, tmp_path: Path, data_dir: Path) -> None:

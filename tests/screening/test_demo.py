@@ -18,7 +18,7 @@ def test_sizes_elements_and_lattice() -> None:
     assert {len(set(atoms.get_chemical_symbols())) for atoms in structures} == {1, 2, 3, 4}
     for atoms in structures:
         assert atoms.pbc.all()
-        assert 3.08 < (2.0 * atoms.get_volume() / len(atoms)) ** (1 / 3) < 3.37
+        assert 3.15 <= (2.0 * atoms.get_volume() / len(atoms)) ** (1 / 3) <= 3.30 * 1.03 + 1e-9
 
 
 def test_bcc_neighbours() -> None:
