@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import lru_cache
 from typing import Any
 
 import numba
@@ -35,7 +36,8 @@ def run(
     """Execute ``program``; see :func:`etn_gpu.backend.run`. Results do not depend on the number of threads."""
     dtype = np.dtype(dtype)
     tables = lower(program)
-    parameters = _parameters(program, tables, inputs, dtype)
+    given = [np.asarray(inputs[v.name], np.float64).ravel() for v in program.inputs if v.space == "param"]
+    parameters = _parameters(program, dtype.name, np.concatenate(given).tobytes() if given else b"")
     width, order, block_offsets, chunk_offsets = _blocks(geometry, samples, lanes(dtype), bool(tables.gradients))
     n_species = max(int(geometry.species.max(initial=0)), int(geometry.edge_species.max(initial=0))) + 1
     edge_in = _gather(tables.inputs["edge"], inputs, geometry.n_edges, dtype)
@@ -63,15 +65,23 @@ def run(
     return _outputs(program, tables, parameters, edge_out, atom_out, gradients, dtype)
 
 
-def _parameters(program: Program, tables: Tables, inputs: Mapping[str, Array], dtype: np.dtype) -> Array:
-    """All parameters, given and folded, in one flat array."""
-    values: dict[str, Array] = {
-        v.name: np.asarray(inputs[v.name], np.float64) for v in program.inputs if v.space == "param"
-    }
+@lru_cache(maxsize=16)
+def _parameters(program: Program, dtype: str, given: bytes) -> Array:
+    """All parameters, given (float64, in the order of the inputs) and folded, in one flat array.
+
+    Folding takes a millisecond or two: for a small structure longer than everything else, so a model is folded once.
+    """
+    tables = lower(program)
+    values: dict[str, Array] = {}
+    rest = np.frombuffer(given)
+    for v in program.inputs:
+        if v.space == "param":
+            values[v.name], rest = rest[: v.size], rest[v.size :]
     _run_parameter_steps(tables.before, values, ())
     flat = np.empty(_total(tables.parameters), dtype)
     for name, (offset, size) in tables.parameters.items():
         flat[offset : offset + size] = values[name]
+    flat.flags.writeable = False
     return flat
 
 
