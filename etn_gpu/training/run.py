@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -13,23 +10,21 @@ from numpy.typing import NDArray
 
 from etn_gpu import backend as backends
 from etn_gpu.errors import TrainingError
-from etn_gpu.potential import Architecture, preset_architecture
 from etn_gpu.potential.kernel import Execution, Kernel
-from etn_gpu.structures import LabelledSet, read_labelled
 from etn_gpu.training.checkpoint import Progress
-from etn_gpu.training.config import DEFAULT_SIGMA, Event, TrainingConfig
+from etn_gpu.training.config import Event, TrainingConfig
 from etn_gpu.training.curvature import gauss_newton_matrix
-from etn_gpu.training.data import Piece, checksum, cut_pieces, labelled, species_of, split_validation
+from etn_gpu.training.data import checksum
 from etn_gpu.training.evaluation import collect_errors, score, summary
 from etn_gpu.training.initial import initial_parameters, parameter_scales, reference_energies
 from etn_gpu.training.jacobian import JacobianRows
-from etn_gpu.training.objective import Objective, Weights
+from etn_gpu.training.objective import Objective
 from etn_gpu.training.optimizer import Preconditioner, State, descend, trust_step
 from etn_gpu.training.prior import Prior
 from etn_gpu.training.report import TrainingReport, build_model, write_report
+from etn_gpu.training.setup import OnEvent, check_output, loss_weights, read_data
 
 Array = NDArray[np.float64]
-OnEvent = Callable[[Event], None]
 
 #: Pieces used in the first iterations; doubled whenever they are nearly exhausted.
 FIRST_PIECES = 4
@@ -44,14 +39,6 @@ CONVERGED = 0.004
 #: fewer of them, hence more.
 PRIOR_STRENGTH = 10.0
 PATIENCE = 4
-
-
-@dataclass(frozen=True)
-class _Data:
-    labels: LabelledSet
-    train: list[Piece]
-    valid: list[Piece]
-    architecture: Architecture
 
 
 def train(config: TrainingConfig, on_event: OnEvent | None = None) -> TrainingReport:
@@ -72,9 +59,9 @@ class _Run:
         self.started = time.monotonic()
         self.earlier = 0.0
         backend = backends.resolve(config.backend)
-        self._check_output()
-        self.weights = self._weights()
-        self.data = self._read()
+        check_output(config)
+        self.weights = loss_weights(config)
+        self.data = read_data(config, self.weights, on_event)
         kernel = Kernel(self.data.architecture, Execution(backend, "float64", config.threads))
         fast = Kernel(self.data.architecture, Execution(backend, "float32", config.threads))
         self.objective = Objective(kernel, self.weights)
@@ -82,77 +69,6 @@ class _Run:
         self.scales = parameter_scales(self.data.architecture, self.data.train[0], backend)
         self.prior = Prior.from_scales(self.objective.layout, self.scales, PRIOR_STRENGTH)
         self.progress = self._start()
-
-    # -- set-up --------------------------------------------------------------------------------------------------
-
-    def _check_output(self) -> None:
-        """Fail before training, not after it, when the model could not be written."""
-        config = self.config
-        folder = config.output.resolve().parent
-        if not folder.is_dir():
-            raise TrainingError(f"the folder {folder} of the output model does not exist; create it first")
-        if config.output.is_dir():
-            raise TrainingError(
-                f"the output {config.output} is a folder; give the name of a model file, like model.etn"
-            )
-        if len(set(config.written)) < len(config.written):
-            raise TrainingError(
-                f"the output {config.output} would be overwritten by its report; name it like model.etn"
-            )
-        read = {path.resolve() for path in (config.train_file, config.valid_file) if path is not None}
-        if clash := [str(path) for path in config.written if path.resolve() in read]:
-            raise TrainingError(f"the run would overwrite its own data {', '.join(clash)}; choose another output name")
-
-    def _read(self) -> _Data:
-        config = self.config
-        labels = read_labelled(config.train_file)
-        self.on_event(Event("audit", text=str(labels.audit())))
-        trained = [name for name in DEFAULT_SIGMA if getattr(self.weights, name) > 0]
-        usable = labelled(labels, trained)
-        if not usable.size:
-            raise TrainingError(f"{labels.source} has no label of what has a weight above 0 ({', '.join(trained)})")
-        # Elements without any label in use would come out at random: the model shall not know them.
-        species = species_of(labels, usable)
-        if config.valid_file is not None:
-            chosen = [int(i) for i in np.random.default_rng(config.seed).permutation(usable)]
-            valid = cut_pieces(*self._read_validation(config.valid_file, species, trained), species, config.cutoff)
-        else:
-            chosen, held = split_validation(labels, config.valid_fraction, config.seed, usable)
-            valid = cut_pieces(labels, held, species, config.cutoff)
-        if "energy" not in trained or not np.isfinite(labels.energy[chosen]).any():
-            self.on_event(Event("message", text="no energies are trained on: energies will have an arbitrary zero"))
-        train_pieces = cut_pieces(labels, chosen, species, config.cutoff)
-        closest = min(float(p.batch.minimum_distances().min()) for p in train_pieces)
-        inner = min(0.9 * closest, 0.5 * config.cutoff) if np.isfinite(closest) else 0.0
-        architecture = preset_architecture(config.preset, species, config.cutoff, inner)
-        self.on_event(
-            Event(
-                "message",
-                text=f"training on {len(chosen)} structures ({sum(p.batch.n_atoms for p in train_pieces)} atoms), "
-                f"validating on {sum(p.batch.n_structures for p in valid)}; {architecture.n_parameters} parameters",
-            )
-        )
-        return _Data(labels, train_pieces, valid, architecture)
-
-    def _read_validation(
-        self, path: Path, species: tuple[str, ...], trained: list[str]
-    ) -> tuple[LabelledSet, Sequence[int]]:
-        """The structures to validate on and the indices of all of them, checked against what is trained."""
-        labels = read_labelled(path)
-        self.on_event(Event("audit", text=str(labels.audit())))
-        everything = range(len(labels))
-        if unknown := [symbol for symbol in species_of(labels, everything) if symbol not in species]:
-            raise TrainingError(
-                f"{path} holds elements that the labelled structures of {self.config.train_file} lack: "
-                f"{', '.join(unknown)}"
-            )
-        if not labelled(labels, trained).size:
-            raise TrainingError(f"{path} has no label of what is trained on ({', '.join(trained)}): it cannot validate")
-        return labels, everything
-
-    def _weights(self) -> Weights:
-        factors = {name: (self.config.weights or {}).get(name, 1.0) for name in DEFAULT_SIGMA}
-        return Weights(**{name: factors[name] / sigma**2 for name, sigma in DEFAULT_SIGMA.items()})
 
     def _start(self) -> Progress:
         config, data = self.config, self.data

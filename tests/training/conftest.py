@@ -21,6 +21,7 @@ from etn_gpu.structures import LabelledSet
 from etn_gpu.structures.labels import collect_labels
 from etn_gpu.training import Event, TrainingConfig
 from etn_gpu.training import run as training_run
+from etn_gpu.training import setup as training_setup
 from etn_gpu.training.data import Piece, cut_pieces
 from etn_gpu.training.objective import Objective, Weights
 
@@ -203,7 +204,7 @@ def two_pieces(monkeypatch: pytest.MonkeyPatch) -> None:
     def cut(labels: LabelledSet, indices: Sequence[int], species: tuple[str, ...], cutoff: float) -> list[Piece]:
         return cut_pieces(labels, indices, species, cutoff, piece_atoms=80)
 
-    monkeypatch.setattr(training_run, "cut_pieces", cut)
+    monkeypatch.setattr(training_setup, "cut_pieces", cut)
     monkeypatch.setattr(training_run, "FIRST_PIECES", 1)
     monkeypatch.setattr(training_run, "SLOW", 1.0)
 

@@ -1,0 +1,98 @@
+"""What a training run starts from: its data, read, audited and split, and the architecture that fits them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from etn_gpu.errors import TrainingError
+from etn_gpu.potential import Architecture, preset_architecture
+from etn_gpu.structures import LabelledSet, read_labelled
+from etn_gpu.training.config import DEFAULT_SIGMA, Event, TrainingConfig
+from etn_gpu.training.data import Piece, cut_pieces, labelled, species_of, split_validation
+from etn_gpu.training.objective import Weights
+
+OnEvent = Callable[[Event], None]
+
+
+@dataclass(frozen=True)
+class TrainingData:
+    """All labels, the pieces to train and to validate on, and the architecture."""
+
+    labels: LabelledSet
+    train: list[Piece]
+    valid: list[Piece]
+    architecture: Architecture
+
+
+def check_output(config: TrainingConfig) -> None:
+    """Fail before training, not after it, when the model could not be written."""
+    folder = config.output.resolve().parent
+    if not folder.is_dir():
+        raise TrainingError(f"the folder {folder} of the output model does not exist; create it first")
+    if config.output.is_dir():
+        raise TrainingError(f"the output {config.output} is a folder; give the name of a model file, like model.etn")
+    if len(set(config.written)) < len(config.written):
+        raise TrainingError(f"the output {config.output} would be overwritten by its report; name it like model.etn")
+    read = {path.resolve() for path in (config.train_file, config.valid_file) if path is not None}
+    if clash := [str(path) for path in config.written if path.resolve() in read]:
+        raise TrainingError(f"the run would overwrite its own data {', '.join(clash)}; choose another output name")
+
+
+def loss_weights(config: TrainingConfig) -> Weights:
+    """1/sigma^2 of every property, times the factors that the user gave."""
+    factors = {name: (config.weights or {}).get(name, 1.0) for name in DEFAULT_SIGMA}
+    return Weights(**{name: factors[name] / sigma**2 for name, sigma in DEFAULT_SIGMA.items()})
+
+
+def read_data(config: TrainingConfig, weights: Weights, on_event: OnEvent) -> TrainingData:
+    """Read, audit and split the data, and choose the architecture for them."""
+    labels = read_labelled(config.train_file)
+    on_event(Event("audit", text=str(labels.audit())))
+    trained = [name for name in DEFAULT_SIGMA if getattr(weights, name) > 0]
+    usable = labelled(labels, trained)
+    if not usable.size:
+        raise TrainingError(f"{labels.source} has no label of what has a weight above 0 ({', '.join(trained)})")
+    # Elements without any label in use would come out at random: the model shall not know them.
+    species = species_of(labels, usable)
+    if config.valid_file is not None:
+        chosen = [int(i) for i in np.random.default_rng(config.seed).permutation(usable)]
+        valid = cut_pieces(
+            *_read_validation(config.valid_file, config, species, trained, on_event), species, config.cutoff
+        )
+    else:
+        chosen, held = split_validation(labels, config.valid_fraction, config.seed, usable)
+        valid = cut_pieces(labels, held, species, config.cutoff)
+    if "energy" not in trained or not np.isfinite(labels.energy[chosen]).any():
+        on_event(Event("message", text="no energies are trained on: energies will have an arbitrary zero"))
+    train_pieces = cut_pieces(labels, chosen, species, config.cutoff)
+    closest = min(float(p.batch.minimum_distances().min()) for p in train_pieces)
+    inner = min(0.9 * closest, 0.5 * config.cutoff) if np.isfinite(closest) else 0.0
+    architecture = preset_architecture(config.preset, species, config.cutoff, inner)
+    on_event(
+        Event(
+            "message",
+            text=f"training on {len(chosen)} structures ({sum(p.batch.n_atoms for p in train_pieces)} atoms), "
+            f"validating on {sum(p.batch.n_structures for p in valid)}; {architecture.n_parameters} parameters",
+        )
+    )
+    return TrainingData(labels, train_pieces, valid, architecture)
+
+
+def _read_validation(
+    path: Path, config: TrainingConfig, species: tuple[str, ...], trained: list[str], on_event: OnEvent
+) -> tuple[LabelledSet, Sequence[int]]:
+    """The structures to validate on and the indices of all of them, checked against what is trained."""
+    labels = read_labelled(path)
+    on_event(Event("audit", text=str(labels.audit())))
+    everything = range(len(labels))
+    if unknown := [symbol for symbol in species_of(labels, everything) if symbol not in species]:
+        raise TrainingError(
+            f"{path} holds elements that the labelled structures of {config.train_file} lack: {', '.join(unknown)}"
+        )
+    if not labelled(labels, trained).size:
+        raise TrainingError(f"{path} has no label of what is trained on ({', '.join(trained)}): it cannot validate")
+    return labels, everything
