@@ -35,7 +35,7 @@ def _instruction(
     atoms: Any, width: int, edges: Any, edge_width: int, used: int, runs: Any, n_runs: int,
     present: Any, masks: Any, lanes: int,
 ) -> None:  # fmt: skip
-    """Execute one instruction on the rows of a block (and, in an edge phase, of one atom's edges)."""
+    """Execute one instruction on the rows of a block (and, in an edge phase, on the edges in the lanes)."""
     op = c[0]
     if op == ZERO:
         if c[1] == ON_EDGES:
@@ -45,24 +45,9 @@ def _instruction(
     elif op == COUPLE:
         rows, w, n = (edges, edge_width, used) if c[1] == ON_EDGES else (atoms, width, width)
         kernels.couple(
-            rows,
-            c[2],
-            rows,
-            c[3],
-            rows,
-            c[4],
-            w,
-            lanes,
-            n,
-            c[5:8],
-            c[8:17],
-            groups,
-            entries,
-            values,
-            c[17],
-            c[18],
-            scale,
-        )
+            rows, c[2], rows, c[3], rows, c[4], w, lanes, n,
+            c[5:8], c[8:17], groups, entries, values, c[17], c[18], scale,
+        )  # fmt: skip
     elif op == MIX:
         length = c[5] * width
         if c[9] == 0:
@@ -93,23 +78,8 @@ def _instruction(
         kernels.edge_sum(atoms, c[1], width, edges, c[2], c[3], c[4], c[5], edge_width, runs, n_runs, scale, lanes)
     elif op == EDGE_SPREAD:
         kernels.edge_spread(
-            atoms,
-            c[1],
-            width,
-            edges,
-            c[2],
-            c[3],
-            c[4],
-            c[5],
-            c[6],
-            c[7],
-            c[8],
-            edge_width,
-            runs,
-            n_runs,
-            scale,
-            lanes,
-        )
+            atoms, c[1], width, edges, c[2], c[3], c[4], c[5], c[6], c[7], c[8], edge_width, runs, n_runs, scale, lanes
+        )  # fmt: skip
     elif op == RADIAL:
         cutoff, inner = constants[c[7]], constants[c[7] + 1]
         kernels.radial(edges, c[1], c[2], c[3], c[4], c[5], cutoff, inner, edge_width, used, c[6], scale, lanes)
@@ -133,16 +103,9 @@ def _masked(
 
 @_jit
 def _load_edges(
-    member: int,
-    e: int,
-    members: Any,
-    edge_offsets: Any,
-    edge_species: Any,
-    edge_width: int,
-    lanes: int,
-    lane_of: Any,
-    runs: Any,
-) -> tuple[int, int, int, int]:
+    member: int, e: int, members: Any, edge_offsets: Any, edge_species: Any, edge_width: int, lanes: int,
+    lane_of: Any, runs: Any,
+) -> tuple[int, int, int, int]:  # fmt: skip
     """Fill the lanes from edge ``e`` of ``members[member]`` on; return (next member, its next edge, runs, used lanes).
 
     A run holds edges of one atom and one species and starts at a new vector register: (species, first lane, end, place
