@@ -14,10 +14,9 @@ from etn_gpu.backend.radial import radial_functions
 from etn_gpu.errors import BackendError
 from etn_gpu.plan.operations import Constant, Copy, CopyBlock, Couple, EdgeSum, Fold, Harmonics, Mix, Radial, View
 from etn_gpu.plan.program import Program, Term, Value
-from etn_gpu.symmetry import clebsch_gordan, solid_harmonics
+from etn_gpu.symmetry import YZX_TO_XYZ, clebsch_gordan, solid_harmonics
 
 Array = NDArray[np.floating]
-YZX_TO_XYZ = (2, 0, 1)
 
 
 def run(
@@ -117,7 +116,7 @@ def _apply(term: Term, at: list[Array], geometry: Geometry) -> None:
 def _harmonics(operation: Harmonics, x: Array) -> Array:
     """Solid harmonics [(lmax+1)^2, E] of the vectors x [3, E] (y, z, x); not a number where a vector is not finite."""
     finite = np.isfinite(x).all(axis=0)
-    values = solid_harmonics(operation.lmax, np.where(finite, x, 0.0)[list(YZX_TO_XYZ)].T).T
+    values = solid_harmonics(operation.lmax, np.where(finite, x, 0.0)[YZX_TO_XYZ].T).T
     return np.where(finite, values, np.nan)
 
 

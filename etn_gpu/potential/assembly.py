@@ -10,11 +10,12 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from etn_gpu.structures import StructureBatch
+from etn_gpu.structures import StructureBatch, matrix_from_voigt
+from etn_gpu.structures.units import VOIGT_COLUMNS, VOIGT_ROWS
 
 Array = NDArray[np.float64]
-#: Pairs of Cartesian axes in Voigt order xx, yy, zz, yz, xz, xy.
-VOIGT = ((0, 0), (1, 1), (2, 2), (1, 2), (0, 2), (0, 1))
+#: Share of a Voigt component that each of its entries in the symmetric matrix gets: off the diagonal there are two.
+_SHARES = np.array([1.0, 1.0, 1.0, 0.5, 0.5, 0.5])
 
 
 def segment_sum(values: NDArray[np.floating], offsets: NDArray[np.int64]) -> Array:
@@ -34,7 +35,8 @@ def forces(batch: StructureBatch, gradient: NDArray[np.floating]) -> Array:
 def atomic_virials(batch: StructureBatch, gradient: NDArray[np.floating]) -> Array:
     """Share of each atom in dE/d(strain), [N, 6] Voigt in eV."""
     x = batch.vectors
-    products = np.stack([0.5 * (x[:, i] * gradient[:, j] + x[:, j] * gradient[:, i]) for i, j in VOIGT], axis=1)
+    pairs = zip(VOIGT_ROWS, VOIGT_COLUMNS, strict=True)
+    products = np.stack([0.5 * (x[:, i] * gradient[:, j] + x[:, j] * gradient[:, i]) for i, j in pairs], axis=1)
     return segment_sum(products, batch.edge_offsets)
 
 
@@ -43,18 +45,19 @@ def stresses(batch: StructureBatch, virials: Array) -> Array:
     return segment_sum(virials, batch.atom_offsets) / batch.volumes[:, None]
 
 
+def conjugate_strains(voigt: Array) -> Array:
+    """Symmetric matrices [n, 3, 3] whose inner product with a tensor of Voigt components t is ``sum voigt . t``."""
+    return matrix_from_voigt(_SHARES * voigt)
+
+
 def edge_displacements(batch: StructureBatch, force_bar: Array, stress_bar: Array) -> Array:
     """Adjoint of :func:`forces` and :func:`stresses`: cotangents [N, 3] and [S, 6] -> the edge tangent dx [E, 3] with
     sum_e dx_e . g_e = sum force_bar . forces + sum stress_bar . stresses. Rows of ``stress_bar`` without a stress must
     be zero."""
     dx = np.repeat(force_bar, np.diff(batch.edge_offsets), axis=0) - force_bar[batch.neighbour]
     if np.any(stress_bar):
-        strain = np.zeros((batch.n_structures, 3, 3))
-        defined = np.isfinite(batch.volumes)
-        for k, (i, j) in enumerate(VOIGT):
-            half = np.where(defined, 0.5 * stress_bar[:, k] / np.where(defined, batch.volumes, 1.0), 0.0)
-            strain[:, i, j] += half
-            strain[:, j, i] += half
+        defined = np.isfinite(batch.volumes)[:, None]
+        strain = conjugate_strains(np.where(defined, stress_bar / np.where(defined, batch.volumes[:, None], 1.0), 0.0))
         owner = batch.structure_of_atom[batch.centre]
         dx += np.einsum("eij,ej->ei", strain[owner], batch.vectors)
     return dx

@@ -14,12 +14,10 @@ from etn_gpu.plan import Program
 from etn_gpu.potential.architecture import Architecture
 from etn_gpu.potential.programs import programs
 from etn_gpu.structures import StructureBatch
+from etn_gpu.symmetry import XYZ_TO_YZX, YZX_TO_XYZ
 
 Array = NDArray[np.floating]
 Parameters = Mapping[str, NDArray[np.float64]]
-#: Cartesian axes in the order of the components m = -1, 0, 1 of l = 1, and the inverse.
-XYZ_TO_YZX = [1, 2, 0]
-YZX_TO_XYZ = [2, 0, 1]
 
 
 @dataclass(frozen=True)

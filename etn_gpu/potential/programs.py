@@ -37,8 +37,6 @@ from etn_gpu.plan.operations import (
 from etn_gpu.plan.program import Value, identity
 from etn_gpu.potential.architecture import Architecture
 
-XYZ_TO_YZX = (1, 2, 0)
-
 
 @dataclass(frozen=True)
 class Programs:

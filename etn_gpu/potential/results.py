@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from etn_gpu.potential.assembly import segment_sum
+from etn_gpu.potential import assembly
 from etn_gpu.structures import StructureBatch
 
 Array = NDArray[np.float64]
@@ -61,9 +61,9 @@ class BatchResult:
         """Sum up per structure; ``virials`` [N, 6] in eV."""
         stress = stresses = None
         if virials is not None:
-            stress = segment_sum(virials, batch.atom_offsets) / batch.volumes[:, None]
+            stress = assembly.stresses(batch, virials)
             stresses = virials / batch.volumes[batch.structure_of_atom][:, None]
-        energy = segment_sum(energies[:, None], batch.atom_offsets)[:, 0]
+        energy = assembly.segment_sum(energies[:, None], batch.atom_offsets)[:, 0]
         return BatchResult(
             batch.atom_offsets, energies, energy, forces, stress, stresses, extrapolating, backend, dtype
         )

@@ -32,6 +32,8 @@ from __future__ import annotations
 
 from etn_gpu.symmetry.coupling import clebsch_gordan, stretch_factor
 from etn_gpu.symmetry.harmonics import (
+    XYZ_TO_YZX,
+    YZX_TO_XYZ,
     solid_harmonics,
     solid_harmonics_gradient,
     spherical_harmonics,
@@ -41,6 +43,8 @@ from etn_gpu.symmetry.irreps import Irrep, Irreps, MulIrrep
 from etn_gpu.symmetry.rotations import random_orthogonal, random_rotation, wigner_d
 
 __all__ = [
+    "XYZ_TO_YZX",
+    "YZX_TO_XYZ",
     "Irrep",
     "Irreps",
     "MulIrrep",

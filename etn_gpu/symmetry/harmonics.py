@@ -14,6 +14,10 @@ from numpy.typing import ArrayLike, NDArray
 from etn_gpu.symmetry._checks import as_degree, as_vectors
 from etn_gpu.symmetry.coupling import clebsch_gordan, stretch_factor
 
+#: Cartesian axes of the components m = -1, 0, 1 of l = 1, and the place of x, y, z among those components.
+XYZ_TO_YZX = [1, 2, 0]
+YZX_TO_XYZ = [2, 0, 1]
+
 # Shorter vectors have no direction: the reciprocals of their lengths come close to overflow.
 _SHORTEST = 1e-300
 
@@ -125,6 +129,6 @@ def _gradient_from_values(values: NDArray[np.float64], lmax: int) -> NDArray[np.
     gradient = np.zeros((*values.shape[:-1], 3, values.shape[-1]))
     for l in range(1, lmax + 1):
         # The first leg is the differentiated R_1 = (y, z, x); the gradient is wanted in the order x, y, z.
-        coupling = l * stretch_factor(l) * clebsch_gordan(1, l - 1, l)[[2, 0, 1]]
+        coupling = l * stretch_factor(l) * clebsch_gordan(1, l - 1, l)[YZX_TO_XYZ]
         gradient[..., l * l : (l + 1) ** 2] = np.tensordot(values[..., (l - 1) ** 2 : l * l], coupling, axes=(-1, 1))
     return gradient

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
+from etn_gpu.structures.labels import PROPERTIES
 from etn_gpu.training.data import Piece
 from etn_gpu.training.objective import Errors, Objective, Weights
 
@@ -18,13 +19,13 @@ def collect_errors(objective: Objective, theta: Array, pieces: Sequence[Piece]) 
     errors = [objective.errors(theta, piece) for piece in pieces]
     if not errors:
         return Errors(np.empty(0), np.empty((0, 3)), np.empty((0, 6)))
-    return Errors(*(np.concatenate([getattr(e, name) for e in errors]) for name in ("energy", "forces", "stress")))
+    return Errors(*(np.concatenate([getattr(e, name) for e in errors]) for name in PROPERTIES))
 
 
 def summary(errors: Errors) -> dict[str, float | None]:
     """MAE and RMSE: energy in eV/atom, forces in eV/A, stress in eV/A^3; None where there is no label."""
     out: dict[str, float | None] = {}
-    for name in ("energy", "forces", "stress"):
+    for name in PROPERTIES:
         values = getattr(errors, name)
         values = values[np.isfinite(values)]
         out[f"{name}_mae"] = float(np.abs(values).mean()) if values.size else None
@@ -34,10 +35,5 @@ def summary(errors: Errors) -> dict[str, float | None]:
 
 def score(errors: Errors, weights: Weights) -> float:
     """One number to compare models by: the sum over properties of MAE / sigma."""
-    total = 0.0
-    for name in ("energy", "forces", "stress"):
-        values = getattr(errors, name)
-        values = values[np.isfinite(values)]
-        if values.size:
-            total += float(np.abs(values).mean()) * float(np.sqrt(getattr(weights, name)))
-    return total
+    found = summary(errors)
+    return sum((found[f"{name}_mae"] or 0.0) * float(np.sqrt(getattr(weights, name))) for name in PROPERTIES)

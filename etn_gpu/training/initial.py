@@ -8,8 +8,8 @@ from numpy.typing import NDArray
 from etn_gpu import backend as backends
 from etn_gpu.plan import ProgramBuilder
 from etn_gpu.potential.architecture import Architecture
-from etn_gpu.potential.kernel import XYZ_TO_YZX
 from etn_gpu.potential.programs import programs
+from etn_gpu.symmetry import XYZ_TO_YZX
 from etn_gpu.training.data import Piece
 
 Array = NDArray[np.float64]

@@ -83,11 +83,7 @@ def stress_rows(piece: Piece, structures: Indices, components: Indices) -> RowSa
     batch = piece.batch
     start, stop = batch.atom_offsets[structures], batch.atom_offsets[structures + 1]
     environments, _ = piece.environments.gather(ranges(start, stop))
-    strain = np.zeros((len(structures), 3, 3))
-    for k, (i, j) in enumerate(assembly.VOIGT):
-        rows = np.flatnonzero(components == k)
-        strain[rows, i, j] += 0.5 / batch.volumes[structures[rows]]
-        strain[rows, j, i] += 0.5 / batch.volumes[structures[rows]]
+    strain = assembly.conjugate_strains(np.eye(6)[components] / batch.volumes[structures, None])
     row_of = np.repeat(np.arange(len(structures)), stop - start)
     row_of_edge = np.repeat(row_of, np.diff(environments.geometry.edge_offsets))
     return RowSample(

@@ -66,10 +66,6 @@ class Objective:
         pairs = ((w.energy, errors.energy), (w.forces, errors.forces), (w.stress, errors.stress))
         return sum(0.5 * weight * float(np.nansum(error**2)) for weight, error in pairs)
 
-    def loss(self, theta: Array, pieces: Sequence[Piece]) -> float:
-        """Loss over pieces."""
-        return sum(self.loss_of(self.errors(theta, piece)) for piece in pieces)
-
     def loss_and_gradient(self, theta: Array, pieces: Sequence[Piece]) -> tuple[float, Array]:
         """Loss and its gradient with respect to ``theta``."""
         loss = 0.0

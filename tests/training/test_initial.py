@@ -13,9 +13,10 @@ from numpy.typing import NDArray
 from etn_gpu import backend as backends
 from etn_gpu.plan import ProgramBuilder
 from etn_gpu.potential import Architecture
-from etn_gpu.potential.kernel import XYZ_TO_YZX, Execution, Kernel
+from etn_gpu.potential.kernel import Execution, Kernel
 from etn_gpu.potential.programs import programs
 from etn_gpu.structures.labels import collect_labels
+from etn_gpu.symmetry import XYZ_TO_YZX
 from etn_gpu.training.data import Piece, cut_pieces
 from etn_gpu.training.initial import initial_parameters, parameter_scales, reference_energies
 
