@@ -10,9 +10,21 @@ from numpy.lib.stride_tricks import as_strided
 from numpy.typing import NDArray
 
 from etn_gpu.backend.geometry import Geometry
-from etn_gpu.backend.radial import radial_functions
+from etn_gpu.backend.radial import inverse_powers, radial_functions
 from etn_gpu.errors import BackendError
-from etn_gpu.plan.operations import Constant, Copy, CopyBlock, Couple, EdgeSum, Fold, Harmonics, Mix, Radial, View
+from etn_gpu.plan.operations import (
+    Constant,
+    Copy,
+    CopyBlock,
+    Couple,
+    EdgeSum,
+    Fold,
+    Harmonics,
+    Mix,
+    Powers,
+    Radial,
+    View,
+)
 from etn_gpu.plan.program import Program, Term, Value
 from etn_gpu.symmetry import YZX_TO_XYZ, clebsch_gordan, solid_harmonics
 
@@ -105,6 +117,8 @@ def _apply(term: Term, at: list[Array], geometry: Geometry) -> None:
         _copy(operation, term, at)
     elif isinstance(operation, Radial):
         at[1][...] += term.scale * radial_functions(operation, at[0][0])
+    elif isinstance(operation, Powers):
+        at[1][...] += term.scale * inverse_powers(operation, at[0][0])
     elif isinstance(operation, Harmonics):
         at[1][...] += term.scale * _harmonics(operation, at[0])
     elif isinstance(operation, Constant):

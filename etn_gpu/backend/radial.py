@@ -7,15 +7,15 @@ from math import comb
 import numpy as np
 from numpy.typing import NDArray
 
-from etn_gpu.plan.operations import Radial
+from etn_gpu.plan.operations import Powers, Radial
 
 Jet = list[NDArray[np.floating]]
 
 
 def radial_functions(spec: Radial, s: NDArray[np.floating]) -> NDArray[np.floating]:
-    """Derivatives of given order in s of r^-l T_b(x(r)) (1 - s/cutoff^2)^3, r = sqrt(s).
+    """Derivatives of given order in s of T_b(x(r)) (1 - s/cutoff^2)^3, r = sqrt(s).
 
-    s [n] in A^2 -> [(lmax+1) * count, n], l outermost. What is not a number stays one.
+    s [n] in A^2 -> [count, n]. What is not a number stays one.
     """
     order = spec.order
     limit = s.dtype.type(spec.cutoff**2)
@@ -23,12 +23,12 @@ def radial_functions(spec: Radial, s: NDArray[np.floating]) -> NDArray[np.floati
     s = np.where(outside, limit, s)
     cut = _cutoff_jet(s, float(limit), order)
     chebyshev = _chebyshev_jets(spec, s, order)
-    out = np.empty((spec.lmax + 1, spec.count, *s.shape), s.dtype)
-    for degree in range(spec.lmax + 1):
-        envelope = _product(cut, _power_jet(s, -0.5 * degree, order))
-        for b, jet in enumerate(chebyshev):
-            out[degree, b] = np.where(outside, 0.0, _product(jet, envelope)[order])
-    return out.reshape(spec.sizes[1], *s.shape)
+    return np.stack([np.where(outside, 0.0, _product(jet, cut)[order]) for jet in chebyshev])
+
+
+def inverse_powers(spec: Powers, s: NDArray[np.floating]) -> NDArray[np.floating]:
+    """Derivatives of given order in s of r^-l: s [n] in A^2 -> [lmax+1, n]."""
+    return np.stack([_power_jet(s, -0.5 * l, spec.order)[spec.order] for l in range(spec.lmax + 1)])
 
 
 def _power_jet(s: NDArray[np.floating], exponent: float, order: int) -> Jet:

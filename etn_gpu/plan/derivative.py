@@ -21,6 +21,7 @@ from etn_gpu.plan.operations import (
     Couple,
     CoupleBlock,
     Harmonics,
+    Powers,
     Radial,
 )
 from etn_gpu.plan.program import Program, Term, Value, identity
@@ -156,7 +157,7 @@ def _ordered(at: Mapping[int, str]) -> tuple[str, ...]:
 def _linearise(builder: ProgramBuilder, term: Term) -> tuple[Couple, dict[int, str], int]:
     """The bilinear form of d(term), with output slot 2: (form, value in its other slot, slot of the tangent)."""
     operation = term.operation
-    if isinstance(operation, Radial):
+    if isinstance(operation, Radial | Powers):
         higher = Term(replace(operation, order=operation.order + 1), 1, term.operands)
         slope = builder.step(f"{operation.name}{operation.order + 1}", "edge", (higher,))
         n = slope.size

@@ -11,7 +11,7 @@ Each is a form
 
 and a term of a Program evaluates the derivative of the form with respect to one of its slots: the *output slot*. The
 adjoint of a term is therefore the same form with another output slot, so derivatives of every order stay inside this
-list. The three others (:class:`Radial`, :class:`Harmonics`, :class:`Constant`) have derivatives that are couplings
+list. The others (:class:`Radial`, :class:`Powers`, :class:`Harmonics`, :class:`Constant`) have derivatives that are couplings
 (see ``derivative.py``).
 """
 
@@ -146,14 +146,12 @@ class Copy:
 class Radial:
     """Radial functions of s = r^2 (A^2), or their ``order``-th derivative with respect to s.
 
-    f[l, b](s) = r^-l T_b(x) f_c(r) with r = sqrt(s), b = 0..count-1; x maps r from [``inner``, ``cutoff``] on
-    [-1, 1] and f_c(r) = (1 - r^2/cutoff^2)^3 vanishes at the cutoff with its first two derivatives. The factor r^-l
-    makes the product with a solid harmonic of degree l depend on the direction only through Y_lm. Beyond the cutoff
-    all functions are zero.
+    f[b](s) = T_b(x) f_c(r) with r = sqrt(s), b = 0..count-1; x maps r from [``inner``, ``cutoff``] on [-1, 1] and
+    f_c(r) = (1 - r^2/cutoff^2)^3 vanishes at the cutoff with its first two derivatives. Beyond the cutoff all
+    functions are zero.
     """
 
     count: int
-    lmax: int
     cutoff: float
     inner: float
     order: int = 0
@@ -162,8 +160,26 @@ class Radial:
 
     @property
     def sizes(self) -> tuple[int, int]:
-        """Components of the slots: the scalar s and [lmax+1, count] functions."""
-        return (1, (self.lmax + 1) * self.count)
+        """Components of the slots: the scalar s and the functions."""
+        return (1, self.count)
+
+
+@dataclass(frozen=True)
+class Powers:
+    """Inverse powers r^-l = s^(-l/2), l = 0..lmax, or their ``order``-th derivative with respect to s = r^2 (A^2).
+
+    Times a solid harmonic of degree l they leave its direction only.
+    """
+
+    lmax: int
+    order: int = 0
+    name: ClassVar[str] = "powers"
+    slots: ClassVar[tuple[str, ...]] = ("s", "p")
+
+    @property
+    def sizes(self) -> tuple[int, int]:
+        """Components of the slots: the scalar s and one power for each l."""
+        return (1, self.lmax + 1)
 
 
 @dataclass(frozen=True)
@@ -197,5 +213,5 @@ class Constant:
         return (self.size,)
 
 
-Operation = Couple | Mix | EdgeSum | Fold | Copy | Radial | Harmonics | Constant
+Operation = Couple | Mix | EdgeSum | Fold | Copy | Radial | Powers | Harmonics | Constant
 MULTILINEAR = (Couple, Mix, EdgeSum, Fold, Copy)

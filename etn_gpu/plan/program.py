@@ -9,7 +9,19 @@ from dataclasses import dataclass
 from functools import cached_property
 
 from etn_gpu.errors import PlanError
-from etn_gpu.plan.operations import SPACES, Copy, CopyBlock, EdgeSum, Fold, Harmonics, Mix, Operation, Radial, Space
+from etn_gpu.plan.operations import (
+    SPACES,
+    Copy,
+    CopyBlock,
+    EdgeSum,
+    Fold,
+    Harmonics,
+    Mix,
+    Operation,
+    Powers,
+    Radial,
+    Space,
+)
 from etn_gpu.plan.reach import spans, species_count
 from etn_gpu.plan.serialise import decode, encode
 
@@ -43,7 +55,9 @@ class Term:
     def __str__(self) -> str:
         slots = self.operation.slots
         args = ", ".join(f"{slots[s]}={name}" for s, name in zip(self.operand_slots, self.operands, strict=True))
-        order = f"^({self.operation.order})" if isinstance(self.operation, Radial) and self.operation.order else ""
+        order = (
+            f"^({self.operation.order})" if isinstance(self.operation, Radial | Powers) and self.operation.order else ""
+        )
         scale = "" if self.scale == 1.0 else f"{self.scale:g} "
         return f"{scale}{self.operation.name}{order}->{slots[self.slot]}({args})"
 
@@ -192,7 +206,7 @@ def _spaces_fit(operation: Operation, spaces: list[Space]) -> bool:
         return spaces[0] == "param" and spaces[1] == spaces[2] == "atom"
     if isinstance(operation, Fold):
         return set(spaces) == {"param"}
-    if isinstance(operation, Radial | Harmonics):
+    if isinstance(operation, Radial | Powers | Harmonics):
         return set(spaces) == {"edge"}
     return len(set(spaces)) == 1
 

@@ -84,7 +84,7 @@ class Architecture:
     @cached_property
     def radial(self) -> Radial:
         """The radial basis."""
-        return Radial(self.n_radial, self.lmax, self.cutoff, self.inner)
+        return Radial(self.n_radial, self.cutoff, self.inner)
 
     @cached_property
     def parameter_shapes(self) -> dict[str, tuple[int, ...]]:

@@ -11,7 +11,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from etn_gpu.structures import StructureBatch, matrix_from_voigt
-from etn_gpu.structures.units import VOIGT_COLUMNS, VOIGT_ROWS
 
 Array = NDArray[np.float64]
 #: Share of a Voigt component that each of its entries in the symmetric matrix gets: off the diagonal there are two.
@@ -27,17 +26,17 @@ def segment_sum(values: NDArray[np.floating], offsets: NDArray[np.int64]) -> Arr
     return out
 
 
-def forces(batch: StructureBatch, gradient: NDArray[np.floating]) -> Array:
-    """Forces [N, 3] in eV/A from edge gradients [E, 3] (x, y, z)."""
-    return segment_sum(gradient - gradient[batch.reverse], batch.edge_offsets)
+def forces_and_virials(
+    batch: StructureBatch, gradient: NDArray[np.floating], threads: int | None = None
+) -> tuple[Array, Array]:
+    """Forces [N, 3] in eV/A and each atom's share in dE/d(strain), [N, 6] Voigt in eV, from edge gradients [E, 3]."""
+    from etn_gpu.backend.cpu.edge_sums import sum_edges
+    from etn_gpu.backend.cpu.threads import at_most
 
-
-def atomic_virials(batch: StructureBatch, gradient: NDArray[np.floating]) -> Array:
-    """Share of each atom in dE/d(strain), [N, 6] Voigt in eV."""
-    x = batch.vectors
-    pairs = zip(VOIGT_ROWS, VOIGT_COLUMNS, strict=True)
-    products = np.stack([0.5 * (x[:, i] * gradient[:, j] + x[:, j] * gradient[:, i]) for i, j in pairs], axis=1)
-    return segment_sum(products, batch.edge_offsets)
+    force, virial = np.empty((batch.n_atoms, 3)), np.empty((batch.n_atoms, 6))
+    with at_most(threads):
+        sum_edges(gradient, batch.vectors, batch.reverse, batch.edge_offsets, force, virial)
+    return force, virial
 
 
 def stresses(batch: StructureBatch, virials: Array) -> Array:
@@ -51,7 +50,7 @@ def conjugate_strains(voigt: Array) -> Array:
 
 
 def edge_displacements(batch: StructureBatch, force_bar: Array, stress_bar: Array) -> Array:
-    """Adjoint of :func:`forces` and :func:`stresses`: cotangents [N, 3] and [S, 6] -> the edge tangent dx [E, 3] with
+    """Adjoint of :func:`forces_and_virials` and :func:`stresses`: cotangents [N, 3] and [S, 6] -> the edge tangent dx [E, 3] with
     sum_e dx_e . g_e = sum force_bar . forces + sum stress_bar . stresses. Rows of ``stress_bar`` without a stress must
     be zero."""
     dx = np.repeat(force_bar, np.diff(batch.edge_offsets), axis=0) - force_bar[batch.neighbour]

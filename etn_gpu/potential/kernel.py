@@ -14,7 +14,6 @@ from etn_gpu.plan import Program
 from etn_gpu.potential.architecture import Architecture
 from etn_gpu.potential.programs import programs
 from etn_gpu.structures import StructureBatch
-from etn_gpu.symmetry import XYZ_TO_YZX, YZX_TO_XYZ
 
 Array = NDArray[np.floating]
 Parameters = Mapping[str, NDArray[np.float64]]
@@ -83,14 +82,14 @@ class Kernel:
         out = self._run(
             self.programs.gradient, parameters, environments, e_bar=np.ones((environments.geometry.n_atoms, 1))
         )
-        return out["e"][:, 0].astype(np.float64), out["g"][:, YZX_TO_XYZ]
+        return out["e"][:, 0].astype(np.float64), out["g"]
 
     def hessian_vector(self, parameters: Parameters, environments: Environments, dx: NDArray[np.float64]) -> Array:
         """Derivative of the edge gradients along ``dx``, a displacement of the edge vectors in A: both [E, 3]."""
         e_bar = np.ones((environments.geometry.n_atoms, 1))
         program = self.programs.hessian_vector
-        out = self._run(program, parameters, environments, dx=dx[:, XYZ_TO_YZX], e_bar=e_bar)
-        return out["d_g"][:, YZX_TO_XYZ]
+        out = self._run(program, parameters, environments, dx=dx, e_bar=e_bar)
+        return out["d_g"]
 
     def parameter_gradient(
         self,
@@ -109,7 +108,7 @@ class Kernel:
         if dx is None:
             out = self._run(self.programs.energy_parameter_gradient, parameters, environments, samples, e_bar=e_bar)
         else:
-            extra = {"dx": dx[:, XYZ_TO_YZX], "e_bar": e_bar, "de_bar": np.ones_like(e_bar)}
+            extra = {"dx": dx, "e_bar": e_bar, "de_bar": np.ones_like(e_bar)}
             out = self._run(self.programs.parameter_gradient, parameters, environments, samples, **extra)
         return {name: out[f"{name}_bar"] for name in self.architecture.parameter_shapes}
 
@@ -122,7 +121,7 @@ class Kernel:
         **extra: Array,
     ) -> dict[str, Array]:
         flat = {name: np.ravel(value) for name, value in parameters.items()}
-        inputs = {"x": environments.vectors[:, XYZ_TO_YZX], **flat, **extra}
+        inputs = {"x": environments.vectors, **flat, **extra}
         e = self.execution
         return backends.run(
             program, inputs, environments.geometry, backend=e.backend, dtype=e.dtype, samples=samples, threads=e.threads

@@ -149,12 +149,13 @@ class ETNPotential:
         force = virial = None
         if forces or stress:
             energies, gradient = kernel.energies_and_gradients(self.parameters, environments)
-            force = assembly.forces(batch, gradient) if forces else None
-            virial = assembly.atomic_virials(batch, gradient) if stress else None
+            force, virial = assembly.forces_and_virials(batch, gradient, threads)
         else:
             energies = kernel.energies(self.parameters, environments)
         close = batch.closer_than(self.minimum_distances)
-        return BatchResult.assemble(batch, energies, force, virial, close, name, kind)
+        return BatchResult.assemble(
+            batch, energies, force if forces else None, virial if stress else None, close, name, kind
+        )
 
     def covariants(
         self, structures: Atoms | Sequence[Atoms], *, backend: str | None = None

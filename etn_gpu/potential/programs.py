@@ -1,6 +1,6 @@
 """The Programs of an ETN potential, derived from one energy Program by jvp and vjp.
 
-Inputs: ``x`` the edge vectors in A, components (y, z, x); the parameters under their names. Derived Programs add
+Inputs: ``x`` the edge vectors in A, components (x, y, z); the parameters under their names. Derived Programs add
 ``dx``, a tangent of the edge vectors, and cotangents of the outputs.
 """
 
@@ -32,10 +32,12 @@ from etn_gpu.plan.operations import (
     Harmonics,
     Mix,
     MixBlock,
+    Powers,
     View,
 )
 from etn_gpu.plan.program import Value, identity
 from etn_gpu.potential.architecture import Architecture
+from etn_gpu.symmetry import clebsch_gordan
 
 
 @dataclass(frozen=True)
@@ -119,17 +121,18 @@ def _energy_program(architecture: Architecture, plan: ContractionPlan) -> Progra
 
 def _site_vector(builder: ProgramBuilder, architecture: Architecture, x: Value, one: Value) -> Value:
     """Steps from the edge vectors to the site vector."""
+    x = builder.step("yzx", "edge", (_m_order(x),))
     radial, channels = architecture.radial, architecture.channels
     n_species, n_radial = architecture.n_species, architecture.n_radial
     square = Couple((3, 3, 1), (CoupleBlock((1, 1, 0), (0, 0, 0), (1, 1, 1), ((0, 0, 0),) * 3, 3.0**0.5),))
     s = builder.step("r2", "edge", (Term(square, 2, (x.name, x.name)),))
     f = builder.step("radial", "edge", (Term(radial, 1, (s.name,)),))
-    y = builder.step("harmonics", "edge", (Term(Harmonics(architecture.lmax), 1, (x.name,)),))
+    y = _directions(builder, architecture.lmax, x, s)
 
     degrees = [l for l, n in enumerate(channels) if n]
     sum_blocks, start, at = [], 0, {}
     for l in degrees:
-        sum_blocks.append(EdgeSumBlock(l * n_radial, n_radial, l * l, 2 * l + 1, start))
+        sum_blocks.append(EdgeSumBlock(0, n_radial, l * l, 2 * l + 1, start))
         at[l] = start
         start += n_species * n_radial * (2 * l + 1)
     edge_sum = EdgeSum((f.size, y.size, start), tuple(sum_blocks), n_species)
@@ -151,6 +154,25 @@ def _site_vector(builder: ProgramBuilder, architecture: Architecture, x: Value, 
         constant = Mix((shift.size, 1, feature.dim), (MixBlock(0, 1, n0, 1, 1, 0, 1),), n0)
         terms.append(Term(constant, 2, (shift.name, one.name)))
     return builder.step("v", "atom", terms)
+
+
+def _m_order(x: Value) -> Term:
+    """Components (y, z, x), the order m = -1, 0, 1 of l = 1."""
+    once = ((1, 0, 0), (1, 0, 0))
+    return Term(Copy((3, 3), (CopyBlock((1, 0), (2, 1, 1), once), CopyBlock((0, 2), (1, 1, 1), once))), 1, (x.name,))
+
+
+def _directions(builder: ProgramBuilder, lmax: int, x: Value, s: Value) -> Value:
+    """Racah-normalised harmonics of x/|x|: solid harmonics over r^l."""
+    solid = builder.step("harmonics", "edge", (Term(Harmonics(lmax), 1, (x.name,)),))
+    powers = builder.step("powers", "edge", (Term(Powers(lmax), 1, (s.name,)),))
+    once = ((0, 0, 0),) * 3
+    blocks = tuple(
+        CoupleBlock((l, 0, l), (l * l, l, l * l), (1, 1, 1), once, 1.0 / float(clebsch_gordan(l, 0, l)[0, 0, 0]))
+        for l in range(lmax + 1)
+    )
+    divide = Couple((solid.size, powers.size, solid.size), blocks)
+    return builder.step("directions", "edge", (Term(divide, 2, (solid.name, powers.name)),))
 
 
 def _transpose(name: str, rows: int, cols: int) -> Term:

@@ -9,7 +9,6 @@ from etn_gpu import backend as backends
 from etn_gpu.plan import ProgramBuilder
 from etn_gpu.potential.architecture import Architecture
 from etn_gpu.potential.programs import programs
-from etn_gpu.symmetry import XYZ_TO_YZX
 from etn_gpu.training.data import Piece
 
 Array = NDArray[np.float64]
@@ -90,7 +89,7 @@ def _basis_spread(architecture: Architecture, piece: Piece, backend: str | None)
     energy = programs(architecture).energy
     probe = ProgramBuilder(energy).build({"S": "S"})
     environments = piece.environments
-    out = backends.run(probe, {"x": environments.vectors[:, XYZ_TO_YZX]}, environments.geometry, backend=backend)["S"]
+    out = backends.run(probe, {"x": environments.vectors}, environments.geometry, backend=backend)["S"]
     spread = np.zeros((architecture.lmax + 1, architecture.n_radial))
     start, largest = 0, 0.0
     for l, n in enumerate(architecture.channels):

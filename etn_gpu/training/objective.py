@@ -53,11 +53,11 @@ class Objective:
         batch = piece.batch
         energies, gradient = self.kernel.energies_and_gradients(self.layout.unpack(theta), piece.environments)
         total = assembly.segment_sum(energies[:, None], batch.atom_offsets)[:, 0]
-        stress = assembly.stresses(batch, assembly.atomic_virials(batch, gradient))
+        forces, virials = assembly.forces_and_virials(batch, gradient, self.kernel.execution.threads)
         return Errors(
             (total - piece.energy) / piece.atoms_per_structure,
-            assembly.forces(batch, gradient) - piece.forces,
-            stress - piece.stress,
+            forces - piece.forces,
+            assembly.stresses(batch, virials) - piece.stress,
         )
 
     def loss_of(self, errors: Errors) -> float:

@@ -138,7 +138,7 @@ def test_messages_pass_from_atoms_to_edges_and_back(
     builder = ProgramBuilder()
     builder.input("s", "edge", 1)
     builder.input("y", "edge", 3)
-    radial = Radial(4, 0, 3.0, 0.0)
+    radial = Radial(4, 3.0, 0.0)
     edge_sum = EdgeSum((4, 3, 36), (EdgeSumBlock(0, 4, 0, 3, 0),), 3)
     f = builder.step("f", "edge", (Term(radial, 1, ("s",)),))
     first = builder.step("first", "atom", (Term(edge_sum, 2, (f.name, "y")),))

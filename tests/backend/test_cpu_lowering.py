@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from etn_gpu.backend.cpu.lowering import lower
 from etn_gpu.backend.cpu.rows import Rows
-from etn_gpu.backend.cpu.tables import lower
 from etn_gpu.errors import BackendError
 from etn_gpu.plan import ProgramBuilder, Term
 from etn_gpu.plan.operations import Mix, MixBlock
@@ -52,15 +53,4 @@ def test_a_sum_over_atoms_inside_a_sum_over_atoms() -> None:
     total = builder.step("total", "param", (Term(MIX, 0, (x.name, x.name)),))
     scaled = builder.step("scaled", "atom", (Term(MIX, 2, (total.name, x.name)),))
     with pytest.raises(BackendError, match=r"\['total'\] are sums over atoms, used again inside a sum over atoms"):
-        lower(builder.build({"scaled": scaled.name}))
-
-
-def test_equal_programs_are_lowered_once() -> None:
-    def build() -> ProgramBuilder:
-        builder = ProgramBuilder()
-        builder.input("w", "param", 1)
-        builder.input("x", "atom", 1)
-        builder.step("z", "atom", (Term(MIX, 2, ("w", "x")),))
-        return builder
-
-    assert lower(build().build({"z": "z"})) is lower(build().build({"z": "z"}))
+        lower(builder.build({"scaled": scaled.name}), np.dtype("float64"))

@@ -10,20 +10,19 @@ from numpy.polynomial import chebyshev
 from numpy.typing import NDArray
 
 from etn_gpu.backend import Geometry, run
-from etn_gpu.errors import BackendError
 from etn_gpu.plan import Program, Step, Term, Value
-from etn_gpu.plan.operations import Constant, EdgeSum, EdgeSumBlock, Harmonics, Mix, MixBlock, Radial
+from etn_gpu.plan.operations import Constant, EdgeSum, EdgeSumBlock, Harmonics, Mix, MixBlock, Powers, Radial
 from etn_gpu.symmetry import spherical_harmonics
 
 Array = NDArray[np.float64]
 CUTOFF, INNER = 5.0, 0.8
 
 
-def radial(count: int, lmax: int, order: int = 0) -> Radial:
-    return Radial(count, lmax, CUTOFF, INNER, order)
+def radial(count: int, order: int = 0) -> Radial:
+    return Radial(count, CUTOFF, INNER, order)
 
 
-def evaluate(backend: str, operation: Radial | Harmonics, x: Array, dtype: str = "float64") -> Array:
+def evaluate(backend: str, operation: Radial | Powers | Harmonics, x: Array, dtype: str = "float64") -> Array:
     """The operation on edges x [E, size], all of one atom."""
     source = Value("x", "edge", operation.sizes[0])
     out = Value("out", "edge", operation.sizes[1])
@@ -34,63 +33,57 @@ def evaluate(backend: str, operation: Radial | Harmonics, x: Array, dtype: str =
 
 
 def direct(operation: Radial, r: Array) -> Array:
-    """r^-l T_b(x) (1 - r^2/rc^2)^3, [E, (lmax+1) count]."""
+    """T_b(x) (1 - r^2/rc^2)^3, [E, count]."""
     x = 2.0 * (r - INNER) / (CUTOFF - INNER) - 1.0
     rows = [
-        r**-l * chebyshev.chebval(x, np.eye(operation.count)[b]) * (1 - (r / CUTOFF) ** 2) ** 3 * (r < CUTOFF)
-        for l in range(operation.lmax + 1)
+        chebyshev.chebval(x, np.eye(operation.count)[b]) * (1 - (r / CUTOFF) ** 2) ** 3 * (r < CUTOFF)
         for b in range(operation.count)
     ]
     return np.stack(rows, axis=1)
 
 
-@pytest.mark.parametrize(("count", "lmax"), [(1, 0), (2, 1), (7, 4)])
+@pytest.mark.parametrize("count", [1, 2, 7, 12])
 @pytest.mark.parametrize(("dtype", "tolerance"), [("float64", 1e-13), ("float32", 3e-6)])
-def test_radial_functions_follow_their_formula(
-    backend: str, count: int, lmax: int, dtype: str, tolerance: float
-) -> None:
+def test_radial_functions_follow_their_formula(backend: str, count: int, dtype: str, tolerance: float) -> None:
     r = np.append(np.linspace(0.5, 5.5, 90), CUTOFF)
-    wanted = direct(radial(count, lmax), r)
-    got = evaluate(backend, radial(count, lmax), r[:, None] ** 2, dtype)
+    wanted = direct(radial(count), r)
+    got = evaluate(backend, radial(count), r[:, None] ** 2, dtype)
     np.testing.assert_allclose(got, wanted, rtol=0, atol=tolerance * np.abs(wanted).max())
 
 
-@pytest.mark.parametrize("order", [1, 2])
-def test_radial_derivatives_are_finite_differences(backend: str, order: int) -> None:
-    s = np.linspace(1.0, CUTOFF**2 - 0.1, 50)[:, None]
-    h = 1e-4
-    below, above = (evaluate(backend, radial(5, 3, order - 1), s + sign * h) for sign in (-1, 1))
-    slope = evaluate(backend, radial(5, 3, order), s)
-    np.testing.assert_allclose(slope, (above - below) / (2 * h), rtol=1e-6, atol=1e-6)
+@pytest.mark.parametrize(("dtype", "tolerance"), [("float64", 1e-14), ("float32", 2e-6)])
+def test_inverse_powers_follow_their_formula(backend: str, dtype: str, tolerance: float) -> None:
+    r = np.linspace(0.5, 7.5, 90)
+    got = evaluate(backend, Powers(5), r[:, None] ** 2, dtype)
+    np.testing.assert_allclose(got, r[:, None] ** -np.arange(6), rtol=tolerance)
 
 
-def test_third_radial_derivative_on_numpy() -> None:
+@pytest.mark.parametrize("order", [1, 2, 3, 4])
+@pytest.mark.parametrize("kind", ["radial", "powers"])
+def test_derivatives_are_finite_differences(backend: str, kind: str, order: int) -> None:
+    def operation(order: int) -> Radial | Powers:
+        return radial(5, order) if kind == "radial" else Powers(4, order)
+
     s, h = np.linspace(1.5, CUTOFF**2 - 0.1, 50)[:, None], 1e-4
-    below, above = (evaluate("numpy", radial(5, 3, 2), s + sign * h) for sign in (-1, 1))
-    np.testing.assert_allclose(evaluate("numpy", radial(5, 3, 3), s), (above - below) / (2 * h), rtol=1e-5, atol=1e-5)
-
-
-def test_third_radial_derivative_is_refused_by_numba() -> None:
-    with pytest.raises(
-        BackendError, match=r"radial derivatives up to order 2, this Program needs order 3; use backend"
-    ):
-        evaluate("numba", radial(2, 0, 3), np.ones((1, 1)))
+    below, above = (evaluate(backend, operation(order - 1), s + sign * h) for sign in (-1, 1))
+    slope = evaluate(backend, operation(order), s)
+    np.testing.assert_allclose(slope, (above - below) / (2 * h), rtol=1e-5, atol=1e-5)
 
 
 @pytest.mark.parametrize("order", [0, 1, 2])
 def test_radial_functions_vanish_smoothly_at_the_cutoff(backend: str, order: int) -> None:
     limit = CUTOFF**2
     s = np.array([limit, limit + 1e-9, 2 * limit, 1e6])[:, None]
-    np.testing.assert_array_equal(evaluate(backend, radial(4, 2, order), s), 0.0)
+    np.testing.assert_array_equal(evaluate(backend, radial(4, order), s), 0.0)
     # (1 - s/rc^2)^3 leaves the power 3 - order of the distance to the cutoff.
-    near, nearer = (np.abs(evaluate(backend, radial(4, 2, order), np.array([[limit * (1 - d)]]))) for d in (1e-3, 1e-4))
+    near, nearer = (np.abs(evaluate(backend, radial(4, order), np.array([[limit * (1 - d)]]))) for d in (1e-3, 1e-4))
     np.testing.assert_allclose(near / nearer, 10.0 ** (3 - order), rtol=0.05)
 
 
 def test_not_a_number_stays_one(backend: str) -> None:
     x = np.ones((3, 3))
     x[1, 2] = np.nan
-    assert np.isnan(evaluate(backend, radial(2, 1), np.full((1, 1), np.nan))).all()
+    assert np.isnan(evaluate(backend, radial(2), np.full((1, 1), np.nan))).all()
     out = evaluate(backend, Harmonics(2), x)
     assert np.isnan(out[1]).any()
     assert np.isfinite(out[[0, 2]]).all()

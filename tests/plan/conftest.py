@@ -23,6 +23,7 @@ from etn_gpu.plan.operations import (
     Harmonics,
     Mix,
     MixBlock,
+    Powers,
     Radial,
     View,
 )
@@ -49,7 +50,10 @@ def every_operation() -> Program:
     once = ((0, 0, 0),) * 3
     square = Couple((3, 3, 1), (CoupleBlock((1, 1, 0), (0, 0, 0), (1, 1, 1), once, 3.0**0.5),))
     builder.step("s", "edge", (Term(square, 2, ("x", "x")),))
-    builder.step("f", "edge", (Term(Radial(3, 2, 4.0, 0.5), 1, ("s",)),))
+    builder.step("r", "edge", (Term(Radial(3, 4.0, 0.5), 1, ("s",)),))
+    builder.step("p", "edge", (Term(Powers(2), 1, ("s",)),))
+    outer_product = CoupleBlock((0, 0, 0), (0, 0, 0), (3, 3, 1), ((1, 0, 0), (0, 1, 0), (1, 3, 0)))
+    builder.step("f", "edge", (Term(Couple((3, 3, 9), (outer_product,)), 2, ("r", "p")),))
     builder.step("y", "edge", (Term(Harmonics(2), 1, ("x",), 0.5),))
     edge_sum = EdgeSum((9, 9, 54), (EdgeSumBlock(3, 3, 1, 3, 0), EdgeSumBlock(0, 3, 0, 1, 36)), 2)
     builder.step("S", "atom", (Term(edge_sum, 2, ("f", "y")),))

@@ -124,7 +124,7 @@ def test_radial_derivatives_of_every_order(order: int, geometry: Geometry) -> No
     """The tangent of the order-th derivative is the next one times the tangent of s, on the oracle without limit."""
     builder = ProgramBuilder()
     builder.input("s", "edge", 1)
-    operation = Radial(4, 2, 5.0, 0.3, order)
+    operation = Radial(4, 5.0, 0.3, order)
     builder.step("f", "edge", (Term(operation, 1, ("s",)),))
     builder.step("next", "edge", (Term(replace(operation, order=order + 1), 1, ("s",)),))
     program = jvp(builder.build({"f": "f", "next": "next"}), {"s": "ds"})

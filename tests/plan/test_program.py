@@ -52,7 +52,7 @@ def test_listing() -> None:
     builder = ProgramBuilder()
     builder.input("x", "edge", 3)
     builder.step("s", "edge", (Term(COUPLE, 2, ("x", "x"), 0.5), Term(Constant(1, 0, 1, 1.0), 0, ())))
-    builder.step("f", "edge", (Term(Radial(2, 0, 5.0, 0.0, order=1), 1, ("s",)),))
+    builder.step("f", "edge", (Term(Radial(2, 5.0, 0.0, order=1), 1, ("s",)),))
     assert str(builder.build({"answer": "f"})).split("\n") == [
         "inputs  x[edge 3]",
         "   0    s[edge 1] = 0.5 couple->z(a=x, b=x) + constant->z()",
@@ -64,7 +64,7 @@ def test_listing() -> None:
 def test_lookup(full_program: Program) -> None:
     assert full_program.output("energy") == Value("e", "atom", 1)
     assert full_program.values["x"] == Value("x", "edge", 3)
-    assert [step.out.name for step in full_program][:2] == ["s", "f"]
+    assert [step.out.name for step in full_program][:2] == ["s", "r"]
     assert full_program.n_species == 2
     assert single(COUPLE, 2, ("atom",) * 3).n_species is None
     with pytest.raises(PlanError, match=r"has no output 'forces'; its outputs are \['energy', 'message', 'weights'\]"):
@@ -162,7 +162,7 @@ def test_tables_in_a_file_are_checked(full_program: Program) -> None:
         (EDGE_SUM, 2, ("edge", "edge", "atom")),
         (EDGE_SUM, 0, ("edge", "edge", "atom")),
         (FOLD, 2, ("param",) * 3),
-        (Radial(2, 0, 5.0, 0.0), 1, ("edge", "edge")),
+        (Radial(2, 5.0, 0.0), 1, ("edge", "edge")),
         (Harmonics(2), 1, ("edge", "edge")),
         (Constant(2, 0, 2, 1.0), 0, ("param",)),
     ],
@@ -184,7 +184,7 @@ def test_spaces_that_fit(operation: Operation, slot: int, spaces: tuple[str, ...
         (EDGE_SUM, 2, ("edge", "edge", "edge")),
         (EDGE_SUM, 1, ("edge", "atom", "atom")),
         (FOLD, 2, ("atom",) * 3),
-        (Radial(2, 0, 5.0, 0.0), 1, ("atom", "atom")),
+        (Radial(2, 5.0, 0.0), 1, ("atom", "atom")),
         (Harmonics(2), 1, ("edge", "atom")),
     ],
     ids=lambda item: getattr(item, "name", None),

@@ -13,7 +13,7 @@ from ase.build import bulk
 from numpy.typing import NDArray
 
 from etn_gpu.potential import Architecture, ETNPotential
-from etn_gpu.potential.assembly import forces
+from etn_gpu.potential.assembly import forces_and_virials
 from etn_gpu.potential.kernel import Environments, Execution, Kernel
 from etn_gpu.structures import StructureBatch
 
@@ -48,7 +48,7 @@ def random_potential(n_species: int = 2, seed: int = 0, **changes: Any) -> ETNPo
     batch = StructureBatch.build([crystal], architecture.species, architecture.cutoff)
     kernel, environments = Kernel(architecture, Execution("numpy")), Environments.of(batch)
     if architecture.is_energy:
-        values = forces(batch, kernel.energies_and_gradients(parameters, environments)[1])
+        values, _ = forces_and_virials(batch, kernel.energies_and_gradients(parameters, environments)[1])
     else:
         values = kernel.energies(parameters, environments)
     parameters[architecture.train.cores[-1].name] /= np.sqrt(np.mean(values**2))

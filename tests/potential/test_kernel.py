@@ -32,7 +32,7 @@ class Case:
     def forces(self, batch: StructureBatch) -> Array:
         """Forces [N, 3] of the atoms of a batch."""
         _, gradient = self.kernel.energies_and_gradients(self.potential.parameters, Environments.of(batch))
-        return assembly.forces(batch, gradient)
+        return assembly.forces_and_virials(batch, gradient)[0]
 
 
 @pytest.fixture
@@ -54,7 +54,7 @@ def test_hessian_vector_products(case: Case) -> None:
     def product(displacement: Array) -> Array:
         dx = -assembly.edge_displacements(case.batch, displacement, np.zeros((case.batch.n_structures, 6)))
         d_gradient = case.kernel.hessian_vector(case.potential.parameters, case.environments, dx)
-        return -assembly.forces(case.batch, d_gradient)
+        return -assembly.forces_and_virials(case.batch, d_gradient)[0]
 
     def moved(t: float) -> Array:
         # the same edges: none crosses the cutoff, where the potential is only three times differentiable
@@ -71,11 +71,11 @@ def test_displacements_are_the_adjoint_of_forces_and_stresses(case: Case) -> Non
     batch = case.batch
     gradient = rng.normal(size=(batch.n_edges, 3))
     force_bar, stress_bar = rng.normal(size=(batch.n_atoms, 3)), rng.normal(size=(batch.n_structures, 6))
-    stress = assembly.stresses(batch, assembly.atomic_virials(batch, gradient))
+    stress = assembly.stresses(batch, assembly.forces_and_virials(batch, gradient)[1])
     assert np.array_equal(np.isfinite(stress).all(axis=1), batch.pbc.all(axis=1))
     stress_bar[~batch.pbc.all(axis=1)] = 0.0
     left = np.sum(assembly.edge_displacements(batch, force_bar, stress_bar) * gradient)
-    right = np.sum(force_bar * assembly.forces(batch, gradient)) + np.nansum(stress_bar * stress)
+    right = np.sum(force_bar * assembly.forces_and_virials(batch, gradient)[0]) + np.nansum(stress_bar * stress)
     assert left == pytest.approx(right, rel=1e-12)
 
 
@@ -88,8 +88,8 @@ def test_parameter_gradient_of_an_energy_force_stress_loss(case: Case) -> None:
     def residuals(parameters: dict[str, Array]) -> tuple[Array, Array, Array]:
         energies, gradient = case.kernel.energies_and_gradients(parameters, environments)
         energy = assembly.segment_sum(energies[:, None], batch.atom_offsets)[:, 0] - labels[0]
-        force = assembly.forces(batch, gradient) - labels[1]
-        stress = assembly.stresses(batch, assembly.atomic_virials(batch, gradient)) - labels[2]
+        force = assembly.forces_and_virials(batch, gradient)[0] - labels[1]
+        stress = assembly.stresses(batch, assembly.forces_and_virials(batch, gradient)[1]) - labels[2]
         return energy, force, np.nan_to_num(stress)
 
     parameters = case.potential.parameters

@@ -17,10 +17,10 @@ MakePotential = Callable[..., ETNPotential]
 
 
 def assert_same(found: Result, expected: Result, relative: float) -> None:
-    """Equal up to ``relative`` times the largest value of each property; 0 means bit for bit."""
+    """Equal up to ``relative`` times the largest value (at least 1) of each property; 0 means bit for bit."""
     assert found.keys() == expected.keys()
     for name, values in expected.items():
-        scale = np.abs(values).max()
+        scale = max(1.0, np.abs(values).max())
         np.testing.assert_allclose(found[name], values, rtol=0, atol=relative * scale, err_msg=name)
 
 

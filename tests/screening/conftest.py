@@ -45,8 +45,7 @@ class LennardJones:
         return BatchResult.assemble(
             batch,
             energies,
-            assembly.forces(batch, gradient),
-            assembly.atomic_virials(batch, gradient),
+            *assembly.forces_and_virials(batch, gradient),
             batch.closer_than(self.minimum_distances),
             "numpy",
             "float64",

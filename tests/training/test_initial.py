@@ -16,7 +16,6 @@ from etn_gpu.potential import Architecture
 from etn_gpu.potential.kernel import Execution, Kernel
 from etn_gpu.potential.programs import programs
 from etn_gpu.structures.labels import collect_labels
-from etn_gpu.symmetry import XYZ_TO_YZX
 from etn_gpu.training.data import Piece, cut_pieces
 from etn_gpu.training.initial import initial_parameters, parameter_scales, reference_energies
 
@@ -38,7 +37,7 @@ def copper(make_alloy: Callable[..., Atoms]) -> Piece:
 def site_vectors(architecture: Architecture, parameters: dict[str, Array], piece: Piece) -> Array:
     """v of every atom [N, size of the feature leg]."""
     program = ProgramBuilder(programs(architecture).energy).build({"v": "v"})
-    inputs = {"x": piece.environments.vectors[:, XYZ_TO_YZX]} | {k: v.ravel() for k, v in parameters.items()}
+    inputs = {"x": piece.environments.vectors} | {k: v.ravel() for k, v in parameters.items()}
     return backends.run(program, inputs, piece.environments.geometry, backend="numpy")["v"].astype(np.float64)
 
 

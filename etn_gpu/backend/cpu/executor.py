@@ -2,26 +2,51 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from functools import lru_cache
-from typing import Any
 
-import numba
 import numpy as np
 from numpy.typing import NDArray
 
 from etn_gpu.backend import numpy_backend
-from etn_gpu.backend.cpu.interpreter import execute
-from etn_gpu.backend.cpu.simd import lanes
-from etn_gpu.backend.cpu.tables import Columns, Tables, lower
+from etn_gpu.backend.cpu.driver import execute
+from etn_gpu.backend.cpu.edges import EDGE_WIDTH
+from etn_gpu.backend.cpu.ir import BYTES
+from etn_gpu.backend.cpu.jit import Library, object_code
+from etn_gpu.backend.cpu.lowering import Columns, Lowered, lower, phase_name
+from etn_gpu.backend.cpu.threads import at_most
 from etn_gpu.backend.geometry import Geometry
 from etn_gpu.plan.program import Program, Step
 
 Array = NDArray[np.floating]
-numba_config: Any = numba.config
-EDGE_WIDTH = 128
-MAX_WIDTH = 32
 CHUNKS = 64
+
+
+@dataclass(frozen=True)
+class _Compiled:
+    """A lowered Program with its machine code and the tables of the driver."""
+
+    lowered: Lowered
+    library: Library
+    addresses: NDArray[np.int64]
+    loads: tuple[NDArray[np.int64], NDArray[np.int64]]
+    stores: tuple[NDArray[np.int64], NDArray[np.int64]]
+
+
+@lru_cache(maxsize=64)
+def _compiled(program: Program, dtype: str) -> _Compiled:
+    lowered = lower(program, np.dtype(dtype))
+    library = Library(object_code(lowered.text))
+    addresses = library.addresses([phase_name(k) for k in range(len(lowered.kinds))])
+    loads, stores = (_table([getattr(t, name) for t in lowered.transfers]) for name in ("loads", "stores"))
+    return _Compiled(lowered, library, np.array(addresses, np.int64), loads, stores)
+
+
+def _table(entries: Sequence[tuple[tuple[int, int, int], ...]]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Entries of all phases one after the other, and the first of each phase."""
+    offsets = np.cumsum([0, *map(len, entries)])
+    return offsets, np.array([row for phase in entries for row in phase], np.int64).reshape(-1, 3)
 
 
 def run(
@@ -35,31 +60,41 @@ def run(
 ) -> dict[str, Array]:
     """Execute ``program``; see :func:`etn_gpu.backend.run`. Results do not depend on the number of threads."""
     dtype = np.dtype(dtype)
-    tables = lower(program)
+    compiled = _compiled(program, dtype.name)
+    tables = compiled.lowered
     given = [np.asarray(inputs[v.name], np.float64).ravel() for v in program.inputs if v.space == "param"]
     parameters = _parameters(program, dtype.name, np.concatenate(given).tobytes() if given else b"")
-    width, order, block_offsets, chunk_offsets = _blocks(geometry, samples, lanes(dtype), bool(tables.gradients))
+    lanes = BYTES // dtype.itemsize
+    order, block_offsets, chunk_offsets = _blocks(geometry, samples, lanes, bool(tables.gradients))
     n_species = max(int(geometry.species.max(initial=0)), int(geometry.edge_species.max(initial=0))) + 1
-    edge_in = _gather(tables.inputs["edge"], inputs, geometry.n_edges, dtype)
-    atom_in = _gather(tables.inputs["atom"], inputs, geometry.n_atoms, dtype)
-    edge_out = np.empty((geometry.n_edges, _total(tables.outputs["edge"])), dtype)
+    # Inputs stay float64 until they are staged: edge vectors lose no digits before the cast.
+    edge_in = _gather(tables.inputs["edge"], inputs, geometry.n_edges)
+    atom_in = _gather(tables.inputs["atom"], inputs, geometry.n_atoms)
+    in_width, out_width = edge_in.shape[1], _total(tables.outputs["edge"])
+    edge_out = np.empty((geometry.n_edges, out_width), dtype)
     atom_out = np.empty((geometry.n_atoms, _total(tables.outputs["atom"])), dtype)
     gradients = np.zeros((len(chunk_offsets) - 1, _total(tables.gradients)))
-    most: int = numba_config.NUMBA_NUM_THREADS
-    before = numba.get_num_threads()
-    numba.set_num_threads(min(threads or most, most))
-    try:
-        used = numba.get_num_threads()
-        atom_space = np.empty((used, tables.atom_rows * width), dtype)
-        edge_space = np.empty((used, tables.edge_rows * EDGE_WIDTH), dtype)
+    with at_most(threads) as used:
         execute(
-            tables.code, tables.scales, tables.phases, tables.constants, tables.groups, tables.entries, tables.values,
+            compiled.addresses, np.array(tables.kinds, np.int64), *compiled.loads, *compiled.stores,
             parameters, gradients, chunk_offsets, block_offsets, order, geometry.species, n_species,
-            geometry.edge_offsets, geometry.edge_species,
-            edge_in, edge_out, atom_in, atom_out, atom_space, edge_space, width, EDGE_WIDTH, lanes(dtype),
+            geometry.edge_offsets, geometry.edge_species, edge_in.ravel(), edge_out.ravel(), out_width, atom_in, atom_out,
+            *(
+                np.empty((used, size), kind)
+                for size, kind in (
+                    (tables.atom_rows * lanes, dtype),
+                    (tables.tile_elements, dtype),
+                    (tables.edge_elements, dtype),
+                    (in_width * EDGE_WIDTH, dtype),
+                    (out_width * EDGE_WIDTH, dtype),
+                    ((n_species + 1) * lanes, dtype),
+                )
+            ),
+            np.empty((used, EDGE_WIDTH, 4), np.int64),
+            np.empty((used, EDGE_WIDTH, 3), np.int64),
+            np.empty((used, n_species), np.int64),
+            lanes,
         )  # fmt: skip
-    finally:
-        numba.set_num_threads(before)
     if samples is None:
         gradients = gradients.sum(axis=0)
     return _outputs(program, tables, parameters, edge_out, atom_out, gradients, dtype)
@@ -71,7 +106,7 @@ def _parameters(program: Program, dtype: str, given: bytes) -> Array:
 
     Folding takes a millisecond or two: for a small structure longer than everything else, so a model is folded once.
     """
-    tables = lower(program)
+    tables = _compiled(program, dtype).lowered
     values: dict[str, Array] = {}
     rest = np.frombuffer(given)
     for v in program.inputs:
@@ -97,15 +132,12 @@ def _run_parameter_steps(steps: tuple[Step, ...], values: dict[str, Array], lead
 
 
 def _blocks(
-    geometry: Geometry, samples: NDArray[np.int64] | None, lane_count: int, summed: bool
-) -> tuple[int, NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]:
-    """Lanes per block, atoms in block order (by species), offsets of the blocks in it and of chunks in the blocks."""
+    geometry: Geometry, samples: NDArray[np.int64] | None, width: int, summed: bool
+) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]:
+    """Atoms in block order (by species), offsets of blocks of at most ``width`` in it, of chunks in the blocks."""
     n = geometry.n_atoms
-    width = MAX_WIDTH if lane_count <= 8 else 2 * MAX_WIDTH
     if samples is not None:
         sizes = np.diff(samples)
-        typical = int(sizes.max(initial=1))
-        width = int(min(width, -(-typical // lane_count) * lane_count))
         sample_of = np.repeat(np.arange(len(sizes)), sizes)
         order = np.lexsort((geometry.species, sample_of))
         per_sample = -(-sizes // width)
@@ -113,25 +145,25 @@ def _blocks(
         starts = np.repeat(samples[:-1], per_sample) + width * (
             np.arange(chunk_offsets[-1]) - np.repeat(chunk_offsets[:-1], per_sample)
         )
-        return width, order, np.append(starts, n).astype(np.int64), chunk_offsets.astype(np.int64)
+        return order, np.append(starts, n).astype(np.int64), chunk_offsets.astype(np.int64)
     order = np.argsort(geometry.species, kind="stable")
     n_blocks = -(-n // width)
     block_offsets = np.minimum(np.arange(n_blocks + 1) * width, n)
     n_chunks = min(n_blocks, CHUNKS) if summed else n_blocks
     chunk_offsets = (np.arange(n_chunks + 1) * n_blocks) // max(n_chunks, 1)
-    return width, order, block_offsets.astype(np.int64), chunk_offsets.astype(np.int64)
+    return order, block_offsets.astype(np.int64), chunk_offsets.astype(np.int64)
 
 
 def _total(columns: Columns) -> int:
     return sum(size for _, size in columns.values())
 
 
-def _gather(columns: Columns, inputs: Mapping[str, Array], count: int, dtype: np.dtype) -> Array:
+def _gather(columns: Columns, inputs: Mapping[str, Array], count: int) -> NDArray[np.float64]:
     """Inputs side by side [count, total]; a single input that already fits is not copied."""
     if len(columns) == 1:
         (name,) = columns
-        return np.ascontiguousarray(inputs[name], dtype)
-    out = np.empty((count, _total(columns)), dtype)
+        return np.ascontiguousarray(inputs[name], np.float64)
+    out = np.empty((count, _total(columns)))
     for name, (offset, size) in columns.items():
         out[:, offset : offset + size] = inputs[name]
     return out
@@ -139,7 +171,7 @@ def _gather(columns: Columns, inputs: Mapping[str, Array], count: int, dtype: np
 
 def _outputs(
     program: Program,
-    tables: Tables,
+    tables: Lowered,
     parameters: Array,
     edge_out: Array,
     atom_out: Array,

@@ -1,0 +1,168 @@
+"""Clebsch-Gordan coupling of rows: one compiled function for each triple of irreps, slot and multiplicity loops.
+
+With coefficients C[o, a, b] the sum  out[o] += sum_{a, b} C[o, a, b] A[a] B[b]  is done in two steps: first one operand
+is contracted with C into a small matrix T[o, a] that stays in registers, then T is applied to every multiplicity of
+the other operand. Where neither operand is used twice, the products A[a] B[b] are formed first instead.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import product
+
+import numpy as np
+from numpy.typing import NDArray
+
+from etn_gpu.backend.cpu.ir import Function, Module, Vector
+from etn_gpu.plan.operations import CoupleBlock
+from etn_gpu.symmetry import clebsch_gordan
+
+Table = NDArray[np.float64]
+
+
+def coefficients(ls: tuple[int, int, int], slot: int) -> Table:
+    """C[out, a, b]: Clebsch-Gordan coefficients with the output slot first, the operands in slot order."""
+    return np.transpose(clebsch_gordan(*ls), (slot, *(s for s in range(3) if s != slot)))
+
+
+def contract(f: Function, table: Table, b: Sequence[Vector]) -> dict[tuple[int, int], Vector]:
+    """T[o, a] = sum_b table[o, a, b] b, where it is not zero."""
+    matrix: dict[tuple[int, int], Vector] = {}
+    for o, a in zip(*np.nonzero(np.any(table, axis=2)), strict=True):
+        total = None
+        for k in np.flatnonzero(table[o, a]):
+            total = f.fma(f.constant(float(table[o, a, k])), b[k], total)
+        assert total is not None
+        matrix[int(o), int(a)] = total
+    return matrix
+
+
+def accumulate(
+    f: Function, table: Table, a: Sequence[Vector], b: Sequence[Vector], out: Sequence[Vector | None]
+) -> list[Vector | None]:
+    """out[o] + sum table[o, a, b] a b by products of pairs; None stands for zero."""
+    result = list(out)
+    for i, j in zip(*np.nonzero(np.any(table, axis=0)), strict=True):
+        pair = f.multiply(a[i], b[j])
+        for o in np.flatnonzero(table[:, i, j]):
+            result[o] = f.fma(f.constant(float(table[o, i, j])), pair, result[o])
+    return result
+
+
+@dataclass(frozen=True)
+class _Nest:
+    """The multiplicity loops with the row strides of output and operands."""
+
+    counts: tuple[int, ...]
+    out: tuple[int, ...]
+    a: tuple[int, ...]
+    b: tuple[int, ...]
+
+    def loops(self, strides: tuple[int, ...]) -> tuple[list[int], list[int]]:
+        """Loops over which something with these strides changes, and the others."""
+        active = [t for t, n in enumerate(self.counts) if n > 1]
+        return [t for t in active if strides[t]], [t for t in active if not strides[t]]
+
+
+def couple_function(module: Module, block: CoupleBlock, slot: int, scale: float, add: bool) -> str:
+    """Name of the function (out, a, b) that sets, or with ``add`` increments, all rows of ``block``."""
+    operands = [s for s in range(3) if s != slot]
+    rows = [tuple(k * (2 * block.ls[s] + 1) for k in block.strides[s]) for s in (slot, *operands)]
+    nest = _Nest(block.counts, *rows)
+    factor = scale * block.coefficient
+    key = ("couple", block.ls, slot, nest, factor, add)
+
+    def build(f: Function) -> None:
+        _write(f, factor * coefficients(block.ls, slot), nest, add)
+
+    return module.function(key, ("out", "a", "b"), build)
+
+
+def _write(f: Function, table: Table, nest: _Nest, add: bool) -> None:
+    work = cheapest(table, nest.counts, nest.a, nest.b)
+    if work == "pairs":
+        _write_pairs(f, table, nest, add)
+    elif work == "a":
+        swapped = _Nest(nest.counts, nest.out, nest.b, nest.a)
+        _write_matrix(f, np.swapaxes(table, 1, 2), swapped, add, ("b", "a"))
+    else:
+        _write_matrix(f, table, nest, add, ("a", "b"))
+
+
+def cheapest(table: Table, counts: tuple[int, ...], a: tuple[int, ...], b: tuple[int, ...]) -> str:
+    """'a' or 'b', the operand to contract with the table, or 'pairs'; a, b are the strides of the operands."""
+    entries = np.count_nonzero(table)
+    total = int(np.prod(counts))
+
+    def steps(strides: tuple[int, ...]) -> int:
+        return int(np.prod([n for n, k in zip(counts, strides, strict=True) if k]))
+
+    works = {
+        "pairs": total * (entries + np.count_nonzero(np.any(table, axis=0))),
+        "b": steps(b) * entries + total * np.count_nonzero(np.any(table, axis=2)),
+        "a": steps(a) * entries + total * np.count_nonzero(np.any(table, axis=1)),
+    }
+    return min(works, key=lambda name: works[name])
+
+
+def _open(
+    f: Function, nest: _Nest, loops: Sequence[int], at: dict[str, str | int]
+) -> tuple[list, dict[str, str | int]]:
+    """Open the loops and move the row offsets of 'out', 'a' and 'b' along."""
+    opened = []
+    for t in loops:
+        loop = f.loop(nest.counts[t])
+        opened.append(loop)
+        at = {
+            name: _moved(f, at[name], loop.index, strides[t])
+            for name, strides in (("out", nest.out), ("a", nest.a), ("b", nest.b))
+        }
+    return opened, at
+
+
+def _moved(f: Function, base: str | int, index: str, stride: int) -> str | int:
+    if not stride:
+        return base
+    step = f.integer("mul", index, stride * f.lanes)
+    return step if base == 0 else f.integer("add", base, step)
+
+
+def _rows(f: Function, name: str, offset: str | int, count: int) -> list[Vector]:
+    pointer = f.at(f"%{name}", offset)
+    return [f.load(pointer, k * f.lanes) for k in range(count)]
+
+
+def _finish(f: Function, offset: str | int, values: Sequence[Vector | None]) -> None:
+    pointer = f.at("%out", offset)
+    for k, value in enumerate(values):
+        f.store(value or f.constant(0.0), pointer, k * f.lanes)
+
+
+def _write_pairs(f: Function, table: Table, nest: _Nest, add: bool) -> None:
+    opened, at = _open(f, nest, [t for t, n in enumerate(nest.counts) if n > 1], {"out": 0, "a": 0, "b": 0})
+    a, b = _rows(f, "a", at["a"], table.shape[1]), _rows(f, "b", at["b"], table.shape[2])
+    out: list[Vector | None] = [*_rows(f, "out", at["out"], table.shape[0])] if add else [None] * table.shape[0]
+    _finish(f, at["out"], accumulate(f, table, a, b, out))
+    for loop in reversed(opened):
+        loop.close()
+
+
+def _write_matrix(f: Function, table: Table, nest: _Nest, add: bool, names: tuple[str, str]) -> None:
+    """Contract the second operand with the table in the outer loops, apply to the first in the inner ones.
+
+    ``names`` are the arguments that are first and second operand here.
+    """
+    outer, inner = nest.loops(nest.b)
+    arguments = {"a": names[0], "b": names[1], "out": "out"}
+    opened, at = _open(f, nest, outer, {"out": 0, "a": 0, "b": 0})
+    matrix = contract(f, table, _rows(f, arguments["b"], at["b"], table.shape[2]))
+    opened_inner, at = _open(f, nest, inner, at)
+    a = _rows(f, arguments["a"], at["a"], table.shape[1])
+    out: list[Vector | None] = [*_rows(f, "out", at["out"], table.shape[0])] if add else [None] * table.shape[0]
+    for o, i in product(range(table.shape[0]), range(table.shape[1])):
+        if (o, i) in matrix:
+            out[o] = f.fma(matrix[o, i], a[i], out[o])
+    _finish(f, at["out"], out)
+    for loop in reversed([*opened, *opened_inner]):
+        loop.close()

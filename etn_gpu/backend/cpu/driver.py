@@ -1,0 +1,179 @@
+"""The compiled loop over blocks: loads inputs into lanes, calls the phase functions, stores outputs."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numba
+import numba.extending
+from llvmlite import ir
+from numba import types
+from numba.np.ufunc import get_thread_id
+
+from etn_gpu.backend.cpu.edges import EDGE_WIDTH
+
+_jit: Any = numba.njit(cache=True, nogil=True, error_model="numpy")
+_parallel: Any = numba.njit(cache=True, parallel=True, nogil=True, error_model="numpy")
+intrinsic: Any = numba.extending.intrinsic
+
+
+@intrinsic
+def _call(typingctx: Any, address: Any, arguments: Any) -> Any:
+    """Call the function at ``address`` with a tuple of 64-bit integers (addresses and numbers)."""
+    count = len(arguments)
+
+    def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        word = ir.IntType(64)
+        kind = ir.FunctionType(ir.VoidType(), [word] * count)
+        function = builder.inttoptr(args[0], kind.as_pointer())
+        builder.call(function, [builder.extract_value(args[1], k) for k in range(count)])
+        return context.get_dummy_value()
+
+    return types.void(types.intp, types.UniTuple(types.intp, count)), codegen
+
+
+@_jit
+def _stretch(
+    member: int, e: int, members: Any, edge_offsets: Any, edge_species: Any, pieces: Any, runs: Any
+) -> tuple[int, int, int, int, int]:
+    """The next EDGE_WIDTH edges of a block from edge ``e`` of ``members[member]`` on.
+
+    Fills ``runs`` (species, first lane, end, place of the atom), a run being edges of one atom and species, and
+    ``pieces`` (first edge, first lane, end), a piece being edges of one atom. Returns the next member, its next edge,
+    the number of runs, the number of pieces and the lanes in use.
+    """
+    n_runs, n_pieces, lane = 0, 0, 0
+    while lane < EDGE_WIDTH:
+        end = edge_offsets[members[member] + 1]
+        if e == end:
+            member += 1
+            if member == len(members):
+                break
+            e = edge_offsets[members[member]]
+            continue
+        last = min(end, e + EDGE_WIDTH - lane)
+        pieces[n_pieces, 0], pieces[n_pieces, 1], pieces[n_pieces, 2] = e, lane, lane + last - e
+        n_pieces += 1
+        while e < last:
+            species, first = edge_species[e], lane
+            while e < last and edge_species[e] == species:
+                lane += 1
+                e += 1
+            runs[n_runs, 0], runs[n_runs, 1], runs[n_runs, 2], runs[n_runs, 3] = species, first, lane, member
+            n_runs += 1
+    return member, e, n_runs, n_pieces, lane
+
+
+@_jit
+def _edge_phase(
+    address: int, arguments: Any, load: int, store: int, column: int, columns: int, stage_in: Any, stage_out: Any,
+    lanes: int, members: Any, edge_offsets: Any, edge_species: Any, edge_in: Any, edge_out: Any, pieces: Any, runs: Any,
+) -> None:  # fmt: skip
+    """One phase for all edges of a block, EDGE_WIDTH at a time.
+
+    ``load`` columns come from ``edge_in``; ``store`` columns go to column ``column`` of ``edge_out`` [E, columns].
+    """
+    params, gradient, atoms, tiles, work, come, go, _, run_at, _, present, n_present, masks, valid = arguments
+    member, e = 0, edge_offsets[members[0]]
+    while member < len(members):
+        member, e, n_runs, n_pieces, used = _stretch(member, e, members, edge_offsets, edge_species, pieces, runs)
+        if used == 0:
+            return
+        if load:
+            for p in range(n_pieces):
+                source = edge_in[pieces[p, 0] * load : (pieces[p, 0] + pieces[p, 2] - pieces[p, 1]) * load]
+                target = stage_in[pieces[p, 1] * load : pieces[p, 2] * load]
+                for k in range(len(source)):
+                    target[k] = source[k]
+        groups = (used + lanes - 1) // lanes
+        _call(
+            address,
+            (
+                params, gradient, atoms, tiles, work, come, go, groups, run_at, n_runs, present, n_present, masks,
+                valid,
+            ),
+        )  # fmt: skip
+        if store:
+            for p in range(n_pieces):
+                edge, first, end = pieces[p, 0], pieces[p, 1], pieces[p, 2]
+                if store == columns:
+                    source = stage_out[first * store : end * store]
+                    target = edge_out[edge * columns : (edge + end - first) * columns]
+                    for k in range(len(source)):
+                        target[k] = source[k]
+                else:
+                    for v in range(first, end):
+                        for k in range(store):
+                            edge_out[(edge + v - first) * columns + column + k] = stage_out[v * store + k]
+
+
+@_jit
+def _block(
+    addresses: Any, kinds: Any, load_offsets: Any, loads: Any, store_offsets: Any, stores: Any, params: Any,
+    gradient: Any, atoms: Any, tiles: Any, edges: Any, stage_in: Any, stage_out: Any, lanes: int, members: Any,
+    species: Any, n_species: int, edge_offsets: Any, edge_species: Any, edge_in: Any, edge_out: Any, columns: int,
+    atom_in: Any, atom_out: Any, pieces: Any, runs: Any, masks: Any, present: Any,
+) -> None:  # fmt: skip
+    """All phases for the atoms ``members``, one in a lane."""
+    n = len(members)
+    masks[:] = 0.0
+    n_present = 0
+    for k in range(n):
+        t = species[members[k]]
+        if k == 0 or t != species[members[k - 1]]:
+            present[n_present] = t
+            n_present += 1
+        masks[t * lanes + k] = 1.0
+        masks[n_species * lanes + k] = 1.0
+    valid = masks[n_species * lanes :]
+    arguments = (
+        params.ctypes.data, gradient.ctypes.data, atoms.ctypes.data, tiles.ctypes.data, edges.ctypes.data,
+        stage_in.ctypes.data, stage_out.ctypes.data, 0, runs.ctypes.data, 0, present.ctypes.data, n_present,
+        masks.ctypes.data, valid.ctypes.data,
+    )  # fmt: skip
+    for p in range(len(addresses)):
+        phase_loads = loads[load_offsets[p] : load_offsets[p + 1]]
+        phase_stores = stores[store_offsets[p] : store_offsets[p + 1]]
+        if kinds[p] == 1:
+            load = phase_loads[0, 1] if len(phase_loads) else 0
+            store, column = (phase_stores[0, 1], phase_stores[0, 2]) if len(phase_stores) else (0, 0)
+            _edge_phase(
+                addresses[p], arguments, load, store, column, columns, stage_in, stage_out, lanes, members,
+                edge_offsets, edge_species, edge_in, edge_out, pieces, runs,
+            )  # fmt: skip
+            continue
+        for i in range(len(phase_loads)):
+            row, size, column = phase_loads[i]
+            for k in range(size):
+                for v in range(lanes):
+                    atoms[(row + k) * lanes + v] = atom_in[members[v], column + k] if v < n else 0.0
+        _call(addresses[p], arguments)
+        for i in range(len(phase_stores)):
+            row, size, column = phase_stores[i]
+            for v in range(n):
+                for k in range(size):
+                    atom_out[members[v], column + k] = atoms[(row + k) * lanes + v]
+
+
+@_parallel
+def execute(
+    addresses: Any, kinds: Any, load_offsets: Any, loads: Any, store_offsets: Any, stores: Any, params: Any,
+    gradients: Any, chunk_offsets: Any, block_offsets: Any, order: Any, species: Any, n_species: int,
+    edge_offsets: Any, edge_species: Any, edge_in: Any, edge_out: Any, columns: int, atom_in: Any, atom_out: Any,
+    atom_space: Any, tile_space: Any, edge_space: Any, stage_in: Any, stage_out: Any, mask_space: Any,
+    run_space: Any, piece_space: Any, present_space: Any, lanes: int,
+) -> None:  # fmt: skip
+    """Chunk c runs its blocks one after the other into ``gradients[c]``: results do not depend on the threads.
+
+    Work spaces have one row for each thread.
+    """
+    for chunk in numba.prange(len(chunk_offsets) - 1):
+        t = get_thread_id()
+        for b in range(chunk_offsets[chunk], chunk_offsets[chunk + 1]):
+            _block(
+                addresses, kinds, load_offsets, loads, store_offsets, stores, params, gradients[chunk],
+                atom_space[t], tile_space[t], edge_space[t], stage_in[t], stage_out[t], lanes,
+                order[block_offsets[b] : block_offsets[b + 1]], species, n_species, edge_offsets, edge_species,
+                edge_in, edge_out, columns, atom_in, atom_out, piece_space[t], run_space[t], mask_space[t],
+                present_space[t],
+            )  # fmt: skip

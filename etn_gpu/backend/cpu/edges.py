@@ -1,0 +1,233 @@
+"""Steps between edge values: an edge phase works on a stretch of edges of a block, one lane an edge.
+
+Pointwise terms are straight-line code (see ``pointwise.py``). An edge value that takes something from atoms
+(:class:`EdgeSum` with an edge slot as output) starts a new *segment*: all edges of the stretch go through one segment,
+then the tiles of the atoms are spread over them, then comes the next segment. Values that a later segment or a panel
+needs wait in rows of the edge workspace.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from etn_gpu.backend.cpu.ir import PACK, Function, Vector
+from etn_gpu.backend.cpu.panels import Panel, padded, spread_angular, spread_radial, sum_edges
+from etn_gpu.backend.cpu.pointwise import Components, Pointwise
+from etn_gpu.plan.operations import EdgeSum, Powers, Radial
+from etn_gpu.plan.program import Step, Term
+
+Columns = dict[str, tuple[int, int]]
+
+#: Edges of a stretch.
+EDGE_WIDTH = 64
+
+
+@dataclass(frozen=True)
+class Use:
+    """A panel of an edge-sum term: its term, its panel and where the tiles of the atoms start."""
+
+    term: Term
+    panel: Panel
+    tiles: int
+
+
+class EdgePhase:
+    """Writes one edge phase: inputs from their staged columns, ``steps`` in order, ``outputs`` side by side, sums.
+
+    ``inputs`` gives (column, size) of each input among ``width`` staged columns.
+    """
+
+    def __init__(
+        self,
+        f: Function,
+        inputs: Columns,
+        steps: Sequence[Step],
+        sums: Sequence[Use],
+        spreads: Sequence[tuple[str, Use]],
+        outputs: Sequence[str],
+        sizes: dict[str, int],
+        width: int,
+    ) -> None:
+        self.f = f
+        self.inputs, self.steps, self.sums, self.spreads, self.outputs = inputs, steps, sums, spreads, outputs
+        self.sizes, self.width = sizes, width
+        self.size = 0
+        self.rows: dict[str, int] = {}
+        self._packed: dict[tuple[str, int, int], str] = {}
+        self._spread: dict[int, str] = {}
+        self._level = self._levels()
+
+    def write(self) -> None:
+        """Write the phase; afterwards ``size`` is the number of elements that it needs of the edge workspace."""
+        self._reserve()
+        for level in range(max(self._level.values(), default=0) + 1):
+            for name, use in self.spreads:
+                if self._level[name] == level:
+                    self._spread_over_edges(use)
+            self._segment(level)
+        for use in self.sums:
+            f_name, y_name = use.term.operands
+            self._call_sum(use, f_name, y_name)
+
+    def _levels(self) -> dict[str, int]:
+        """Segment of each value."""
+        level = dict.fromkeys(self.inputs, 0)
+        for step in self.steps:
+            at = 0
+            for term in step.terms:
+                later = isinstance(term.operation, EdgeSum)
+                at = max([at, *(level[n] + later for n in term.operands if n in level)])
+                at = max(at, int(later))
+            level[step.out.name] = at
+        return level
+
+    def _reserve(self) -> None:
+        """Rows for what crosses segments and what panels read number by number; arrays for what they read packed."""
+        for name in sorted(self._kept()):
+            self.rows[name] = self._take(self.sizes[name] * EDGE_WIDTH)
+        for use in self.sums:
+            key = (use.term.operands[0], use.panel.radial, use.panel.count)
+            if key not in self._packed:
+                self._packed[key] = self._address(self._take(padded(use.panel.count) * EDGE_WIDTH))
+        for _, use in self.spreads:
+            width = padded(use.panel.count if use.term.slot == 0 else use.panel.dim)
+            self._spread[id(use)] = self._address(self._take(width * EDGE_WIDTH))
+
+    def _kept(self) -> set[str]:
+        last = self._last_level()
+        kept = {name for name in self.outputs if self._level[name] < last}
+        for step in self.steps:
+            for term in step.terms:
+                for name in term.operands:
+                    if name in self._level and (
+                        self._level[name] < self._level[step.out.name] or isinstance(term.operation, EdgeSum)
+                    ):
+                        kept.add(name)
+        for use in self.sums:
+            kept.add(use.term.operands[1])
+        return kept
+
+    def _take(self, elements: int) -> int:
+        at, self.size = self.size, self.size + elements
+        return at
+
+    def _address(self, element: int) -> str:
+        return self.f.at("%edges", element)
+
+    def _row(self, name: str, component: int) -> str:
+        return self._address(self.rows[name] + component * EDGE_WIDTH)
+
+    def _spread_over_edges(self, use: Use) -> None:
+        f, panel, out = self.f, use.panel, self._spread[id(use)]
+        other = use.term.operands[0]
+        source = self._row(other, panel.angular if use.term.slot == 0 else panel.radial)
+        write = spread_radial if use.term.slot == 0 else spread_angular
+        name = f.module.function(
+            ("spread", panel, use.term.slot),
+            ("tiles", "packed", "factors", "runs", "i64 n_runs"),
+            lambda g: write(g, panel, "%packed", "%factors", EDGE_WIDTH),
+        )
+        f.call(name, f.at("%all_tiles", use.tiles), out, source, "%runs", "i64 %n_runs")
+
+    def _call_sum(self, use: Use, f_name: str, y_name: str) -> None:
+        f, panel = self.f, use.panel
+        name = f.module.function(
+            ("sum", panel),
+            ("tiles", "packed", "factors", "runs", "i64 n_runs"),
+            lambda g: sum_edges(g, panel, "%packed", "%factors", EDGE_WIDTH),
+        )
+        packed = self._packed[f_name, panel.radial, panel.count]
+        f.call(name, f.at("%all_tiles", use.tiles), packed, self._row(y_name, panel.angular), "%runs", "i64 %n_runs")
+
+    def _segment(self, level: int) -> None:
+        """All pointwise work of one level, vector by vector."""
+        f = self.f
+        steps = [s for s in self.steps if self._level[s.out.name] == level]
+        loop = f.loop("%groups")
+        lane = f.integer("mul", loop.index, f.lanes)
+        points = Pointwise(f, _order(steps))
+        if level == 0:
+            self._load_inputs(points, lane)
+        needed = {n for s in steps for t in s.terms for n in t.operands if n in self._level and self._level[n] < level}
+        for name in sorted(needed):
+            points.values[name] = [f.load(self._row(name, k), lane) for k in range(self.sizes[name])]
+        for step in steps:
+            out: Components = [None] * step.out.size
+            for term in step.terms:
+                if isinstance(term.operation, EdgeSum):
+                    for name, use in self.spreads:
+                        if name == step.out.name and use.term is term:
+                            self._gather(use, lane, out)
+                else:
+                    points.term(term, out)
+            points.values[step.out.name] = [v or f.constant(0.0) for v in out]
+        for name in sorted(self.rows.keys() & points.values.keys() - needed):
+            for k, value in enumerate(points.values[name]):
+                f.store(value, self._row(name, k), lane)
+        for (name, radial, count), pointer in self._packed.items():
+            if self._level[name] == level:
+                self._pack(points.values[name][radial : radial + count], pointer, lane)
+        self._store_outputs(points, level, lane)
+        loop.close()
+
+    def _load_inputs(self, points: Pointwise, lane: str) -> None:
+        f = self.f
+        staged = f.at("%edge_in", f.integer("mul", lane, self.width))
+        for name, (column, size) in self.inputs.items():
+            points.values[name] = f.deinterleave(staged, self.width, range(column, column + size))
+
+    def _store_outputs(self, points: Pointwise, level: int, lane: str) -> None:
+        """The outputs of this phase, once all of them are there, side by side."""
+        f = self.f
+        if not self.outputs or level != self._last_level():
+            return
+        columns = []
+        for name in self.outputs:
+            columns += points.values.get(name) or [f.load(self._row(name, k), lane) for k in range(self.sizes[name])]
+        f.interleave(columns, f.at("%edge_out", f.integer("mul", lane, len(columns))))
+
+    def _last_level(self) -> int:
+        """Segment after which all outputs are there."""
+        return max((self._level[name] for name in self.outputs), default=0)
+
+    def _gather(self, use: Use, lane: str, out: Components) -> None:
+        """Add what was spread over the edges to the components of a value."""
+        f, panel = self.f, use.panel
+        first, count = (panel.radial, panel.count) if use.term.slot == 0 else (panel.angular, panel.dim)
+        width = padded(count)
+        source = f.at(self._spread[id(use)], f.integer("mul", lane, width))
+        for b in range(0, count, PACK):
+            halves = [
+                f.transpose([f.load(source, (half + e) * width + b, PACK) for e in range(PACK)])
+                for half in range(0, f.lanes, PACK)
+            ]
+            for k in range(b, min(b + PACK, count)):
+                value = f.join([half[k - b] for half in halves])
+                old = out[first + k]
+                out[first + k] = value if old is None else f.add(value, old)
+
+    def _pack(self, values: Sequence[Vector], pointer: str, lane: str) -> None:
+        """Write components [b, edge] as [edge, b]."""
+        f = self.f
+        width = padded(len(values))
+        target = f.at(pointer, f.integer("mul", lane, width))
+        zero = f.constant(0.0, PACK)
+        for b in range(0, len(values), PACK):
+            parts = [f.split(v) for v in values[b : b + PACK]]
+            for number, half in enumerate(range(0, f.lanes, PACK)):
+                rows = [p[number] for p in parts] + [zero] * (PACK - len(parts))
+                for e, column in enumerate(f.transpose(rows)):
+                    f.store(column, target, (half + e) * width + b)
+
+
+def _order(steps: Sequence[Step]) -> int:
+    """Largest order of a derivative in these steps."""
+    return max(
+        (t.operation.order for s in steps for t in s.terms if isinstance(t.operation, Radial | Powers)), default=0
+    )
+
+
+def tile_size(panel: Panel, slot: int) -> int:
+    """Elements of one tile of a term with output slot ``slot``."""
+    return panel.angular_tile if slot == 1 else panel.radial_tile

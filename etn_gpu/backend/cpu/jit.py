@@ -1,0 +1,71 @@
+"""From LLVM text to addresses of machine code, with a cache of object files on disk.
+
+A module is compiled once for each text, processor and version of LLVM: a new process loads the object file in
+milliseconds, and new weights compile nothing at all.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import os
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import llvmlite
+import llvmlite.binding as llvm
+
+from etn_gpu.backend.cpu.cache import folder
+
+
+def _machine() -> Any:
+    """A target machine; an engine owns its own, and deletes it."""
+    llvm.initialize_native_target()
+    llvm.initialize_native_asmprinter()
+    target = llvm.Target.from_default_triple()
+    return target.create_target_machine(
+        cpu=llvm.get_host_cpu_name(), features=llvm.get_host_cpu_features().flatten(), opt=2, reloc="pic"
+    )
+
+
+def compile_text(text: str) -> bytes:
+    """Object code of a module for this processor."""
+    module = llvm.parse_assembly(text)
+    module.verify()
+    return bytes(_machine().emit_object(module))
+
+
+def assembly(text: str) -> str:
+    """The machine code of a module as text, to look at."""
+    return str(_machine().emit_assembly(llvm.parse_assembly(text)))
+
+
+def object_code(text: str) -> bytes:
+    """Object code of ``text``, from the cache where it is there."""
+    identity = "|".join((text, llvm.get_host_cpu_name(), llvm.get_host_cpu_features().flatten(), llvmlite.__version__))
+    path = folder() / f"{hashlib.sha256(identity.encode()).hexdigest()[:32]}.o"
+    with contextlib.suppress(OSError):
+        return path.read_bytes()
+    code = compile_text(text)
+    with contextlib.suppress(OSError):  # a cache that cannot be written only costs time
+        path.parent.mkdir(parents=True, exist_ok=True)
+        handle, name = tempfile.mkstemp(dir=path.parent)
+        with os.fdopen(handle, "wb") as file:
+            file.write(code)
+        Path(name).replace(path)
+    return code
+
+
+class Library:
+    """Loaded object code; keeps the machine code alive as long as it lives."""
+
+    def __init__(self, code: bytes) -> None:
+        self._engine = llvm.create_mcjit_compiler(llvm.parse_assembly(""), _machine())
+        self._engine.add_object_file(llvm.ObjectFileRef.from_data(code))
+        self._engine.finalize_object()
+
+    def addresses(self, names: Sequence[str]) -> list[int]:
+        """Addresses of exported functions."""
+        return [self._engine.get_function_address(name) for name in names]

@@ -1,0 +1,301 @@
+"""A Program becomes one LLVM module: a function for each phase, with the tables that the driver needs around it.
+
+The steps are split into *phases* that alternate between edges and atoms. A block of atoms, one in each lane of a
+register, goes through all phases at once. Edge values are not kept from one edge phase to the next: each phase
+recomputes those that it needs. Steps between parameters only are not lowered: they run once, in NumPy.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+import numpy as np
+
+from etn_gpu.backend.cpu.atoms import ARGUMENTS, AtomSteps, Columns, Layout, Written
+from etn_gpu.backend.cpu.edges import EdgePhase, Use, tile_size
+from etn_gpu.backend.cpu.ir import Function, Module
+from etn_gpu.backend.cpu.panels import pack_angular_function, pack_radial_function, panels, unpack_function
+from etn_gpu.errors import BackendError
+from etn_gpu.plan.operations import EdgeSum, Mix
+from etn_gpu.plan.program import Program, Step, Term, Value, identity
+
+NEVER = 10**9
+SUMMED = "#summed"
+ON_ATOMS, ON_EDGES = 0, 1
+
+
+@dataclass(frozen=True)
+class Transfer:
+    """What the driver brings from inputs before a phase and to outputs after it: (first row, size, column).
+
+    An edge phase has at most one of each, without rows: edges travel through staging arrays [lane, size].
+    """
+
+    loads: tuple[tuple[int, int, int], ...] = ()
+    stores: tuple[tuple[int, int, int], ...] = ()
+
+
+@dataclass(frozen=True)
+class Lowered:
+    """A lowered Program: text of the module, phases, sizes of the workspaces, columns (offset, size) by name."""
+
+    text: str
+    kinds: tuple[int, ...]
+    transfers: tuple[Transfer, ...]
+    atom_rows: int
+    edge_elements: int
+    tile_elements: int
+    inputs: dict[str, Columns]
+    outputs: dict[str, Columns]
+    parameters: Columns
+    gradients: Columns
+    before: tuple[Step, ...]
+    after: tuple[Step, ...]
+
+
+def phase_name(number: int) -> str:
+    """Name of the function of a phase."""
+    return f"phase{number}"
+
+
+def lower(program: Program, dtype: np.dtype) -> Lowered:
+    """Lower ``program``; BackendError when it holds something that this backend does not do."""
+    return _Lowering(program, dtype).run()
+
+
+def column_layout(values: Iterable[Value]) -> Columns:
+    """(offset, size) of each value when they are laid side by side."""
+    columns, offset = {}, 0
+    for value in values:
+        columns[value.name] = (offset, value.size)
+        offset += value.size
+    return columns
+
+
+class _Lowering:
+    def __init__(self, program: Program, dtype: np.dtype) -> None:
+        self.program = program
+        self.module = Module(dtype)
+        self.before, self.body, self.after = split(program)
+        self.phase = self._phases()
+        inputs = [v for v in program.inputs if v.space == "param"]
+        self.layout = Layout(
+            column_layout([*inputs, *(s.out for s in self.before)]),
+            column_layout([s.out for s in self.body if s.out.space == "param"]),
+        )
+        self.inputs = {s: column_layout(v for v in program.inputs if v.space == s) for s in ("edge", "atom")}
+        outputs = [Value(name, program.values[v].space, program.values[v].size) for name, v in program.outputs]
+        # What one edge phase puts out lies side by side.
+        outputs.sort(key=lambda v: self.phase[program.output_names[v.name]] if v.space == "edge" else 0)
+        self.outputs = {s: column_layout(v for v in outputs if v.space == s) for s in ("edge", "atom")}
+        self.last_use = self._last_uses()
+        self.tiles = 0
+        self.edge_elements = 0
+        self.kinds: list[int] = []
+        self.transfers: list[Transfer] = []
+
+    def run(self) -> Lowered:
+        last = max([self.phase[s.out.name] for s in self.body], default=0)
+        waiting: list[tuple[Step, list[Use]]] = []
+        for phase in range(last + 1):
+            if phase % 2 == 0:
+                waiting = self._edges(phase)
+            else:
+                self._atoms(phase, waiting)
+                waiting = []
+        return Lowered(
+            self.module.text(),
+            tuple(self.kinds),
+            tuple(self.transfers),
+            self.layout.rows.count,
+            self.edge_elements,
+            self.tiles,
+            self.inputs,
+            self.outputs,
+            self.layout.parameters,
+            self.layout.gradients,
+            tuple(self.before),
+            tuple(self.after),
+        )
+
+    def _phases(self) -> dict[str, int]:
+        """Edge values get even phases, all others odd ones; a value comes after all that it depends on."""
+        values = self.program.values
+        phase = {v.name: 0 if v.space == "edge" else 1 for v in self.program.inputs if v.space != "param"}
+        for step in self.body:
+            parity = 0 if step.out.space == "edge" else 1
+            earliest = max((phase[n] for t in step.terms for n in t.operands if values[n].space != "param"), default=0)
+            phase[step.out.name] = earliest + (earliest + parity) % 2
+        return phase
+
+    def _last_uses(self) -> dict[str, tuple[int, int]]:
+        """(phase, position) of the last use of each atom value; NEVER for what edge phases read."""
+        values = self.program.values
+        last: dict[str, tuple[int, int]] = {}
+        for position, step in enumerate(self.body):
+            here = (NEVER, 0) if step.out.space == "edge" else (self.phase[step.out.name], position)
+            for name in (n for t in step.terms for n in t.operands):
+                if values[name].space == "atom":
+                    last[name] = max(last.get(name, (0, 0)), here)
+        return last
+
+    def _open(self, kind: int) -> Function:
+        f = Function(self.module, phase_name(len(self.kinds)), ARGUMENTS)
+        self.kinds.append(kind)
+        return f
+
+    def _inputs_on_atoms(self) -> list[tuple[int, int, int]]:
+        return [
+            (self.layout.rows.allocate(name, size), size, column)
+            for name, (column, size) in self.inputs["atom"].items()
+        ]
+
+    def _stored(self, value: str) -> list[tuple[int, int, int]]:
+        """Where an atom value goes under each output name that it has."""
+        return [
+            (self.layout.rows.at[value], size, column)
+            for name, (column, size) in self.outputs["atom"].items()
+            if self.program.output_names[name] == value
+        ]
+
+    def _uses(self, term: Term) -> list[Use]:
+        """The panels of an edge-sum term, with room for their tiles."""
+        assert isinstance(term.operation, EdgeSum)
+        found = []
+        for panel in panels(term.operation):
+            found.append(Use(term, panel, self.tiles))
+            self.tiles += tile_size(panel, term.slot) * panel.species * self.module.lanes
+        return found
+
+    def _edges(self, phase: int) -> list[tuple[Step, list[Use]]]:
+        """An atom function that prepares the tiles, and the edge function; returns the sums to be unpacked."""
+        values = self.program.values
+        summed = [
+            (step, self._uses(term))
+            for step in self.body
+            if step.out.space == "atom" and self.phase[step.out.name] == phase + 1
+            for term in step.terms
+            if isinstance(term.operation, EdgeSum)
+        ]
+        names = self.program.output_names
+        outputs = [name for name in self.outputs["edge"] if self.phase[names[name]] == phase]
+        steps, needed = self._chosen({names[name] for name in outputs}, summed)
+        inputs = {name: place for name, place in self.inputs["edge"].items() if name in needed}
+        spreads = [
+            (step.out.name, use)
+            for step in steps
+            for term in step.terms
+            if isinstance(term.operation, EdgeSum)
+            for use in self._uses(term)
+        ]
+        self._prepare(phase, summed, spreads)
+        f = self._open(ON_EDGES)
+        sizes = {v.name: v.size for v in values.values() if v.space == "edge"}
+        width = sum(size for _, size in self.inputs["edge"].values())
+        sums = [use for _, uses in summed for use in uses]
+        edges = EdgePhase(f, inputs, steps, sums, spreads, [names[name] for name in outputs], sizes, width)
+        edges.write()
+        self.module.export(f)
+        self.edge_elements = max(self.edge_elements, edges.size)
+        total = sum(self.outputs["edge"][name][1] for name in outputs)
+        loads = ((0, width, 0),) if inputs else ()
+        stores = ((0, total, self.outputs["edge"][outputs[0]][0]),) if outputs else ()
+        self.transfers.append(Transfer(loads, stores))
+        return summed
+
+    def _chosen(self, wanted: set[str], summed: list[tuple[Step, list[Use]]]) -> tuple[list[Step], set[str]]:
+        """The edge steps that the outputs and sums of a phase need, and the names of all values among them."""
+        needed = wanted | {n for _, uses in summed for use in uses for n in use.term.operands}
+        chosen: list[Step] = []
+        for step in reversed(self.body):
+            if step.out.space == "edge" and step.out.name in needed:
+                chosen.insert(0, step)
+                needed |= {n for t in step.terms for n in t.operands}
+        return chosen, needed
+
+    def _prepare(self, phase: int, summed: list[tuple[Step, list[Use]]], spreads: list[tuple[str, Use]]) -> None:
+        """Zero the tiles that are summed into, fill those that are spread over the edges."""
+        f = self._open(ON_ATOMS)
+        loads = self._inputs_on_atoms() if phase == 0 else []
+        stores = [
+            entry for v in self.program.inputs if phase == 0 and v.space == "atom" for entry in self._stored(v.name)
+        ]
+        steps = AtomSteps(f, self.layout)
+        for _, uses in summed:
+            for use in uses:
+                vectors = tile_size(use.panel, use.term.slot) * use.panel.species
+                loop = f.loop(vectors)
+                f.store(f.constant(0.0), f.at("%all_tiles", use.tiles), f.integer("mul", loop.index, f.lanes))
+                loop.close()
+        for _, use in spreads:
+            build = pack_radial_function if use.term.slot == 0 else pack_angular_function
+            name = build(self.module, use.panel, use.term.scale)
+            f.call(name, steps.row(use.term.operands[1]), f.at("%all_tiles", use.tiles))
+        self.module.export(f)
+        self.transfers.append(Transfer(tuple(loads), tuple(stores)))
+
+    def _atoms(self, phase: int, summed: list[tuple[Step, list[Use]]]) -> None:
+        f = self._open(ON_ATOMS)
+        steps = AtomSteps(f, self.layout)
+        stores: list[tuple[int, int, int]] = []
+        values, rows = self.program.values, self.layout.rows
+        for position, step in enumerate(self.body):
+            if self.phase[step.out.name] != phase or step.out.space == "edge":
+                continue
+            written = None
+            if step.out.space == "atom":
+                written = Written(f, rows.allocate(step.out.name, step.out.size), step.out.size)
+            for term in step.terms:
+                if isinstance(term.operation, EdgeSum):
+                    assert written is not None
+                    for use in (u for s, us in summed if s is step for u in us if u.term is term):
+                        self._unpack(f, steps, step, use, written)
+                else:
+                    steps.term(term, step, written)
+            if written is not None:
+                written.clear()
+                stores += self._stored(step.out.name)
+            for name in {n for t in step.terms for n in t.operands} & rows.at.keys():
+                if self.last_use[name] == (phase, position) and name not in self.program.output_names.values():
+                    rows.release(name, values[name].size)
+        self.module.export(f)
+        self.transfers.append(Transfer((), tuple(stores)))
+
+    def _unpack(self, f: Function, steps: AtomSteps, step: Step, use: Use, written: Written) -> None:
+        touched = np.zeros(step.out.size, bool)
+        for target, dim, number in use.panel.targets:
+            first = target + number
+            touched[first : first + use.panel.species * use.panel.count * dim : dim] = True
+        name = unpack_function(self.module, use.panel, use.term.scale, written.adds(touched))
+        f.call(name, steps.row(step.out.name), f.at("%all_tiles", use.tiles))
+
+
+def split(program: Program) -> tuple[list[Step], list[Step], list[Step]]:
+    """Parameter steps before the sum over atoms, everything batched, parameter steps after the sum."""
+    values = program.values
+    before: list[Step] = []
+    body: list[Step] = []
+    after: list[Step] = []
+    reduced: set[str] = set()
+    for step in program.steps:
+        if step.out.space != "param":
+            body.append(step)
+            continue
+        summing = tuple(t for t in step.terms if any(values[n].space != "param" for n in t.operands))
+        others = tuple(t for t in step.terms if t not in summing)
+        if any(not (isinstance(t.operation, Mix) and t.slot == 0) for t in summing):
+            raise BackendError(f"the value {step.out.name!r} is a sum over atoms, but not of a mixing")
+        late = bool(summing) or any(n in reduced for t in others for n in t.operands)
+        if summing:
+            partial = Value(f"{step.out.name}{SUMMED}", "param", step.out.size) if others else step.out
+            body.append(Step(partial, summing))
+            if others:
+                after.append(Step(step.out, (identity(step.out, partial.name), *others)))
+        else:
+            (after if late else before).append(step)
+        if late:
+            reduced.add(step.out.name)
+    if used := {n for s in body for t in s.terms for n in t.operands} & reduced:
+        raise BackendError(f"the values {sorted(used)} are sums over atoms, used again inside a sum over atoms")
+    return before, body, after

@@ -1,0 +1,232 @@
+"""Sums over the edges of an atom: small matrix products, one edge after the other.
+
+An edge keeps its radial functions side by side, PACK to a register, so that
+
+    S[m, b] += f[e, b] y[m, e]      G -> f~[e, b] = sum_m y[m, e] G[m, b]      G -> y~[e, m] = sum_b f[b, e] G[b, m]
+
+run on whole registers for any number of edges and species, without sums over lanes. What belongs to the atoms lies in
+*tiles*, one for each atom of the block and each species of neighbours; :func:`unpack` and :func:`pack` turn tiles into
+rows (one lane an atom) and back by transposing registers.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from itertools import groupby
+
+from etn_gpu.backend.cpu.ir import PACK, Function, Module, Vector
+from etn_gpu.plan.operations import EdgeSum
+
+#: Registers of a tile that are held while the edges of an atom run through.
+REGISTERS = 24
+
+
+def padded(count: int) -> int:
+    """``count`` rounded up to whole registers."""
+    return -(-count // PACK) * PACK
+
+
+@dataclass(frozen=True)
+class Panel:
+    """Blocks of an :class:`EdgeSum` that share radial functions: [species, count, dim] for consecutive rows of y.
+
+    ``targets`` gives, for each row of y, (first row of its block in S, rows of y in the block, number in the block).
+    """
+
+    radial: int
+    count: int
+    angular: int
+    targets: tuple[tuple[int, int, int], ...]
+    species: int
+
+    @property
+    def dim(self) -> int:
+        """Rows of y."""
+        return len(self.targets)
+
+    @property
+    def radial_tile(self) -> int:
+        """Elements of a tile [dim, count]."""
+        return self.dim * padded(self.count)
+
+    @property
+    def angular_tile(self) -> int:
+        """Elements of a tile [count, dim]."""
+        return self.count * padded(self.dim)
+
+
+def panels(operation: EdgeSum) -> list[Panel]:
+    """The panels of an edge sum; neighbouring blocks with the same radial functions are joined."""
+    filled = sorted((b for b in operation.blocks if b.count and b.dim), key=lambda b: (b.radial, b.count, b.angular))
+    found = []
+    for (radial, count), blocks in groupby(filled, key=lambda b: (b.radial, b.count)):
+        angular, targets = -1, list[tuple[int, int, int]]()
+        for b in blocks:
+            if targets and b.angular != angular + len(targets):
+                found.append(Panel(radial, count, angular, tuple(targets), operation.n_species))
+                targets = []
+            if not targets:
+                angular = b.angular
+            targets += [(b.target, b.dim, m) for m in range(b.dim)]
+        found.append(Panel(radial, count, angular, tuple(targets), operation.n_species))
+    return found
+
+
+class Runs:
+    """A loop over runs (species, first edge, end, place of the atom) inside a function."""
+
+    def __init__(self, f: Function, panel: Panel, tile: int) -> None:
+        self.loop = f.loop("%n_runs")
+        run = f.at("%runs", f.integer("mul", self.loop.index, 4), "i64")
+        species, self.first, self.end, place = (f.load_integer(run, k) for k in range(4))
+        number = f.integer("add", f.integer("mul", place, panel.species), species)
+        self.tile = f.at("%tiles", f.integer("mul", number, tile))
+
+
+def sum_edges(f: Function, panel: Panel, packed: str, y: str, width: int) -> None:
+    """Add the edges of all runs to the tiles S[m, b]; ``packed`` [edge, b] and ``y`` [m, width] are pointers."""
+    count = padded(panel.count)
+    runs = Runs(f, panel, panel.radial_tile)
+    tile_rows = max(1, REGISTERS // (count // PACK))
+    for start in range(0, panel.dim, tile_rows):
+        rows = range(start, min(start + tile_rows, panel.dim))
+        held = [f.load(runs.tile, m * count + b, PACK) for m in rows for b in range(0, count, PACK)]
+        edges = f.loop(runs.end, held, runs.first)
+        source = f.at(packed, f.integer("mul", edges.index, count))
+        values = [f.load(source, b, PACK) for b in range(0, count, PACK)]
+        column = f.at(y, edges.index)
+        sums = iter(edges.values)
+        new = []
+        for m in rows:
+            factor = f.broadcast(column, m * width, PACK)
+            new += [f.fma(value, factor, next(sums)) for value in values]
+        for k, total in enumerate(edges.close(new)):
+            f.store(total, runs.tile, start * count + k * PACK)
+    runs.loop.close()
+
+
+def spread_radial(f: Function, panel: Panel, packed: str, y: str, width: int) -> None:
+    """packed[edge, b] = sum_m y[m, edge] G[m, b] with the tiles G[m, b]."""
+    count = padded(panel.count)
+    _spread(f, panel, panel.radial_tile, packed, y, (panel.dim, count), width)
+
+
+def spread_angular(f: Function, panel: Panel, packed: str, radial: str, width: int) -> None:
+    """packed[edge, m] = sum_b f[b, edge] G[b, m] with the tiles G[b, m]."""
+    _spread(f, panel, panel.angular_tile, packed, radial, (panel.count, padded(panel.dim)), width)
+
+
+def _spread(
+    f: Function, panel: Panel, tile: int, packed: str, factors: str, shape: tuple[int, int], width: int
+) -> None:
+    """packed[edge, j] = sum_i factors[i, edge] G[i, j], G [shape] in tiles of ``tile`` elements."""
+    n, size = shape
+    runs = Runs(f, panel, tile)
+    for start in range(0, size, REGISTERS // n * PACK or PACK):
+        parts = range(start, min(start + (REGISTERS // n * PACK or PACK), size), PACK)
+        held = {(i, j): f.load(runs.tile, i * size + j, PACK) for i in range(n) for j in parts}
+        edges = f.loop(runs.end, (), runs.first)
+        column = f.at(factors, edges.index)
+        sums: dict[tuple[int, int], Vector] = {}
+        for i in range(n):
+            factor = f.broadcast(column, i * width, PACK)
+            for j in parts:
+                # Two chains of additions for each register: one alone would wait for its own result.
+                sums[i % 2, j] = f.fma(factor, held[i, j], sums.get((i % 2, j)))
+        out = f.at(packed, f.integer("mul", edges.index, size))
+        for j in parts:
+            f.store(f.add(sums[0, j], sums[1, j]) if n > 1 else sums[0, j], out, j)
+        edges.close()
+    runs.loop.close()
+
+
+def _row(panel: Panel, f: Function, m: int, b: int | str, species: str) -> str:
+    """Address of row (species, b, m) of S, whose first row is %rows."""
+    target, dim, number = panel.targets[m]
+    at = f.integer("mul", species, panel.count * dim * f.lanes)
+    at = f.integer("add", at, (target + number) * f.lanes)
+    if isinstance(b, str):
+        at = f.integer("add", at, f.integer("mul", b, dim * f.lanes))
+    elif b:
+        at = f.integer("add", at, b * dim * f.lanes)
+    return f.at("%rows", at)
+
+
+def unpack_function(module: Module, panel: Panel, scale: float, add: bool) -> str:
+    """Name of the function (rows, tiles): rows of S from the tiles S[m, b]."""
+
+    def build(f: Function) -> None:
+        count = padded(panel.count)
+        stride = panel.species * panel.radial_tile
+        species = f.loop(panel.species)
+        tiles = f.at("%tiles", f.integer("mul", species.index, panel.radial_tile))
+        for m in range(panel.dim):
+            first = _row(panel, f, m, 0, species.index)
+            for b in range(0, panel.count, PACK):
+                for half in range(0, f.lanes, PACK):
+                    lanes = [f.load(tiles, (half + k) * stride + m * count + b, PACK) for k in range(PACK)]
+                    for k, row in enumerate(f.transpose(lanes)[: panel.count - b]):
+                        at = (b + k) * panel.targets[m][1] * f.lanes + half
+                        _store_row(f, row, first, at, scale, add)
+        species.close()
+
+    return module.function(("unpack", panel, scale, add), ("rows", "tiles"), build)
+
+
+def _store_row(f: Function, row: Vector, pointer: str, at: int, scale: float, add: bool) -> None:
+    old = f.load(pointer, at, PACK) if add else None
+    if scale != 1.0:
+        row = f.fma(f.constant(scale, PACK), row, old)
+    elif old is not None:
+        row = f.add(row, old)
+    f.store(row, pointer, at)
+
+
+def pack_radial_function(module: Module, panel: Panel, scale: float) -> str:
+    """Name of the function (rows, tiles): tiles G[m, b] from the rows of S."""
+
+    def build(f: Function) -> None:
+        count = padded(panel.count)
+        stride = panel.species * panel.radial_tile
+        species = f.loop(panel.species)
+        tiles = f.at("%tiles", f.integer("mul", species.index, panel.radial_tile))
+        for m in range(panel.dim):
+            first = _row(panel, f, m, 0, species.index)
+            step = panel.targets[m][1] * f.lanes
+            for b in range(0, count, PACK):
+                present = range(b, min(b + PACK, panel.count))
+                for half in range(0, f.lanes, PACK):
+                    rows = [f.load(first, k * step + half, PACK) for k in present]
+                    _store_tiles(f, rows, tiles, half, stride, m * count + b, scale)
+        species.close()
+
+    return module.function(("pack radial", panel, scale), ("rows", "tiles"), build)
+
+
+def pack_angular_function(module: Module, panel: Panel, scale: float) -> str:
+    """Name of the function (rows, tiles): tiles G[b, m] from the rows of S."""
+
+    def build(f: Function) -> None:
+        dim = padded(panel.dim)
+        stride = panel.species * panel.angular_tile
+        species = f.loop(panel.species)
+        tiles = f.at("%tiles", f.integer("mul", species.index, panel.angular_tile))
+        radial = f.loop(panel.count)
+        tiles = f.at(tiles, f.integer("mul", radial.index, dim))
+        rows = [_row(panel, f, m, radial.index, species.index) for m in range(panel.dim)]
+        for m in range(0, dim, PACK):
+            for half in range(0, f.lanes, PACK):
+                _store_tiles(f, [f.load(row, half, PACK) for row in rows[m : m + PACK]], tiles, half, stride, m, scale)
+        radial.close()
+        species.close()
+
+    return module.function(("pack angular", panel, scale), ("rows", "tiles"), build)
+
+
+def _store_tiles(f: Function, rows: list[Vector], tiles: str, half: int, stride: int, at: int, scale: float) -> None:
+    """Transpose up to PACK rows of atoms ``half`` .. ``half`` + PACK - 1 into their tiles."""
+    if scale != 1.0:
+        rows = [f.multiply(f.constant(scale, PACK), row) for row in rows]
+    rows = rows + [f.constant(0.0, PACK)] * (PACK - len(rows))
+    for k, column in enumerate(f.transpose(rows)):
+        f.store(column, tiles, (half + k) * stride + at)

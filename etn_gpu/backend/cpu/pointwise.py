@@ -1,0 +1,197 @@
+"""Operations on a vector of edges as straight-line code: every component is a register value.
+
+Radial functions come with their derivatives in s as *jets*: lists of a function and its derivatives of order 1, 2, ...
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from math import comb
+
+import numpy as np
+
+from etn_gpu.backend.cpu.couple import cheapest, coefficients, contract
+from etn_gpu.backend.cpu.ir import Function, Vector
+from etn_gpu.plan.operations import Constant, Copy, Couple, CoupleBlock, Harmonics, Powers, Radial
+from etn_gpu.plan.program import Term
+from etn_gpu.symmetry import clebsch_gordan, stretch_factor
+
+Components = list[Vector | None]
+Jet = list[Vector | None]
+
+
+class Pointwise:
+    """Writes terms for one vector of edges into a function; ``values`` holds the components of each edge value."""
+
+    def __init__(self, f: Function, order: int) -> None:
+        self.f = f
+        self.order = order
+        self.values: dict[str, list[Vector]] = {}
+        self._jets: dict[tuple[object, ...], list[Jet]] = {}
+
+    def term(self, term: Term, out: Components) -> None:
+        """Add ``term`` to the components of its output; None stands for zero."""
+        operation = term.operation
+        given = [self.values[name] for name in term.operands]
+        if isinstance(operation, Couple):
+            for block in operation.blocks:
+                self._couple(block, term.slot, term.scale, given, out)
+        elif isinstance(operation, Copy):
+            for block in operation.blocks:
+                for index in np.ndindex(block.counts):
+                    to, of = (
+                        block.offsets[s] + sum(i * k for i, k in zip(index, block.strides[s], strict=True))
+                        for s in (term.slot, 1 - term.slot)
+                    )
+                    out[to] = self._add(given[0][of], out[to], term.scale)
+        elif isinstance(operation, Constant):
+            value = self.f.constant(term.scale * operation.value)
+            for k in range(operation.offset, operation.offset + operation.count):
+                out[k] = self._add(value, out[k], 1.0)
+        elif isinstance(operation, Radial | Powers):
+            jets = self._radial(operation, given[0][0]) if isinstance(operation, Radial) else None
+            jets = jets or self._powers(operation.lmax, given[0][0])  # type: ignore[union-attr]
+            for k, jet in enumerate(jets):
+                if (value := jet[operation.order]) is not None:
+                    out[k] = self._add(value, out[k], term.scale)
+        else:
+            assert isinstance(operation, Harmonics), operation
+            for k, value in enumerate(self._harmonics(operation.lmax, given[0])):
+                out[k] = self._add(value, out[k], term.scale)
+
+    def _add(self, value: Vector, total: Vector | None, scale: float) -> Vector:
+        if scale != 1.0:
+            return self.f.fma(self.f.constant(scale), value, total)
+        return value if total is None else self.f.add(value, total)
+
+    def _couple(
+        self, block: CoupleBlock, slot: int, scale: float, given: Sequence[Sequence[Vector]], out: Components
+    ) -> None:
+        table = scale * block.coefficient * coefficients(block.ls, slot)
+        operands = [s for s in range(3) if s != slot]
+        strides = [tuple(k * (2 * block.ls[s] + 1) for k in block.strides[s]) for s in (slot, *operands)]
+        work = cheapest(table, block.counts, strides[1], strides[2])
+        matrices: dict[int, dict[tuple[int, int], Vector]] = {}
+        for index in np.ndindex(block.counts):
+            at = [
+                block.offsets[s] + sum(i * k for i, k in zip(index, steps, strict=True))
+                for s, steps in zip((slot, *operands), strides, strict=True)
+            ]
+            first, second, oriented = (2, 1, np.swapaxes(table, 1, 2)) if work == "a" else (1, 2, table)
+            x = given[first - 1][at[first] :]
+            if work == "pairs":
+                self._pairs(table, x, given[1][at[2] :], out, at[0])
+                continue
+            if at[second] not in matrices:
+                matrices[at[second]] = contract(self.f, oriented, given[second - 1][at[second] :])
+            for (o, k), value in matrices[at[second]].items():
+                out[at[0] + o] = self.f.fma(value, x[k], out[at[0] + o])
+
+    def _pairs(self, table: np.ndarray, a: Sequence[Vector], b: Sequence[Vector], out: Components, first: int) -> None:
+        for i, j in zip(*np.nonzero(np.any(table, axis=0)), strict=True):
+            pair = self.f.multiply(a[i], b[j])
+            for o in np.flatnonzero(table[:, i, j]):
+                out[first + o] = self.f.fma(self.f.constant(float(table[o, i, j])), pair, out[first + o])
+
+    def _harmonics(self, lmax: int, x: Sequence[Vector]) -> list[Vector]:
+        """By R_l = a_l C^{1, l-1, l}(x, R_{l-1})."""
+        degrees: list[list[Vector]] = [[self.f.constant(1.0)]]
+        for l in range(1, lmax + 1):
+            out: Components = [None] * (2 * l + 1)
+            table = stretch_factor(l) * np.transpose(clebsch_gordan(1, l - 1, l), (2, 0, 1))
+            for (o, k), value in contract(self.f, np.swapaxes(table, 1, 2), x).items():
+                out[o] = self.f.fma(value, degrees[-1][k], out[o])
+            degrees.append([v for v in out if v is not None])
+        return [v for degree in degrees for v in degree]
+
+    def _root(self, s: Vector) -> list[Vector]:
+        """sqrt(s), 1/s."""
+        key = ("root", s.name)
+        if key not in self._jets:
+            self._jets[key] = [[self.f.sqrt(s), self.f.divide(self.f.constant(1.0), s)]]
+        return [v for v in self._jets[key][0] if v is not None]
+
+    def _power(self, first: Vector, exponent: float, over: Vector) -> Jet:
+        """s^exponent, given as ``first``, and its derivatives."""
+        jet: Jet = [first]
+        for k in range(self.order):
+            factor = self.f.constant(exponent - k)
+            jet.append(self.f.multiply(self.f.multiply(factor, over), self._last(jet)))
+        return jet
+
+    @staticmethod
+    def _last(jet: Jet) -> Vector:
+        assert jet[-1] is not None
+        return jet[-1]
+
+    def _powers(self, lmax: int, s: Vector) -> list[Jet]:
+        """r^-l, l = 0 .. lmax."""
+        key = ("powers", lmax, s.name)
+        if key not in self._jets:
+            root, over = self._root(s)
+            inverse = self.f.multiply(root, over)
+            jets: list[Jet] = [[self.f.constant(1.0)] + [None] * self.order]
+            power = inverse
+            for l in range(1, lmax + 1):
+                jets.append(self._power(power, -0.5 * l, over))
+                power = self.f.multiply(power, inverse)
+            self._jets[key] = jets
+        return self._jets[key]
+
+    def _radial(self, spec: Radial, s: Vector) -> list[Jet]:
+        """T_b(x(r)) (1 - s/cutoff^2)^3 and its derivatives; zero from the cutoff on."""
+        f = self.f
+        key = ("radial", spec.count, spec.cutoff, spec.inner, s.name)
+        if key not in self._jets:
+            limit = spec.cutoff**2
+            bound = f.constant(limit)
+            inside = f.below(s, bound, s, bound)
+            root, over = self._root(inside)
+            slope = 2.0 / (spec.cutoff - spec.inner)
+            x = [f.multiply(f.constant(slope), v) for v in self._power(root, 0.5, over) if v is not None]
+            x[0] = f.subtract(x[0], f.constant(1.0 + slope * spec.inner))
+            envelope = self._cutoff(inside, limit)
+            twice: Jet = [f.add(v, v) for v in x]
+            chebyshev: list[Jet] = [[f.constant(1.0)] + [None] * self.order, list(x)]
+            while len(chebyshev) < spec.count:
+                product = self._product(twice, chebyshev[-1])
+                chebyshev.append([self._difference(a, b) for a, b in zip(product, chebyshev[-2], strict=True)])
+            zero = f.constant(0.0)
+            self._jets[key] = [
+                [None if v is None else f.below(s, bound, v, zero) for v in self._product(jet, envelope)]
+                for jet in chebyshev[: spec.count]
+            ]
+        return self._jets[key]
+
+    def _cutoff(self, s: Vector, limit: float) -> Jet:
+        """u^3 with u = 1 - s/limit, and its derivatives in s."""
+        f = self.f
+        u = f.fma(f.constant(-1.0 / limit), s, f.constant(1.0))
+        powers: list[Vector] = [f.constant(1.0), u, f.multiply(u, u)]
+        powers.append(f.multiply(powers[2], u))
+        jet: Jet = []
+        factor = 1.0
+        for k in range(self.order + 1):
+            jet.append(f.multiply(f.constant(factor), powers[3 - k]) if k <= 3 else None)
+            factor *= -(3 - k) / limit
+        return jet
+
+    def _difference(self, a: Vector | None, b: Vector | None) -> Vector | None:
+        if b is None:
+            return a
+        return self.f.subtract(a or self.f.constant(0.0), b)
+
+    def _product(self, a: Jet, b: Jet) -> Jet:
+        """Leibniz rule."""
+        jet: Jet = []
+        for k in range(len(a)):
+            total: Vector | None = None
+            for j in range(k + 1):
+                left, right = a[j], b[k - j]
+                if left is None or right is None:
+                    continue
+                if comb(k, j) != 1:
+                    left = self.f.multiply(self.f.constant(comb(k, j)), left)
+                total = self.f.fma(left, right, total)
+            jet.append(total)
+        return jet
