@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from etn_gpu.backend.cpu.couple import couple_function
-from etn_gpu.backend.cpu.ir import Function, Vector
+from etn_gpu.backend.cpu.ir import Function
 from etn_gpu.backend.cpu.mix import Shape, mix_function, weights_function
 from etn_gpu.backend.cpu.rows import Rows
 from etn_gpu.errors import BackendError
@@ -59,15 +59,10 @@ class Written:
 
 def _fill(f: Function, row: int, count: int) -> None:
     """Zero rows."""
-    zero = f.constant(0.0)
-    pointer = f.at("%atoms", row * f.lanes)
-    if count > 8:
-        loop = f.loop(count)
-        f.store(zero, pointer, f.integer("mul", loop.index, f.lanes))
-        loop.close()
-    else:
-        for k in range(count):
-            f.store(zero, pointer, k * f.lanes)
+    pointer = f.at("%atoms", row * f.stride)
+    loop = f.loop(count * f.module.vectors)
+    f.store(f.constant(0.0), pointer, f.integer("mul", loop.index, f.lanes))
+    loop.close()
 
 
 class AtomSteps:
@@ -78,7 +73,7 @@ class AtomSteps:
 
     def row(self, name: str, shift: int = 0) -> str:
         """Address of a row of a value."""
-        return self.f.at("%atoms", (self.layout.rows.at[name] + shift) * self.f.lanes)
+        return self.f.at("%atoms", (self.layout.rows.at[name] + shift) * self.f.stride)
 
     def term(self, term: Term, step: Step, written: Written | None) -> None:
         """Write one term of ``step``; ``written`` is None for a sum over atoms into gradients."""
@@ -139,7 +134,7 @@ class AtomSteps:
         def call(name: str, index: int | str) -> None:
             species = f.load_integer("%present", index)
             at = f.at(table, f.integer("mul", species, stride))
-            mask = f.at("%masks", f.integer("mul", species, f.lanes))
+            mask = f.at("%masks", f.integer("mul", species, f.stride))
             f.call(name, *rows, at, mask)
 
         call(functions[0], 0)
@@ -164,7 +159,7 @@ class AtomSteps:
             loop = f.loop("%n_present")
             species = f.load_integer("%present", loop.index)
             shift = f.integer("add", f.integer("mul", species, operation.species_stride), start + b.weight)
-            mask = f.at("%masks", f.integer("mul", species, f.lanes))
+            mask = f.at("%masks", f.integer("mul", species, f.stride))
             f.call(name, f.at("%gradient", shift, "double"), *rows, mask)
             loop.close()
 
@@ -178,8 +173,7 @@ class AtomSteps:
                 )
                 touched = np.zeros(out.size, bool)
                 touched[to] = True
-                value = self.f.load(self.row(names[1 - term.slot], of))
-                self._add(value, out, to, written.adds(touched), term.scale)
+                self._add(self.row(names[1 - term.slot], of), out, to, written.adds(touched), term.scale)
 
     def _constant(self, term: Term, names: list[str], out: Value, written: Written) -> None:
         """Only in lanes with an atom: sums over atoms must not see the others."""
@@ -188,16 +182,20 @@ class AtomSteps:
         for k in range(operation.offset, operation.offset + operation.count):
             touched = np.zeros(out.size, bool)
             touched[k] = True
-            self._add(self.f.load("%valid"), out, k, written.adds(touched), term.scale * operation.value)
+            self._add("%valid", out, k, written.adds(touched), term.scale * operation.value)
 
-    def _add(self, value: Vector, out: Value, row: int, add: bool, scale: float) -> None:
+    def _add(self, source: str, out: Value, row: int, add: bool, scale: float) -> None:
+        """Set a row, or add to it, ``scale`` times the row at ``source``."""
         f = self.f
         at = self.row(out.name, row)
-        if scale != 1.0:
-            value = f.fma(f.constant(scale), value, f.load(at) if add else None)
-        elif add:
-            value = f.add(value, f.load(at))
-        f.store(value, at)
+        for lane in range(0, f.stride, f.lanes):
+            value = f.load(source, lane)
+            old = f.load(at, lane) if add else None
+            if scale != 1.0:
+                value = f.fma(f.constant(scale), value, old)
+            elif old is not None:
+                value = f.add(value, old)
+            f.store(value, at, lane)
 
 
 def _block_rows(block: CoupleBlock, slot: int, size: int) -> tuple[NDArray[np.bool_], bool]:

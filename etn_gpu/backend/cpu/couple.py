@@ -76,7 +76,7 @@ def couple_function(module: Module, block: CoupleBlock, slot: int, scale: float,
     def build(f: Function) -> None:
         _write(f, factor * coefficients(block.ls, slot), nest, add)
 
-    return module.function(key, ("out", "a", "b"), build)
+    return module.function(key, ("out", "a", "b"), build, rows=("out", "a", "b"))
 
 
 def _write(f: Function, table: Table, nest: _Nest, add: bool) -> None:
@@ -124,19 +124,19 @@ def _open(
 def _moved(f: Function, base: str | int, index: str, stride: int) -> str | int:
     if not stride:
         return base
-    step = f.integer("mul", index, stride * f.lanes)
+    step = f.integer("mul", index, stride * f.stride)
     return step if base == 0 else f.integer("add", base, step)
 
 
 def _rows(f: Function, name: str, offset: str | int, count: int) -> list[Vector]:
     pointer = f.at(f"%{name}", offset)
-    return [f.load(pointer, k * f.lanes) for k in range(count)]
+    return [f.load(pointer, k * f.stride) for k in range(count)]
 
 
 def _finish(f: Function, offset: str | int, values: Sequence[Vector | None]) -> None:
     pointer = f.at("%out", offset)
     for k, value in enumerate(values):
-        f.store(value or f.constant(0.0), pointer, k * f.lanes)
+        f.store(value or f.constant(0.0), pointer, k * f.stride)
 
 
 def _write_pairs(f: Function, table: Table, nest: _Nest, add: bool) -> None:

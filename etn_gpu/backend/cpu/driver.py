@@ -110,7 +110,7 @@ def _edge_phase(
 @_jit
 def _block(
     addresses: Any, kinds: Any, load_offsets: Any, loads: Any, store_offsets: Any, stores: Any, params: Any,
-    gradient: Any, atoms: Any, tiles: Any, edges: Any, stage_in: Any, stage_out: Any, lanes: int, members: Any,
+    gradient: Any, atoms: Any, tiles: Any, edges: Any, stage_in: Any, stage_out: Any, lanes: int, width: int, members: Any,
     species: Any, n_species: int, edge_offsets: Any, edge_species: Any, edge_in: Any, edge_out: Any, columns: int,
     atom_in: Any, atom_out: Any, pieces: Any, runs: Any, masks: Any, present: Any,
 ) -> None:  # fmt: skip
@@ -123,9 +123,9 @@ def _block(
         if k == 0 or t != species[members[k - 1]]:
             present[n_present] = t
             n_present += 1
-        masks[t * lanes + k] = 1.0
-        masks[n_species * lanes + k] = 1.0
-    valid = masks[n_species * lanes :]
+        masks[t * width + k] = 1.0
+        masks[n_species * width + k] = 1.0
+    valid = masks[n_species * width :]
     arguments = (
         params.ctypes.data, gradient.ctypes.data, atoms.ctypes.data, tiles.ctypes.data, edges.ctypes.data,
         stage_in.ctypes.data, stage_out.ctypes.data, 0, runs.ctypes.data, 0, present.ctypes.data, n_present,
@@ -145,14 +145,14 @@ def _block(
         for i in range(len(phase_loads)):
             row, size, column = phase_loads[i]
             for k in range(size):
-                for v in range(lanes):
-                    atoms[(row + k) * lanes + v] = atom_in[members[v], column + k] if v < n else 0.0
+                for v in range(width):
+                    atoms[(row + k) * width + v] = atom_in[members[v], column + k] if v < n else 0.0
         _call(addresses[p], arguments)
         for i in range(len(phase_stores)):
             row, size, column = phase_stores[i]
             for v in range(n):
                 for k in range(size):
-                    atom_out[members[v], column + k] = atoms[(row + k) * lanes + v]
+                    atom_out[members[v], column + k] = atoms[(row + k) * width + v]
 
 
 @_parallel
@@ -161,7 +161,7 @@ def execute(
     gradients: Any, chunk_offsets: Any, block_offsets: Any, order: Any, species: Any, n_species: int,
     edge_offsets: Any, edge_species: Any, edge_in: Any, edge_out: Any, columns: int, atom_in: Any, atom_out: Any,
     atom_space: Any, tile_space: Any, edge_space: Any, stage_in: Any, stage_out: Any, mask_space: Any,
-    run_space: Any, piece_space: Any, present_space: Any, lanes: int,
+    run_space: Any, piece_space: Any, present_space: Any, lanes: int, width: int,
 ) -> None:  # fmt: skip
     """Chunk c runs its blocks one after the other into ``gradients[c]``: results do not depend on the threads.
 
@@ -172,7 +172,7 @@ def execute(
         for b in range(chunk_offsets[chunk], chunk_offsets[chunk + 1]):
             _block(
                 addresses, kinds, load_offsets, loads, store_offsets, stores, params, gradients[chunk],
-                atom_space[t], tile_space[t], edge_space[t], stage_in[t], stage_out[t], lanes,
+                atom_space[t], tile_space[t], edge_space[t], stage_in[t], stage_out[t], lanes, width,
                 order[block_offsets[b] : block_offsets[b + 1]], species, n_species, edge_offsets, edge_species,
                 edge_in, edge_out, columns, atom_in, atom_out, piece_space[t], run_space[t], mask_space[t],
                 present_space[t],

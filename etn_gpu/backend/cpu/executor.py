@@ -14,7 +14,7 @@ from etn_gpu.backend.cpu.driver import execute
 from etn_gpu.backend.cpu.edges import EDGE_WIDTH
 from etn_gpu.backend.cpu.ir import BYTES
 from etn_gpu.backend.cpu.jit import Library, object_code
-from etn_gpu.backend.cpu.lowering import Columns, Lowered, lower, phase_name
+from etn_gpu.backend.cpu.lowering import VECTORS, Columns, Lowered, lower, phase_name
 from etn_gpu.backend.cpu.threads import at_most
 from etn_gpu.backend.geometry import Geometry
 from etn_gpu.plan.program import Program, Step
@@ -65,7 +65,8 @@ def run(
     given = [np.asarray(inputs[v.name], np.float64).ravel() for v in program.inputs if v.space == "param"]
     parameters = _parameters(program, dtype.name, np.concatenate(given).tobytes() if given else b"")
     lanes = BYTES // dtype.itemsize
-    order, block_offsets, chunk_offsets = _blocks(geometry, samples, lanes, bool(tables.gradients))
+    width = lanes * VECTORS
+    order, block_offsets, chunk_offsets = _blocks(geometry, samples, width, bool(tables.gradients))
     n_species = max(int(geometry.species.max(initial=0)), int(geometry.edge_species.max(initial=0))) + 1
     # Inputs stay float64 until they are staged: edge vectors lose no digits before the cast.
     edge_in = _gather(tables.inputs["edge"], inputs, geometry.n_edges)
@@ -82,18 +83,18 @@ def run(
             *(
                 np.empty((used, size), kind)
                 for size, kind in (
-                    (tables.atom_rows * lanes, dtype),
+                    (tables.atom_rows * width, dtype),
                     (tables.tile_elements, dtype),
                     (tables.edge_elements, dtype),
                     (in_width * EDGE_WIDTH, dtype),
                     (out_width * EDGE_WIDTH, dtype),
-                    ((n_species + 1) * lanes, dtype),
+                    ((n_species + 1) * width, dtype),
                 )
             ),
             np.empty((used, EDGE_WIDTH, 4), np.int64),
             np.empty((used, EDGE_WIDTH, 3), np.int64),
             np.empty((used, n_species), np.int64),
-            lanes,
+            lanes, width,
         )  # fmt: skip
     if samples is None:
         gradients = gradients.sum(axis=0)

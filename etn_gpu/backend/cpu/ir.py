@@ -28,25 +28,38 @@ class Vector:
 
 
 class Module:
-    """The functions of one Program in one floating-point type ('double' or 'float')."""
+    """The functions of one Program in one floating-point type; a row of atoms has ``vectors`` registers."""
 
-    def __init__(self, dtype: np.dtype) -> None:
+    def __init__(self, dtype: np.dtype, vectors: int = 1) -> None:
         self.dtype = np.dtype(dtype)
+        self.vectors = vectors
         self.scalar = "double" if self.dtype.itemsize == 8 else "float"
         self.lanes = BYTES // self.dtype.itemsize
         self._names: dict[Hashable, str] = {}
         self._texts: list[str] = []
         self._declared: dict[str, str] = {}
 
-    def function(self, key: Hashable, arguments: Sequence[str], build: Callable[[Function], None]) -> str:
+    def function(
+        self, key: Hashable, arguments: Sequence[str], build: Callable[[Function], None], rows: Sequence[str] = ()
+    ) -> str:
         """Name of the function that ``build`` writes; built once for each ``key``.
 
-        Arguments are pointers that do not alias, unless their kind is given: 'i64 n_runs'.
+        Arguments are pointers that do not alias, unless their kind is given: 'i64 n_runs'. Those among ``rows`` point
+        to rows of atoms: what ``build`` writes runs for each vector of a row.
         """
         if key not in self._names:
             self._names[key] = f"k{len(self._names)}"
-            function = Function(self, self._names[key], arguments, "internal")
-            build(function)
+            heads = [f"{a}.first" if a in rows else a for a in arguments]
+            function = Function(self, self._names[key], heads, "internal")
+            if rows:
+                loop = function.loop(self.vectors)
+                lane = function.integer("mul", loop.index, self.lanes)
+                for name in rows:
+                    function.line(f"%{name} = getelementptr {self.scalar}, ptr %{name}.first, i64 {lane}")
+                build(function)
+                loop.close()
+            else:
+                build(function)
             self._texts.append(function.text())
         return self._names[key]
 
@@ -107,6 +120,8 @@ class Function:
     def __init__(self, module: Module, name: str, arguments: Sequence[str], linkage: str = "external") -> None:
         self.module = module
         self.lanes = module.lanes
+        #: Elements from one row of atoms to the next.
+        self.stride = module.lanes * module.vectors
         kinds = [a.split() if " " in a else ("ptr noalias", a) for a in arguments]
         heads = ", ".join(f"{kind} %{argument}" for kind, argument in kinds)
         self._lines = [f"define {linkage} void @{name}({heads}) #0 {{", "entry:"]

@@ -16,12 +16,14 @@ from etn_gpu.backend.cpu.atoms import ARGUMENTS, AtomSteps, Columns, Layout, Wri
 from etn_gpu.backend.cpu.edges import EdgePhase, Use, tile_size
 from etn_gpu.backend.cpu.ir import Function, Module
 from etn_gpu.backend.cpu.panels import pack_angular_function, pack_radial_function, panels, unpack_function
+from etn_gpu.backend.cpu.schedule import Close, Open, Release, Run, schedule
 from etn_gpu.errors import BackendError
 from etn_gpu.plan.operations import EdgeSum, Mix
 from etn_gpu.plan.program import Program, Step, Term, Value, identity
 
-NEVER = 10**9
 SUMMED = "#summed"
+#: Registers of atoms in a block: more share the loading of code and weights, fewer need less cache.
+VECTORS = 1
 ON_ATOMS, ON_EDGES = 0, 1
 
 
@@ -76,7 +78,7 @@ def column_layout(values: Iterable[Value]) -> Columns:
 class _Lowering:
     def __init__(self, program: Program, dtype: np.dtype) -> None:
         self.program = program
-        self.module = Module(dtype)
+        self.module = Module(dtype, VECTORS)
         self.before, self.body, self.after = split(program)
         self.phase = self._phases()
         inputs = [v for v in program.inputs if v.space == "param"]
@@ -89,7 +91,6 @@ class _Lowering:
         # What one edge phase puts out lies side by side.
         outputs.sort(key=lambda v: self.phase[program.output_names[v.name]] if v.space == "edge" else 0)
         self.outputs = {s: column_layout(v for v in outputs if v.space == s) for s in ("edge", "atom")}
-        self.last_use = self._last_uses()
         self.tiles = 0
         self.edge_elements = 0
         self.kinds: list[int] = []
@@ -129,16 +130,13 @@ class _Lowering:
             phase[step.out.name] = earliest + (earliest + parity) % 2
         return phase
 
-    def _last_uses(self) -> dict[str, tuple[int, int]]:
-        """(phase, position) of the last use of each atom value; NEVER for what edge phases read."""
-        values = self.program.values
-        last: dict[str, tuple[int, int]] = {}
-        for position, step in enumerate(self.body):
-            here = (NEVER, 0) if step.out.space == "edge" else (self.phase[step.out.name], position)
-            for name in (n for t in step.terms for n in t.operands):
-                if values[name].space == "atom":
-                    last[name] = max(last.get(name, (0, 0)), here)
-        return last
+    def _kept(self, phase: int) -> set[str]:
+        """Atom values that are outputs, or that something outside their own phase reads."""
+        values, names = self.program.values, set(self.program.output_names.values())
+        for step in self.body:
+            if step.out.space == "edge" or self.phase[step.out.name] != phase:
+                names |= {n for t in step.terms for n in t.operands}
+        return {n for n in names if values[n].space == "atom"}
 
     def _open(self, kind: int) -> Function:
         f = Function(self.module, phase_name(len(self.kinds)), ARGUMENTS)
@@ -165,7 +163,7 @@ class _Lowering:
         found = []
         for panel in panels(term.operation):
             found.append(Use(term, panel, self.tiles))
-            self.tiles += tile_size(panel, term.slot) * panel.species * self.module.lanes
+            self.tiles += tile_size(panel, term.slot) * panel.species * self.module.lanes * VECTORS
         return found
 
     def _edges(self, phase: int) -> list[tuple[Step, list[Use]]]:
@@ -224,7 +222,7 @@ class _Lowering:
         steps = AtomSteps(f, self.layout)
         for _, uses in summed:
             for use in uses:
-                vectors = tile_size(use.panel, use.term.slot) * use.panel.species
+                vectors = tile_size(use.panel, use.term.slot) * use.panel.species * VECTORS
                 loop = f.loop(vectors)
                 f.store(f.constant(0.0), f.at("%all_tiles", use.tiles), f.integer("mul", loop.index, f.lanes))
                 loop.close()
@@ -240,25 +238,23 @@ class _Lowering:
         steps = AtomSteps(f, self.layout)
         stores: list[tuple[int, int, int]] = []
         values, rows = self.program.values, self.layout.rows
-        for position, step in enumerate(self.body):
-            if self.phase[step.out.name] != phase or step.out.space == "edge":
+        here = [s for s in self.body if self.phase[s.out.name] == phase and s.out.space != "edge"]
+        open_values: dict[str, Written] = {}
+        for event in schedule(here, self._kept(phase)):
+            if isinstance(event, Release):
+                rows.release(event.name, values[event.name].size)
                 continue
-            written = None
-            if step.out.space == "atom":
-                written = Written(f, rows.allocate(step.out.name, step.out.size), step.out.size)
-            for term in step.terms:
-                if isinstance(term.operation, EdgeSum):
-                    assert written is not None
-                    for use in (u for s, us in summed if s is step for u in us if u.term is term):
-                        self._unpack(f, steps, step, use, written)
-                else:
-                    steps.term(term, step, written)
-            if written is not None:
-                written.clear()
-                stores += self._stored(step.out.name)
-            for name in {n for t in step.terms for n in t.operands} & rows.at.keys():
-                if self.last_use[name] == (phase, position) and name not in self.program.output_names.values():
-                    rows.release(name, values[name].size)
+            out = event.step.out
+            if isinstance(event, Open) and out.space == "atom":
+                open_values[out.name] = Written(f, rows.allocate(out.name, out.size), out.size)
+            elif isinstance(event, Run) and isinstance(event.term.operation, EdgeSum):
+                for use in (u for s, us in summed if s is event.step for u in us if u.term is event.term):
+                    self._unpack(f, steps, event.step, use, open_values[out.name])
+            elif isinstance(event, Run):
+                steps.term(event.term, event.step, open_values.get(out.name))
+            elif isinstance(event, Close) and out.space == "atom":
+                open_values.pop(out.name).clear()
+                stores += self._stored(out.name)
         self.module.export(f)
         self.transfers.append(Transfer((), tuple(stores)))
 

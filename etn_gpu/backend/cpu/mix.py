@@ -1,7 +1,7 @@
 """Mixing of multiplicities, out[r, m] = sum_k w[r, k] x[k, m], and the gradient in its weights.
 
 The rows of a block are [multiplicity, m]. The weights are numbers, the same in every lane; where they depend on the
-species of the atom, the function runs once for each species in the block and ``mask`` picks its lanes.
+species of the atom, the function runs once for each species in the block and ``mask`` picks its stride.
 """
 
 from __future__ import annotations
@@ -43,23 +43,23 @@ def mix_function(module: Module, shape: Shape, scale: float, masked: bool, add: 
         if rest:
             _tile(f, shape, passes * tile, rest, scale, masked, add)
 
-    return module.function(("mix", shape, scale, masked, add), ("out", "x", "w", "mask"), build)
+    return module.function(("mix", shape, scale, masked, add), ("out", "x", "w", "mask"), build, ("out", "x", "mask"))
 
 
 def _tile(f: Function, shape: Shape, first: int | str, tile: int, scale: float, masked: bool, add: bool) -> None:
     """Output rows first .. first + tile - 1."""
-    dim, lanes = shape.dim, f.lanes
+    dim, stride = shape.dim, f.stride
     weights = f.at(
         "%w", f.integer("mul", first, shape.row_stride) if isinstance(first, str) else first * shape.row_stride
     )
-    out = f.at("%out", f.integer("mul", first, dim * lanes) if isinstance(first, str) else first * dim * lanes)
+    out = f.at("%out", f.integer("mul", first, dim * stride) if isinstance(first, str) else first * dim * stride)
     sums: list[Vector | None] = [None] * (tile * dim)
 
     def accumulate(sums: list[Vector | None], k: int | str) -> list[Vector | None]:
-        at = f.integer("mul", k, dim * lanes) if isinstance(k, str) else k * dim * lanes
+        at = f.integer("mul", k, dim * stride) if isinstance(k, str) else k * dim * stride
         source = f.at("%x", at)
         column = f.at(weights, f.integer("mul", k, shape.col_stride) if isinstance(k, str) else k * shape.col_stride)
-        x = [f.load(source, m * lanes) for m in range(dim)]
+        x = [f.load(source, m * stride) for m in range(dim)]
         new = list(sums)
         for r in range(tile):
             w = f.broadcast(column, r * shape.row_stride)
@@ -67,7 +67,7 @@ def _tile(f: Function, shape: Shape, first: int | str, tile: int, scale: float, 
                 new[r * dim + m] = f.fma(w, x[m], sums[r * dim + m])
         return new
 
-    if shape.cols <= 4 or shape.cols * tile * dim <= 2 * REGISTERS:
+    if shape.cols * tile * dim <= REGISTERS:
         for k in range(shape.cols):
             sums = accumulate(sums, k)
     else:
@@ -88,12 +88,12 @@ def _finish(f: Function, sums: list[Vector], out: str, scale: float, masked: boo
         mask = f.load("%mask")
         factor = mask if factor is None else f.multiply(mask, factor)
     for k, value in enumerate(sums):
-        old = f.load(out, k * f.lanes) if add else None
+        old = f.load(out, k * f.stride) if add else None
         if factor is not None:
             value = f.fma(factor, value, old)
         elif old is not None:
             value = f.add(value, old)
-        f.store(value, out, k * f.lanes)
+        f.store(value, out, k * f.stride)
 
 
 def weights_function(module: Module, shape: Shape, scale: float, masked: bool) -> str:
@@ -114,16 +114,18 @@ def weights_function(module: Module, shape: Shape, scale: float, masked: bool) -
         if rest:
             _gradient_rows(f, shape, passes * together, rest, scale, masked)
 
-    return module.function(("weights", shape, scale, masked), ("gradient", "out", "x", "mask"), build)
+    return module.function(
+        ("weights", shape, scale, masked), ("gradient", "out", "x", "mask"), build, ("out", "x", "mask")
+    )
 
 
 def _gradient_rows(f: Function, shape: Shape, first: int | str, rows: int, scale: float, masked: bool) -> None:
-    dim, lanes = shape.dim, f.lanes
+    dim, stride = shape.dim, f.stride
     at = f.integer("mul", first, shape.row_stride) if isinstance(first, str) else first * shape.row_stride
     gradient = f.at("%gradient", at, "double")
-    target = f.at("%out", f.integer("mul", first, dim * lanes) if isinstance(first, str) else first * dim * lanes)
+    target = f.at("%out", f.integer("mul", first, dim * stride) if isinstance(first, str) else first * dim * stride)
     mask = f.load("%mask") if masked else None
-    bars = [f.load(target, k * lanes) for k in range(rows * dim)]
+    bars = [f.load(target, k * stride) for k in range(rows * dim)]
     if mask is not None:
         bars = [f.multiply(mask, bar) for bar in bars]
     whole, rest = divmod(shape.cols, PACK) if rows == 1 else (0, shape.cols)
@@ -139,10 +141,10 @@ def _gradient_tile(
     f: Function, shape: Shape, gradient: str, bars: list[Vector], first: int | str, cols: int, scale: float
 ) -> None:
     """Columns first .. first + cols - 1 of the rows whose cotangents are ``bars``."""
-    dim, lanes = shape.dim, f.lanes
-    source = f.at("%x", f.integer("mul", first, dim * lanes) if isinstance(first, str) else first * dim * lanes)
+    dim, stride = shape.dim, f.stride
+    source = f.at("%x", f.integer("mul", first, dim * stride) if isinstance(first, str) else first * dim * stride)
     gradient = f.at(gradient, first, "double")
-    x = [f.load(source, k * lanes) for k in range(cols * dim)]
+    x = [f.load(source, k * stride) for k in range(cols * dim)]
     rows = len(bars) // dim
     sums = []
     for r in range(rows):

@@ -140,16 +140,50 @@ def _spread(
     runs.loop.close()
 
 
-def _row(panel: Panel, f: Function, m: int, b: int | str, species: str) -> str:
-    """Address of row (species, b, m) of S, whose first row is %rows."""
-    target, dim, number = panel.targets[m]
-    at = f.integer("mul", species, panel.count * dim * f.lanes)
-    at = f.integer("add", at, (target + number) * f.lanes)
-    if isinstance(b, str):
-        at = f.integer("add", at, f.integer("mul", b, dim * f.lanes))
-    elif b:
-        at = f.integer("add", at, b * dim * f.lanes)
-    return f.at("%rows", at)
+class _Groups:
+    """Loops over PACK atoms of a block at a time and over the species of their neighbours, inside a function.
+
+    ``rows`` is the first row of S for these atoms, ``tiles`` the tile of the first of them, ``stride`` the elements
+    from one atom's tile to the next one's.
+    """
+
+    def __init__(self, f: Function, panel: Panel, tile: int) -> None:
+        self.f, self.panel = f, panel
+        self.stride = panel.species * tile
+        self._group = f.loop(f.stride // PACK)
+        first = f.integer("mul", self._group.index, PACK)
+        self.rows = f.at("%rows", first)
+        tiles = f.at("%tiles", f.integer("mul", first, self.stride))
+        self._species = f.loop(panel.species)
+        self.tiles = f.at(tiles, f.integer("mul", self._species.index, tile))
+
+    def row(self, m: int, b: str | None = None) -> str:
+        """Address of row (species, b, m) of S; b = 0 without ``b``."""
+        f = self.f
+        target, dim, number = self.panel.targets[m]
+        at = f.integer("mul", self._species.index, self.panel.count * dim * f.stride)
+        at = f.integer("add", at, (target + number) * f.stride)
+        if b is not None:
+            at = f.integer("add", at, f.integer("mul", b, dim * f.stride))
+        return f.at(self.rows, at)
+
+    def step(self, m: int) -> int:
+        """Elements from row (b, m) to row (b + 1, m)."""
+        return self.panel.targets[m][1] * self.f.stride
+
+    def store(self, rows: list[Vector], at: int, scale: float, tiles: str | None = None) -> None:
+        """Transpose up to PACK rows into element ``at`` of the tiles."""
+        f = self.f
+        if scale != 1.0:
+            rows = [f.multiply(f.constant(scale, PACK), row) for row in rows]
+        rows = rows + [f.constant(0.0, PACK)] * (PACK - len(rows))
+        for k, column in enumerate(f.transpose(rows)):
+            f.store(column, tiles or self.tiles, k * self.stride + at)
+
+    def close(self) -> None:
+        """End the loops."""
+        self._species.close()
+        self._group.close()
 
 
 def unpack_function(module: Module, panel: Panel, scale: float, add: bool) -> str:
@@ -157,18 +191,14 @@ def unpack_function(module: Module, panel: Panel, scale: float, add: bool) -> st
 
     def build(f: Function) -> None:
         count = padded(panel.count)
-        stride = panel.species * panel.radial_tile
-        species = f.loop(panel.species)
-        tiles = f.at("%tiles", f.integer("mul", species.index, panel.radial_tile))
+        groups = _Groups(f, panel, panel.radial_tile)
         for m in range(panel.dim):
-            first = _row(panel, f, m, 0, species.index)
+            first = groups.row(m)
             for b in range(0, panel.count, PACK):
-                for half in range(0, f.lanes, PACK):
-                    lanes = [f.load(tiles, (half + k) * stride + m * count + b, PACK) for k in range(PACK)]
-                    for k, row in enumerate(f.transpose(lanes)[: panel.count - b]):
-                        at = (b + k) * panel.targets[m][1] * f.lanes + half
-                        _store_row(f, row, first, at, scale, add)
-        species.close()
+                atoms = [f.load(groups.tiles, k * groups.stride + m * count + b, PACK) for k in range(PACK)]
+                for k, row in enumerate(f.transpose(atoms)[: panel.count - b]):
+                    _store_row(f, row, first, (b + k) * groups.step(m), scale, add)
+        groups.close()
 
     return module.function(("unpack", panel, scale, add), ("rows", "tiles"), build)
 
@@ -187,18 +217,13 @@ def pack_radial_function(module: Module, panel: Panel, scale: float) -> str:
 
     def build(f: Function) -> None:
         count = padded(panel.count)
-        stride = panel.species * panel.radial_tile
-        species = f.loop(panel.species)
-        tiles = f.at("%tiles", f.integer("mul", species.index, panel.radial_tile))
+        groups = _Groups(f, panel, panel.radial_tile)
         for m in range(panel.dim):
-            first = _row(panel, f, m, 0, species.index)
-            step = panel.targets[m][1] * f.lanes
+            first = groups.row(m)
             for b in range(0, count, PACK):
-                present = range(b, min(b + PACK, panel.count))
-                for half in range(0, f.lanes, PACK):
-                    rows = [f.load(first, k * step + half, PACK) for k in present]
-                    _store_tiles(f, rows, tiles, half, stride, m * count + b, scale)
-        species.close()
+                there = range(b, min(b + PACK, panel.count))
+                groups.store([f.load(first, k * groups.step(m), PACK) for k in there], m * count + b, scale)
+        groups.close()
 
     return module.function(("pack radial", panel, scale), ("rows", "tiles"), build)
 
@@ -208,25 +233,13 @@ def pack_angular_function(module: Module, panel: Panel, scale: float) -> str:
 
     def build(f: Function) -> None:
         dim = padded(panel.dim)
-        stride = panel.species * panel.angular_tile
-        species = f.loop(panel.species)
-        tiles = f.at("%tiles", f.integer("mul", species.index, panel.angular_tile))
+        groups = _Groups(f, panel, panel.angular_tile)
         radial = f.loop(panel.count)
-        tiles = f.at(tiles, f.integer("mul", radial.index, dim))
-        rows = [_row(panel, f, m, radial.index, species.index) for m in range(panel.dim)]
+        tiles = f.at(groups.tiles, f.integer("mul", radial.index, dim))
+        rows = [f.load(groups.row(m, radial.index), 0, PACK) for m in range(panel.dim)]
         for m in range(0, dim, PACK):
-            for half in range(0, f.lanes, PACK):
-                _store_tiles(f, [f.load(row, half, PACK) for row in rows[m : m + PACK]], tiles, half, stride, m, scale)
+            groups.store(rows[m : m + PACK], m, scale, tiles)
         radial.close()
-        species.close()
+        groups.close()
 
     return module.function(("pack angular", panel, scale), ("rows", "tiles"), build)
-
-
-def _store_tiles(f: Function, rows: list[Vector], tiles: str, half: int, stride: int, at: int, scale: float) -> None:
-    """Transpose up to PACK rows of atoms ``half`` .. ``half`` + PACK - 1 into their tiles."""
-    if scale != 1.0:
-        rows = [f.multiply(f.constant(scale, PACK), row) for row in rows]
-    rows = rows + [f.constant(0.0, PACK)] * (PACK - len(rows))
-    for k, column in enumerate(f.transpose(rows)):
-        f.store(column, tiles, (half + k) * stride + at)
