@@ -38,6 +38,7 @@ class Written:
 
     def __init__(self, f: Function, first: int, size: int) -> None:
         self._f, self._first = f, first
+        self.size = size
         self._done = np.zeros(size, bool)
 
     def adds(self, rows: NDArray[np.bool_], several: bool = False) -> bool:
@@ -106,9 +107,8 @@ class AtomSteps:
             self.f.call(name, *(self.row(names[s], block.offsets[s]) for s in order))
 
     def _mix(self, operation: Mix, term: Term, names: list[str], out: Value, written: Written) -> None:
-        start = self.layout.parameters[names[0]][0]
         for b in operation.blocks:
-            if 0 in (b.rows, b.dim) or b.cols == 0:
+            if 0 in (b.rows, b.cols, b.dim):
                 continue
             if term.slot == 2:
                 shape = Shape(b.rows, b.cols, b.dim, b.row_stride, 1)
@@ -119,13 +119,20 @@ class AtomSteps:
             touched = np.zeros(out.size, bool)
             touched[first : first + shape.rows * b.dim] = True
             add = written.adds(touched)
-            target, weights = self.row(out.name, first), self.f.at("%params", start + b.weight)
-            module, masked = self.f.module, operation.species_stride > 0
-            if not masked:
-                self.f.call(mix_function(module, shape, term.scale, False, add), target, source, weights, "%masks")
-                continue
-            functions = [mix_function(module, shape, term.scale, True, a) for a in (add, True)]
-            self._by_species(operation.species_stride, functions, (target, source), weights)
+            self.mix(operation, shape, term, b.weight, self.row(out.name, first), source, add)
+
+    def mix(
+        self, operation: Mix, shape: Shape, term: Term, weight: int, target: str, source: str, add: bool,
+        shift: str | int = 0,
+    ) -> None:  # fmt: skip
+        """Mix the rows at ``source`` into those at ``target``; weights from number ``weight`` + ``shift`` on."""
+        f, module = self.f, self.f.module
+        weights = f.at(f.at("%params", self.layout.parameters[term.operands[0]][0] + weight), shift)
+        if operation.species_stride == 0:
+            f.call(mix_function(module, shape, term.scale, False, add), target, source, weights, "%masks")
+            return
+        functions = [mix_function(module, shape, term.scale, True, a) for a in (add, True)]
+        self._by_species(operation.species_stride, functions, (target, source), weights)
 
     def _by_species(self, stride: int, functions: list[str], rows: tuple[str, ...], table: str) -> None:
         """Call a masked function for the first species in the block, and another one for the rest."""

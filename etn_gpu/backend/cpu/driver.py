@@ -33,59 +33,63 @@ def _call(typingctx: Any, address: Any, arguments: Any) -> Any:
 
 
 @_jit
-def _stretch(
-    member: int, e: int, members: Any, edge_offsets: Any, edge_species: Any, pieces: Any, runs: Any
-) -> tuple[int, int, int, int, int]:
-    """The next EDGE_WIDTH edges of a block from edge ``e`` of ``members[member]`` on.
+def _cut(members: Any, edge_offsets: Any, edge_species: Any, pieces: Any, runs: Any, stretches: Any) -> int:
+    """Cut the edges of a block into stretches of at most EDGE_WIDTH lanes; returns their number.
 
-    Fills ``runs`` (species, first lane, end, place of the atom), a run being edges of one atom and species, and
-    ``pieces`` (first edge, first lane, end), a piece being edges of one atom. Returns the next member, its next edge,
-    the number of runs, the number of pieces and the lanes in use.
+    A run (species, first lane, end, place of the atom) holds edges of one atom and species, a piece (first edge, first
+    lane, end) edges of one atom, and a stretch (first run, end, first piece, end, lanes in use) both.
     """
-    n_runs, n_pieces, lane = 0, 0, 0
-    while lane < EDGE_WIDTH:
-        end = edge_offsets[members[member] + 1]
-        if e == end:
-            member += 1
-            if member == len(members):
-                break
-            e = edge_offsets[members[member]]
-            continue
-        last = min(end, e + EDGE_WIDTH - lane)
-        pieces[n_pieces, 0], pieces[n_pieces, 1], pieces[n_pieces, 2] = e, lane, lane + last - e
-        n_pieces += 1
-        while e < last:
-            species, first = edge_species[e], lane
-            while e < last and edge_species[e] == species:
-                lane += 1
+    n_stretches, n_runs, n_pieces, lane = 0, 0, 0, 0
+    first_run, first_piece = 0, 0
+    for place in range(len(members)):
+        e, end = edge_offsets[members[place]], edge_offsets[members[place] + 1]
+        while e < end:
+            if lane == EDGE_WIDTH:
+                _close(stretches[n_stretches], first_run, n_runs, first_piece, n_pieces, lane)
+                n_stretches, first_run, first_piece, lane = n_stretches + 1, n_runs, n_pieces, 0
+            last = min(end, e + EDGE_WIDTH - lane)
+            pieces[n_pieces, 0], pieces[n_pieces, 1], pieces[n_pieces, 2] = e, lane, lane + last - e
+            n_pieces += 1
+            while e < last:
+                species, first = edge_species[e], e
                 e += 1
-            runs[n_runs, 0], runs[n_runs, 1], runs[n_runs, 2], runs[n_runs, 3] = species, first, lane, member
-            n_runs += 1
-    return member, e, n_runs, n_pieces, lane
+                while e < last and edge_species[e] == species:
+                    e += 1
+                runs[n_runs, 0], runs[n_runs, 1] = species, lane
+                lane += e - first
+                runs[n_runs, 2], runs[n_runs, 3] = lane, place
+                n_runs += 1
+    if lane:
+        _close(stretches[n_stretches], first_run, n_runs, first_piece, n_pieces, lane)
+        n_stretches += 1
+    return n_stretches
+
+
+@_jit
+def _close(stretch: Any, first_run: int, n_runs: int, first_piece: int, n_pieces: int, used: int) -> None:
+    stretch[0], stretch[1], stretch[2], stretch[3], stretch[4] = first_run, n_runs, first_piece, n_pieces, used
 
 
 @_jit
 def _edge_phase(
     address: int, arguments: Any, load: int, store: int, column: int, columns: int, stage_in: Any, stage_out: Any,
-    lanes: int, members: Any, edge_offsets: Any, edge_species: Any, edge_in: Any, edge_out: Any, pieces: Any, runs: Any,
+    lanes: int, edge_in: Any, edge_out: Any, pieces: Any, runs: Any, stretches: Any,
 ) -> None:  # fmt: skip
-    """One phase for all edges of a block, EDGE_WIDTH at a time.
+    """One phase for all edges of a block, stretch by stretch.
 
     ``load`` columns come from ``edge_in``; ``store`` columns go to column ``column`` of ``edge_out`` [E, columns].
     """
-    params, gradient, atoms, tiles, work, come, go, _, run_at, _, present, n_present, masks, valid = arguments
-    member, e = 0, edge_offsets[members[0]]
-    while member < len(members):
-        member, e, n_runs, n_pieces, used = _stretch(member, e, members, edge_offsets, edge_species, pieces, runs)
-        if used == 0:
-            return
+    params, gradient, atoms, tiles, work, come, go, _, _, _, present, n_present, masks, valid = arguments
+    for s in range(len(stretches)):
         if load:
-            for p in range(n_pieces):
-                source = edge_in[pieces[p, 0] * load : (pieces[p, 0] + pieces[p, 2] - pieces[p, 1]) * load]
-                target = stage_in[pieces[p, 1] * load : pieces[p, 2] * load]
-                for k in range(len(source)):
-                    target[k] = source[k]
-        groups = (used + lanes - 1) // lanes
+            for p in range(stretches[s, 2], stretches[s, 3]):
+                first, end = pieces[p, 1] * load, pieces[p, 2] * load
+                shift = pieces[p, 0] * load - first
+                for k in range(first, end):
+                    stage_in[k] = edge_in[shift + k]
+        groups = (stretches[s, 4] + lanes - 1) // lanes
+        n_runs = stretches[s, 1] - stretches[s, 0]
+        run_at = runs[stretches[s, 0] :].ctypes.data
         _call(
             address,
             (
@@ -94,13 +98,12 @@ def _edge_phase(
             ),
         )  # fmt: skip
         if store:
-            for p in range(n_pieces):
+            for p in range(stretches[s, 2], stretches[s, 3]):
                 edge, first, end = pieces[p, 0], pieces[p, 1], pieces[p, 2]
                 if store == columns:
-                    source = stage_out[first * store : end * store]
-                    target = edge_out[edge * columns : (edge + end - first) * columns]
-                    for k in range(len(source)):
-                        target[k] = source[k]
+                    shift = (edge - first) * columns
+                    for k in range(first * store, end * store):
+                        edge_out[shift + k] = stage_out[k]
                 else:
                     for v in range(first, end):
                         for k in range(store):
@@ -112,7 +115,7 @@ def _block(
     addresses: Any, kinds: Any, load_offsets: Any, loads: Any, store_offsets: Any, stores: Any, params: Any,
     gradient: Any, atoms: Any, tiles: Any, edges: Any, stage_in: Any, stage_out: Any, lanes: int, width: int, members: Any,
     species: Any, n_species: int, edge_offsets: Any, edge_species: Any, edge_in: Any, edge_out: Any, columns: int,
-    atom_in: Any, atom_out: Any, pieces: Any, runs: Any, masks: Any, present: Any,
+    atom_in: Any, atom_out: Any, pieces: Any, runs: Any, stretches: Any, masks: Any, present: Any,
 ) -> None:  # fmt: skip
     """All phases for the atoms ``members``, one in a lane."""
     n = len(members)
@@ -128,9 +131,10 @@ def _block(
     valid = masks[n_species * width :]
     arguments = (
         params.ctypes.data, gradient.ctypes.data, atoms.ctypes.data, tiles.ctypes.data, edges.ctypes.data,
-        stage_in.ctypes.data, stage_out.ctypes.data, 0, runs.ctypes.data, 0, present.ctypes.data, n_present,
+        stage_in.ctypes.data, stage_out.ctypes.data, 0, 0, 0, present.ctypes.data, n_present,
         masks.ctypes.data, valid.ctypes.data,
     )  # fmt: skip
+    n_stretches = _cut(members, edge_offsets, edge_species, pieces, runs, stretches)
     for p in range(len(addresses)):
         phase_loads = loads[load_offsets[p] : load_offsets[p + 1]]
         phase_stores = stores[store_offsets[p] : store_offsets[p + 1]]
@@ -138,8 +142,8 @@ def _block(
             load = phase_loads[0, 1] if len(phase_loads) else 0
             store, column = (phase_stores[0, 1], phase_stores[0, 2]) if len(phase_stores) else (0, 0)
             _edge_phase(
-                addresses[p], arguments, load, store, column, columns, stage_in, stage_out, lanes, members,
-                edge_offsets, edge_species, edge_in, edge_out, pieces, runs,
+                addresses[p], arguments, load, store, column, columns, stage_in, stage_out, lanes,
+                edge_in, edge_out, pieces, runs, stretches[:n_stretches],
             )  # fmt: skip
             continue
         for i in range(len(phase_loads)):
@@ -161,7 +165,7 @@ def execute(
     gradients: Any, chunk_offsets: Any, block_offsets: Any, order: Any, species: Any, n_species: int,
     edge_offsets: Any, edge_species: Any, edge_in: Any, edge_out: Any, columns: int, atom_in: Any, atom_out: Any,
     atom_space: Any, tile_space: Any, edge_space: Any, stage_in: Any, stage_out: Any, mask_space: Any,
-    run_space: Any, piece_space: Any, present_space: Any, lanes: int, width: int,
+    run_space: Any, piece_space: Any, stretch_space: Any, present_space: Any, lanes: int, width: int,
 ) -> None:  # fmt: skip
     """Chunk c runs its blocks one after the other into ``gradients[c]``: results do not depend on the threads.
 
@@ -174,6 +178,6 @@ def execute(
                 addresses, kinds, load_offsets, loads, store_offsets, stores, params, gradients[chunk],
                 atom_space[t], tile_space[t], edge_space[t], stage_in[t], stage_out[t], lanes, width,
                 order[block_offsets[b] : block_offsets[b + 1]], species, n_species, edge_offsets, edge_species,
-                edge_in, edge_out, columns, atom_in, atom_out, piece_space[t], run_space[t], mask_space[t],
-                present_space[t],
+                edge_in, edge_out, columns, atom_in, atom_out, piece_space[t], run_space[t],
+                stretch_space[t], mask_space[t], present_space[t],
             )  # fmt: skip

@@ -31,6 +31,11 @@ class Use:
     panel: Panel
     tiles: int
 
+    @property
+    def tile(self) -> int:
+        """Elements of the tile of one atom and species."""
+        return self.panel.angular_tile if self.term.slot == 1 else self.panel.radial_tile
+
 
 class EdgePhase:
     """Writes one edge phase: inputs from their staged columns, ``steps`` in order, ``outputs`` side by side, sums.
@@ -226,8 +231,3 @@ def _order(steps: Sequence[Step]) -> int:
     return max(
         (t.operation.order for s in steps for t in s.terms if isinstance(t.operation, Radial | Powers)), default=0
     )
-
-
-def tile_size(panel: Panel, slot: int) -> int:
-    """Elements of one tile of a term with output slot ``slot``."""
-    return panel.angular_tile if slot == 1 else panel.radial_tile

@@ -75,13 +75,14 @@ def run(
     edge_out = np.empty((geometry.n_edges, out_width), dtype)
     atom_out = np.empty((geometry.n_atoms, _total(tables.outputs["atom"])), dtype)
     gradients = np.zeros((len(chunk_offsets) - 1, _total(tables.gradients)))
+    most = _most_edges(geometry, order, block_offsets)
     with at_most(threads) as used:
         execute(
             compiled.addresses, np.array(tables.kinds, np.int64), *compiled.loads, *compiled.stores,
             parameters, gradients, chunk_offsets, block_offsets, order, geometry.species, n_species,
             geometry.edge_offsets, geometry.edge_species, edge_in.ravel(), edge_out.ravel(), out_width, atom_in, atom_out,
             *(
-                np.empty((used, size), kind)
+                _workspace(used, size, kind)
                 for size, kind in (
                     (tables.atom_rows * width, dtype),
                     (tables.tile_elements, dtype),
@@ -91,8 +92,9 @@ def run(
                     ((n_species + 1) * width, dtype),
                 )
             ),
-            np.empty((used, EDGE_WIDTH, 4), np.int64),
-            np.empty((used, EDGE_WIDTH, 3), np.int64),
+            np.empty((used, most, 4), np.int64),
+            np.empty((used, most, 3), np.int64),
+            np.empty((used, most, 5), np.int64),
             np.empty((used, n_species), np.int64),
             lanes, width,
         )  # fmt: skip
@@ -153,6 +155,20 @@ def _blocks(
     n_chunks = min(n_blocks, CHUNKS) if summed else n_blocks
     chunk_offsets = (np.arange(n_chunks + 1) * n_blocks) // max(n_chunks, 1)
     return order, block_offsets.astype(np.int64), chunk_offsets.astype(np.int64)
+
+
+def _workspace(rows: int, size: int, dtype: np.dtype) -> Array:
+    """[rows, size or a little more], every row at the start of a cache line: vectors then never lie in two of them."""
+    length = -(-size * dtype.itemsize // BYTES) * BYTES
+    memory = np.empty(rows * length + BYTES, np.uint8)
+    first = -memory.ctypes.data % BYTES
+    return memory[first : first + rows * length].view(dtype).reshape(rows, -1)
+
+
+def _most_edges(geometry: Geometry, order: NDArray[np.int64], block_offsets: NDArray[np.int64]) -> int:
+    """Edges of the block that has most."""
+    ends = np.concatenate(([0], np.cumsum(np.diff(geometry.edge_offsets)[order])))
+    return int(np.diff(ends[block_offsets]).max(initial=0))
 
 
 def _total(columns: Columns) -> int:

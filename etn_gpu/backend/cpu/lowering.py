@@ -13,10 +13,11 @@ from dataclasses import dataclass
 import numpy as np
 
 from etn_gpu.backend.cpu.atoms import ARGUMENTS, AtomSteps, Columns, Layout, Written
-from etn_gpu.backend.cpu.edges import EdgePhase, Use, tile_size
+from etn_gpu.backend.cpu.edges import EdgePhase, Use
 from etn_gpu.backend.cpu.ir import Function, Module
-from etn_gpu.backend.cpu.panels import pack_angular_function, pack_radial_function, panels, unpack_function
+from etn_gpu.backend.cpu.panels import panels
 from etn_gpu.backend.cpu.schedule import Close, Open, Release, Run, schedule
+from etn_gpu.backend.cpu.sites import SiteMix, mix_and_pack, pack, site_mix, unpack, unpack_and_mix
 from etn_gpu.errors import BackendError
 from etn_gpu.plan.operations import EdgeSum, Mix
 from etn_gpu.plan.program import Program, Step, Term, Value, identity
@@ -91,6 +92,8 @@ class _Lowering:
         # What one edge phase puts out lies side by side.
         outputs.sort(key=lambda v: self.phase[program.output_names[v.name]] if v.space == "edge" else 0)
         self.outputs = {s: column_layout(v for v in outputs if v.space == s) for s in ("edge", "atom")}
+        self.spread, self.mixed = self._site_mixes()
+        self.summed: dict[str, list[Use]] = {}
         self.tiles = 0
         self.edge_elements = 0
         self.kinds: list[int] = []
@@ -98,13 +101,11 @@ class _Lowering:
 
     def run(self) -> Lowered:
         last = max([self.phase[s.out.name] for s in self.body], default=0)
-        waiting: list[tuple[Step, list[Use]]] = []
         for phase in range(last + 1):
             if phase % 2 == 0:
-                waiting = self._edges(phase)
+                self._edges(phase)
             else:
-                self._atoms(phase, waiting)
-                waiting = []
+                self._atoms(phase)
         return Lowered(
             self.module.text(),
             tuple(self.kinds),
@@ -134,7 +135,7 @@ class _Lowering:
         """Atom values that are outputs, or that something outside their own phase reads."""
         values, names = self.program.values, set(self.program.output_names.values())
         for step in self.body:
-            if step.out.space == "edge" or self.phase[step.out.name] != phase:
+            if not self._runs_in(step, phase):
                 names |= {n for t in step.terms for n in t.operands}
         return {n for n in names if values[n].space == "atom"}
 
@@ -162,23 +163,27 @@ class _Lowering:
         assert isinstance(term.operation, EdgeSum)
         found = []
         for panel in panels(term.operation):
-            found.append(Use(term, panel, self.tiles))
-            self.tiles += tile_size(panel, term.slot) * panel.species * self.module.lanes * VECTORS
+            use = Use(term, panel, self.tiles)
+            found.append(use)
+            self.tiles += self._elements(use)
         return found
 
-    def _edges(self, phase: int) -> list[tuple[Step, list[Use]]]:
-        """An atom function that prepares the tiles, and the edge function; returns the sums to be unpacked."""
+    def _elements(self, use: Use) -> int:
+        """Elements of all tiles of the atoms of a block."""
+        return use.tile * use.panel.species * self.module.lanes * VECTORS
+
+    def _edges(self, phase: int) -> None:
+        """An atom function that prepares the tiles, and the edge function; ``summed`` says what was summed where."""
         values = self.program.values
-        summed = [
-            (step, self._uses(term))
-            for step in self.body
-            if step.out.space == "atom" and self.phase[step.out.name] == phase + 1
-            for term in step.terms
-            if isinstance(term.operation, EdgeSum)
-        ]
+        sums: list[Use] = []
+        for step in self.body:
+            if step.out.space == "atom" and self.phase[step.out.name] == phase + 1:
+                terms = [t for t in step.terms if isinstance(t.operation, EdgeSum)]
+                self.summed[step.out.name] = [use for term in terms for use in self._uses(term)]
+                sums += self.summed[step.out.name]
         names = self.program.output_names
         outputs = [name for name in self.outputs["edge"] if self.phase[names[name]] == phase]
-        steps, needed = self._chosen({names[name] for name in outputs}, summed)
+        steps, needed = self._chosen({names[name] for name in outputs}, sums)
         inputs = {name: place for name, place in self.inputs["edge"].items() if name in needed}
         spreads = [
             (step.out.name, use)
@@ -187,11 +192,10 @@ class _Lowering:
             if isinstance(term.operation, EdgeSum)
             for use in self._uses(term)
         ]
-        self._prepare(phase, summed, spreads)
+        self._prepare(phase, sums, spreads)
         f = self._open(ON_EDGES)
         sizes = {v.name: v.size for v in values.values() if v.space == "edge"}
         width = sum(size for _, size in self.inputs["edge"].values())
-        sums = [use for _, uses in summed for use in uses]
         edges = EdgePhase(f, inputs, steps, sums, spreads, [names[name] for name in outputs], sizes, width)
         edges.write()
         self.module.export(f)
@@ -200,11 +204,10 @@ class _Lowering:
         loads = ((0, width, 0),) if inputs else ()
         stores = ((0, total, self.outputs["edge"][outputs[0]][0]),) if outputs else ()
         self.transfers.append(Transfer(loads, stores))
-        return summed
 
-    def _chosen(self, wanted: set[str], summed: list[tuple[Step, list[Use]]]) -> tuple[list[Step], set[str]]:
+    def _chosen(self, wanted: set[str], sums: list[Use]) -> tuple[list[Step], set[str]]:
         """The edge steps that the outputs and sums of a phase need, and the names of all values among them."""
-        needed = wanted | {n for _, uses in summed for use in uses for n in use.term.operands}
+        needed = wanted | {n for use in sums for n in use.term.operands}
         chosen: list[Step] = []
         for step in reversed(self.body):
             if step.out.space == "edge" and step.out.name in needed:
@@ -212,7 +215,7 @@ class _Lowering:
                 needed |= {n for t in step.terms for n in t.operands}
         return chosen, needed
 
-    def _prepare(self, phase: int, summed: list[tuple[Step, list[Use]]], spreads: list[tuple[str, Use]]) -> None:
+    def _prepare(self, phase: int, sums: list[Use], spreads: list[tuple[str, Use]]) -> None:
         """Zero the tiles that are summed into, fill those that are spread over the edges."""
         f = self._open(ON_ATOMS)
         loads = self._inputs_on_atoms() if phase == 0 else []
@@ -220,51 +223,88 @@ class _Lowering:
             entry for v in self.program.inputs if phase == 0 and v.space == "atom" for entry in self._stored(v.name)
         ]
         steps = AtomSteps(f, self.layout)
-        for _, uses in summed:
-            for use in uses:
-                vectors = tile_size(use.panel, use.term.slot) * use.panel.species * VECTORS
-                loop = f.loop(vectors)
-                f.store(f.constant(0.0), f.at("%all_tiles", use.tiles), f.integer("mul", loop.index, f.lanes))
-                loop.close()
+        for use in sums:
+            loop = f.loop(self._elements(use) // f.lanes)
+            f.store(f.constant(0.0), f.at("%all_tiles", use.tiles), f.integer("mul", loop.index, f.lanes))
+            loop.close()
+        by_source: dict[str, list[Use]] = {}
         for _, use in spreads:
-            build = pack_radial_function if use.term.slot == 0 else pack_angular_function
-            name = build(self.module, use.panel, use.term.scale)
-            f.call(name, steps.row(use.term.operands[1]), f.at("%all_tiles", use.tiles))
+            by_source.setdefault(use.term.operands[1], []).append(use)
+        for source, uses in by_source.items():
+            if source in self.spread:
+                mix_and_pack(steps, self.spread[source], uses)
+            else:
+                for use in uses:
+                    pack(steps, source, use)
         self.module.export(f)
         self.transfers.append(Transfer(tuple(loads), tuple(stores)))
 
-    def _atoms(self, phase: int, summed: list[tuple[Step, list[Use]]]) -> None:
+    def _site_mixes(self) -> tuple[dict[str, list[SiteMix]], dict[Term, SiteMix]]:
+        """Values that are only spread over edges and made by mixing, with their terms; terms that only mix a sum.
+
+        Neither the first nor the sum behind the second is ever held for all species.
+        """
+        made = {step.out.name: step for step in self.body}
+        readers: dict[str, list[Term]] = {}
+        for step in self.body:
+            for term in step.terms:
+                for name in term.operands:
+                    readers.setdefault(name, []).append(term)
+        outputs = set(self.program.output_names.values())
+        spread: dict[str, list[SiteMix]] = {}
+        mixed: dict[Term, SiteMix] = {}
+        for name, step in made.items():
+            if step.out.space != "atom" or name in outputs or name not in readers:
+                continue
+            sums = [t.operation for t in readers[name] if isinstance(t.operation, EdgeSum)]
+            if len(sums) == len(readers[name]):
+                sites = [site_mix(t, sums) if t.slot == 1 else None for t in step.terms]
+                if None not in sites:
+                    spread[name] = [s for s in sites if s is not None]
+                continue
+            sums = [t.operation for t in step.terms if isinstance(t.operation, EdgeSum)]
+            if len(sums) == len(step.terms):
+                sites = [site_mix(t, sums) if t.slot == 2 else None for t in readers[name]]
+                if None not in sites:
+                    mixed |= {s.term: s for s in sites if s is not None}
+        return spread, mixed
+
+    def _atoms(self, phase: int) -> None:
         f = self._open(ON_ATOMS)
         steps = AtomSteps(f, self.layout)
         stores: list[tuple[int, int, int]] = []
         values, rows = self.program.values, self.layout.rows
-        here = [s for s in self.body if self.phase[s.out.name] == phase and s.out.space != "edge"]
-        open_values: dict[str, Written] = {}
+        here = [s for s in self.body if self._runs_in(s, phase)]
+        filled: dict[str, Written] = {}
         for event in schedule(here, self._kept(phase)):
             if isinstance(event, Release):
                 rows.release(event.name, values[event.name].size)
                 continue
             out = event.step.out
             if isinstance(event, Open) and out.space == "atom":
-                open_values[out.name] = Written(f, rows.allocate(out.name, out.size), out.size)
-            elif isinstance(event, Run) and isinstance(event.term.operation, EdgeSum):
-                for use in (u for s, us in summed if s is event.step for u in us if u.term is event.term):
-                    self._unpack(f, steps, event.step, use, open_values[out.name])
+                filled[out.name] = Written(f, rows.allocate(out.name, out.size), out.size)
             elif isinstance(event, Run):
-                steps.term(event.term, event.step, open_values.get(out.name))
+                self._term(steps, event.step, event.term, filled.get(out.name))
             elif isinstance(event, Close) and out.space == "atom":
-                open_values.pop(out.name).clear()
+                filled.pop(out.name).clear()
                 stores += self._stored(out.name)
         self.module.export(f)
         self.transfers.append(Transfer((), tuple(stores)))
 
-    def _unpack(self, f: Function, steps: AtomSteps, step: Step, use: Use, written: Written) -> None:
-        touched = np.zeros(step.out.size, bool)
-        for target, dim, number in use.panel.targets:
-            first = target + number
-            touched[first : first + use.panel.species * use.panel.count * dim : dim] = True
-        name = unpack_function(self.module, use.panel, use.term.scale, written.adds(touched))
-        f.call(name, steps.row(step.out.name), f.at("%all_tiles", use.tiles))
+    def _term(self, steps: AtomSteps, step: Step, term: Term, written: Written | None) -> None:
+        if written is not None and term in self.mixed:
+            unpack_and_mix(steps, step, self.mixed[term], self.summed[term.operands[1]], written)
+        elif written is not None and isinstance(term.operation, EdgeSum):
+            for use in (u for u in self.summed[step.out.name] if u.term is term):
+                unpack(steps, step.out.name, use, written)
+        else:
+            steps.term(term, step, written)
+
+    def _runs_in(self, step: Step, phase: int) -> bool:
+        """Whether an atom phase makes the value of ``step``."""
+        name = step.out.name
+        unheld = name in self.spread or name in {t.operands[1] for t in self.mixed}
+        return self.phase[name] == phase and step.out.space != "edge" and not unheld
 
 
 def split(program: Program) -> tuple[list[Step], list[Step], list[Step]]:

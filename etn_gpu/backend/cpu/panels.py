@@ -11,7 +11,7 @@ rows (one lane an atom) and back by transposing registers.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import groupby
 
 from etn_gpu.backend.cpu.ir import PACK, Function, Module, Vector
@@ -53,6 +53,17 @@ class Panel:
     def angular_tile(self) -> int:
         """Elements of a tile [count, dim]."""
         return self.count * padded(self.dim)
+
+    @property
+    def of_one_species(self) -> Panel:
+        """The same panel for rows that hold one species only, block after block."""
+        targets, start, blocks = [], 0, dict[int, int]()
+        for target, dim, number in self.targets:
+            if target not in blocks:
+                blocks[target] = start
+                start += dim * self.count
+            targets.append((blocks[target], dim, number))
+        return replace(self, targets=tuple(targets))
 
 
 def panels(operation: EdgeSum) -> list[Panel]:
@@ -140,8 +151,12 @@ def _spread(
     runs.loop.close()
 
 
+#: Arguments of the functions between rows and tiles: ``tiles`` is the first atom's tile of the species.
+ARGUMENTS = ("rows", "tiles", "i64 species")
+
+
 class _Groups:
-    """Loops over PACK atoms of a block at a time and over the species of their neighbours, inside a function.
+    """A loop over PACK atoms of a block at a time, inside a function with the arguments ARGUMENTS.
 
     ``rows`` is the first row of S for these atoms, ``tiles`` the tile of the first of them, ``stride`` the elements
     from one atom's tile to the next one's.
@@ -153,15 +168,13 @@ class _Groups:
         self._group = f.loop(f.stride // PACK)
         first = f.integer("mul", self._group.index, PACK)
         self.rows = f.at("%rows", first)
-        tiles = f.at("%tiles", f.integer("mul", first, self.stride))
-        self._species = f.loop(panel.species)
-        self.tiles = f.at(tiles, f.integer("mul", self._species.index, tile))
+        self.tiles = f.at("%tiles", f.integer("mul", first, self.stride))
 
     def row(self, m: int, b: str | None = None) -> str:
         """Address of row (species, b, m) of S; b = 0 without ``b``."""
         f = self.f
         target, dim, number = self.panel.targets[m]
-        at = f.integer("mul", self._species.index, self.panel.count * dim * f.stride)
+        at = f.integer("mul", "%species", self.panel.count * dim * f.stride)
         at = f.integer("add", at, (target + number) * f.stride)
         if b is not None:
             at = f.integer("add", at, f.integer("mul", b, dim * f.stride))
@@ -181,13 +194,12 @@ class _Groups:
             f.store(column, tiles or self.tiles, k * self.stride + at)
 
     def close(self) -> None:
-        """End the loops."""
-        self._species.close()
+        """End the loop."""
         self._group.close()
 
 
 def unpack_function(module: Module, panel: Panel, scale: float, add: bool) -> str:
-    """Name of the function (rows, tiles): rows of S from the tiles S[m, b]."""
+    """Name of the function ARGUMENTS: rows of S from the tiles S[m, b]."""
 
     def build(f: Function) -> None:
         count = padded(panel.count)
@@ -200,7 +212,7 @@ def unpack_function(module: Module, panel: Panel, scale: float, add: bool) -> st
                     _store_row(f, row, first, (b + k) * groups.step(m), scale, add)
         groups.close()
 
-    return module.function(("unpack", panel, scale, add), ("rows", "tiles"), build)
+    return module.function(("unpack", panel, scale, add), ARGUMENTS, build)
 
 
 def _store_row(f: Function, row: Vector, pointer: str, at: int, scale: float, add: bool) -> None:
@@ -213,7 +225,7 @@ def _store_row(f: Function, row: Vector, pointer: str, at: int, scale: float, ad
 
 
 def pack_radial_function(module: Module, panel: Panel, scale: float) -> str:
-    """Name of the function (rows, tiles): tiles G[m, b] from the rows of S."""
+    """Name of the function ARGUMENTS: tiles G[m, b] from the rows of S."""
 
     def build(f: Function) -> None:
         count = padded(panel.count)
@@ -225,11 +237,11 @@ def pack_radial_function(module: Module, panel: Panel, scale: float) -> str:
                 groups.store([f.load(first, k * groups.step(m), PACK) for k in there], m * count + b, scale)
         groups.close()
 
-    return module.function(("pack radial", panel, scale), ("rows", "tiles"), build)
+    return module.function(("pack radial", panel, scale), ARGUMENTS, build)
 
 
 def pack_angular_function(module: Module, panel: Panel, scale: float) -> str:
-    """Name of the function (rows, tiles): tiles G[b, m] from the rows of S."""
+    """Name of the function ARGUMENTS: tiles G[b, m] from the rows of S."""
 
     def build(f: Function) -> None:
         dim = padded(panel.dim)
@@ -242,4 +254,4 @@ def pack_angular_function(module: Module, panel: Panel, scale: float) -> str:
         radial.close()
         groups.close()
 
-    return module.function(("pack angular", panel, scale), ("rows", "tiles"), build)
+    return module.function(("pack angular", panel, scale), ARGUMENTS, build)
