@@ -3,34 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
 
 from etn_gpu.backend.cpu.couple import couple_function
 from etn_gpu.backend.cpu.ir import Function
+from etn_gpu.backend.cpu.layout import Layout
 from etn_gpu.backend.cpu.mix import Shape, mix_function, weights_function
-from etn_gpu.backend.cpu.rows import Rows
+from etn_gpu.backend.cpu.pointwise import copied
 from etn_gpu.errors import BackendError
 from etn_gpu.plan.operations import Constant, Copy, Couple, CoupleBlock, Mix
 from etn_gpu.plan.program import Step, Term, Value
-
-Columns = dict[str, tuple[int, int]]
-#: Arguments of every phase function; the driver passes them in this order.
-ARGUMENTS = (
-    "params", "gradient", "atoms", "all_tiles", "edges", "edge_in", "edge_out", "i64 groups", "runs", "i64 n_runs",
-    "present", "i64 n_present", "masks", "valid",
-)  # fmt: skip
-
-
-@dataclass
-class Layout:
-    """Where the values are: rows of the atom workspace, columns of the parameters and of their gradients."""
-
-    parameters: Columns
-    gradients: Columns
-    rows: Rows = field(default_factory=Rows)
 
 
 class Written:
@@ -172,15 +156,10 @@ class AtomSteps:
 
     def _copy(self, term: Term, names: list[str], out: Value, written: Written) -> None:
         assert isinstance(term.operation, Copy)
-        for b in term.operation.blocks:
-            for index in np.ndindex(b.counts):
-                to, of = (
-                    b.offsets[s] + sum(i * k for i, k in zip(index, b.strides[s], strict=True))
-                    for s in (term.slot, 1 - term.slot)
-                )
-                touched = np.zeros(out.size, bool)
-                touched[to] = True
-                self._add(self.row(names[1 - term.slot], of), out, to, written.adds(touched), term.scale)
+        for to, of in copied(term.operation, term.slot):
+            touched = np.zeros(out.size, bool)
+            touched[to] = True
+            self._add(self.row(names[1 - term.slot], of), out, to, written.adds(touched), term.scale)
 
     def _constant(self, term: Term, names: list[str], out: Value, written: Written) -> None:
         """Only in lanes with an atom: sums over atoms must not see the others."""

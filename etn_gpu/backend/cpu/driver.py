@@ -73,14 +73,14 @@ def _close(stretch: Any, first_run: int, n_runs: int, first_piece: int, n_pieces
 @_jit
 def _edge_phase(
     address: int, arguments: Any, load: int, store: int, column: int, columns: int, stage_in: Any, stage_out: Any,
-    lanes: int, edge_in: Any, edge_out: Any, pieces: Any, runs: Any, stretches: Any,
+    lanes: int, edge_in: Any, edge_out: Any, pieces: Any, runs: Any, stretches: Any, n_stretches: int,
 ) -> None:  # fmt: skip
     """One phase for all edges of a block, stretch by stretch.
 
     ``load`` columns come from ``edge_in``; ``store`` columns go to column ``column`` of ``edge_out`` [E, columns].
     """
     params, gradient, atoms, tiles, work, come, go, _, _, _, present, n_present, masks, valid = arguments
-    for s in range(len(stretches)):
+    for s in range(n_stretches):
         if load:
             for p in range(stretches[s, 2], stretches[s, 3]):
                 first, end = pieces[p, 1] * load, pieces[p, 2] * load
@@ -89,7 +89,7 @@ def _edge_phase(
                     stage_in[k] = edge_in[shift + k]
         groups = (stretches[s, 4] + lanes - 1) // lanes
         n_runs = stretches[s, 1] - stretches[s, 0]
-        run_at = runs[stretches[s, 0] :].ctypes.data
+        run_at = runs.ctypes.data + stretches[s, 0] * 4 * runs.itemsize
         _call(
             address,
             (
@@ -111,57 +111,59 @@ def _edge_phase(
 
 
 @_jit
-def _block(
-    addresses: Any, kinds: Any, load_offsets: Any, loads: Any, store_offsets: Any, stores: Any, params: Any,
-    gradient: Any, atoms: Any, tiles: Any, edges: Any, stage_in: Any, stage_out: Any, lanes: int, width: int, members: Any,
+def _chunk(
+    first_block: int, end_block: int, block_offsets: Any, order: Any, phases: Any, loads: Any, stores: Any, params: Any,
+    gradient: Any, atoms: Any, tiles: Any, edges: Any, stage_in: Any, stage_out: Any, lanes: int, width: int,
     species: Any, n_species: int, edge_offsets: Any, edge_species: Any, edge_in: Any, edge_out: Any, columns: int,
     atom_in: Any, atom_out: Any, pieces: Any, runs: Any, stretches: Any, masks: Any, present: Any,
 ) -> None:  # fmt: skip
-    """All phases for the atoms ``members``, one in a lane."""
-    n = len(members)
-    masks[:] = 0.0
-    n_present = 0
-    for k in range(n):
-        t = species[members[k]]
-        if k == 0 or t != species[members[k - 1]]:
-            present[n_present] = t
-            n_present += 1
-        masks[t * width + k] = 1.0
-        masks[n_species * width + k] = 1.0
-    valid = masks[n_species * width :]
-    arguments = (
-        params.ctypes.data, gradient.ctypes.data, atoms.ctypes.data, tiles.ctypes.data, edges.ctypes.data,
-        stage_in.ctypes.data, stage_out.ctypes.data, 0, 0, 0, present.ctypes.data, n_present,
-        masks.ctypes.data, valid.ctypes.data,
-    )  # fmt: skip
-    n_stretches = _cut(members, edge_offsets, edge_species, pieces, runs, stretches)
-    for p in range(len(addresses)):
-        phase_loads = loads[load_offsets[p] : load_offsets[p + 1]]
-        phase_stores = stores[store_offsets[p] : store_offsets[p + 1]]
-        if kinds[p] == 1:
-            load = phase_loads[0, 1] if len(phase_loads) else 0
-            store, column = (phase_stores[0, 1], phase_stores[0, 2]) if len(phase_stores) else (0, 0)
-            _edge_phase(
-                addresses[p], arguments, load, store, column, columns, stage_in, stage_out, lanes,
-                edge_in, edge_out, pieces, runs, stretches[:n_stretches],
-            )  # fmt: skip
-            continue
-        for i in range(len(phase_loads)):
-            row, size, column = phase_loads[i]
-            for k in range(size):
-                for v in range(width):
-                    atoms[(row + k) * width + v] = atom_in[members[v], column + k] if v < n else 0.0
-        _call(addresses[p], arguments)
-        for i in range(len(phase_stores)):
-            row, size, column = phase_stores[i]
-            for v in range(n):
+    """All phases for some blocks, one after the other; a block has one atom in a lane."""
+    for b in range(first_block, end_block):
+        members = order[block_offsets[b] : block_offsets[b + 1]]
+        n = len(members)
+        masks[:] = 0.0
+        n_present = 0
+        for k in range(n):
+            t = species[members[k]]
+            if k == 0 or t != species[members[k - 1]]:
+                present[n_present] = t
+                n_present += 1
+            masks[t * width + k] = 1.0
+            masks[n_species * width + k] = 1.0
+        arguments = (
+            params.ctypes.data, gradient.ctypes.data, atoms.ctypes.data, tiles.ctypes.data, edges.ctypes.data,
+            stage_in.ctypes.data, stage_out.ctypes.data, 0, 0, 0, present.ctypes.data, n_present,
+            masks.ctypes.data, masks.ctypes.data + n_species * width * masks.itemsize,
+        )  # fmt: skip
+        n_stretches = _cut(members, edge_offsets, edge_species, pieces, runs, stretches)
+        for p in range(len(phases)):
+            address, kind, first_load, end_load, first_store, end_store = phases[p]
+            if kind == 1:
+                load = loads[first_load, 1] if end_load > first_load else 0
+                store, column = 0, 0
+                if end_store > first_store:
+                    store, column = stores[first_store, 1], stores[first_store, 2]
+                _edge_phase(
+                    address, arguments, load, store, column, columns, stage_in, stage_out, lanes,
+                    edge_in, edge_out, pieces, runs, stretches, n_stretches,
+                )  # fmt: skip
+                continue
+            for i in range(first_load, end_load):
+                row, size, column = loads[i]
                 for k in range(size):
-                    atom_out[members[v], column + k] = atoms[(row + k) * width + v]
+                    for v in range(width):
+                        atoms[(row + k) * width + v] = atom_in[members[v], column + k] if v < n else 0.0
+            _call(address, arguments)
+            for i in range(first_store, end_store):
+                row, size, column = stores[i]
+                for v in range(n):
+                    for k in range(size):
+                        atom_out[members[v], column + k] = atoms[(row + k) * width + v]
 
 
 @_parallel
 def execute(
-    addresses: Any, kinds: Any, load_offsets: Any, loads: Any, store_offsets: Any, stores: Any, params: Any,
+    phases: Any, loads: Any, stores: Any, params: Any,
     gradients: Any, chunk_offsets: Any, block_offsets: Any, order: Any, species: Any, n_species: int,
     edge_offsets: Any, edge_species: Any, edge_in: Any, edge_out: Any, columns: int, atom_in: Any, atom_out: Any,
     atom_space: Any, tile_space: Any, edge_space: Any, stage_in: Any, stage_out: Any, mask_space: Any,
@@ -169,15 +171,14 @@ def execute(
 ) -> None:  # fmt: skip
     """Chunk c runs its blocks one after the other into ``gradients[c]``: results do not depend on the threads.
 
+    A row of ``phases``: address of the function, 1 for edges and 0 for atoms, first load, end, first store, end.
     Work spaces have one row for each thread.
     """
-    for chunk in numba.prange(len(chunk_offsets) - 1):
+    for c in numba.prange(len(chunk_offsets) - 1):
         t = get_thread_id()
-        for b in range(chunk_offsets[chunk], chunk_offsets[chunk + 1]):
-            _block(
-                addresses, kinds, load_offsets, loads, store_offsets, stores, params, gradients[chunk],
-                atom_space[t], tile_space[t], edge_space[t], stage_in[t], stage_out[t], lanes, width,
-                order[block_offsets[b] : block_offsets[b + 1]], species, n_species, edge_offsets, edge_species,
-                edge_in, edge_out, columns, atom_in, atom_out, piece_space[t], run_space[t],
-                stretch_space[t], mask_space[t], present_space[t],
-            )  # fmt: skip
+        _chunk(
+            chunk_offsets[c], chunk_offsets[c + 1], block_offsets, order, phases, loads, stores, params,
+            gradients[c], atom_space[t], tile_space[t], edge_space[t], stage_in[t], stage_out[t],
+            lanes, width, species, n_species, edge_offsets, edge_species, edge_in, edge_out, columns, atom_in, atom_out,
+            piece_space[t], run_space[t], stretch_space[t], mask_space[t], present_space[t],
+        )  # fmt: skip

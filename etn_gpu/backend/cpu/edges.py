@@ -12,12 +12,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from etn_gpu.backend.cpu.ir import PACK, Function, Vector
+from etn_gpu.backend.cpu.layout import Columns
 from etn_gpu.backend.cpu.panels import Panel, padded, spread_angular, spread_radial, sum_edges
 from etn_gpu.backend.cpu.pointwise import Components, Pointwise
 from etn_gpu.plan.operations import EdgeSum, Powers, Radial
 from etn_gpu.plan.program import Step, Term
-
-Columns = dict[str, tuple[int, int]]
 
 #: Edges of a stretch.
 EDGE_WIDTH = 64

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
+from itertools import accumulate
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,24 +15,28 @@ from etn_gpu.backend.cpu.driver import execute
 from etn_gpu.backend.cpu.edges import EDGE_WIDTH
 from etn_gpu.backend.cpu.ir import BYTES
 from etn_gpu.backend.cpu.jit import Library, object_code
-from etn_gpu.backend.cpu.lowering import VECTORS, Columns, Lowered, lower, phase_name
+from etn_gpu.backend.cpu.layout import Columns
+from etn_gpu.backend.cpu.lowering import VECTORS, Lowered, lower, phase_name
 from etn_gpu.backend.cpu.threads import at_most
 from etn_gpu.backend.geometry import Geometry
 from etn_gpu.plan.program import Program, Step
 
 Array = NDArray[np.floating]
-CHUNKS = 64
+#: Most chunks of blocks that are added to sums over atoms of their own (their order is fixed), and in other runs.
+SUMS, CHUNKS = 64, 1024
+#: Least blocks of a chunk: setting up a chunk takes as long as some atoms do.
+LEAST_BLOCKS = 4
 
 
 @dataclass(frozen=True)
 class _Compiled:
-    """A lowered Program with its machine code and the tables of the driver."""
+    """A lowered Program with its machine code and the tables of the driver (see :func:`driver.execute`)."""
 
     lowered: Lowered
     library: Library
-    addresses: NDArray[np.int64]
-    loads: tuple[NDArray[np.int64], NDArray[np.int64]]
-    stores: tuple[NDArray[np.int64], NDArray[np.int64]]
+    phases: NDArray[np.int64]
+    loads: NDArray[np.int64]
+    stores: NDArray[np.int64]
 
 
 @lru_cache(maxsize=64)
@@ -39,14 +44,17 @@ def _compiled(program: Program, dtype: str) -> _Compiled:
     lowered = lower(program, np.dtype(dtype))
     library = Library(object_code(lowered.text))
     addresses = library.addresses([phase_name(k) for k in range(len(lowered.kinds))])
-    loads, stores = (_table([getattr(t, name) for t in lowered.transfers]) for name in ("loads", "stores"))
-    return _Compiled(lowered, library, np.array(addresses, np.int64), loads, stores)
+    (load_cuts, loads), (store_cuts, stores) = (
+        _table([getattr(t, name) for t in lowered.transfers]) for name in ("loads", "stores")
+    )
+    columns = (addresses, lowered.kinds, load_cuts[:-1], load_cuts[1:], store_cuts[:-1], store_cuts[1:])
+    return _Compiled(lowered, library, np.array(columns, np.int64).T.copy(), loads, stores)
 
 
-def _table(entries: Sequence[tuple[tuple[int, int, int], ...]]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Entries of all phases one after the other, and the first of each phase."""
-    offsets = np.cumsum([0, *map(len, entries)])
-    return offsets, np.array([row for phase in entries for row in phase], np.int64).reshape(-1, 3)
+def _table(entries: Sequence[tuple[tuple[int, int, int], ...]]) -> tuple[list[int], NDArray[np.int64]]:
+    """Where the entries of each phase begin and end, and all of them one after the other."""
+    cuts = [0, *accumulate(map(len, entries))]
+    return cuts, np.array([row for phase in entries for row in phase], np.int64).reshape(-1, 3)
 
 
 def run(
@@ -78,9 +86,10 @@ def run(
     most = _most_edges(geometry, order, block_offsets)
     with at_most(threads) as used:
         execute(
-            compiled.addresses, np.array(tables.kinds, np.int64), *compiled.loads, *compiled.stores,
+            compiled.phases, compiled.loads, compiled.stores,
             parameters, gradients, chunk_offsets, block_offsets, order, geometry.species, n_species,
-            geometry.edge_offsets, geometry.edge_species, edge_in.ravel(), edge_out.ravel(), out_width, atom_in, atom_out,
+            geometry.edge_offsets, geometry.edge_species, edge_in.ravel(), edge_out.ravel(), out_width,
+            atom_in, atom_out,
             *(
                 _workspace(used, size, kind)
                 for size, kind in (
@@ -152,7 +161,7 @@ def _blocks(
     order = np.argsort(geometry.species, kind="stable")
     n_blocks = -(-n // width)
     block_offsets = np.minimum(np.arange(n_blocks + 1) * width, n)
-    n_chunks = min(n_blocks, CHUNKS) if summed else n_blocks
+    n_chunks = min(-(-n_blocks // LEAST_BLOCKS), SUMS if summed else CHUNKS)
     chunk_offsets = (np.arange(n_chunks + 1) * n_blocks) // max(n_chunks, 1)
     return order, block_offsets.astype(np.int64), chunk_offsets.astype(np.int64)
 

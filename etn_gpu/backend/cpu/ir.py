@@ -19,6 +19,11 @@ BYTES = 64
 PACK = 8
 
 
+def literal(value: float) -> str:
+    """A number as LLVM writes it without rounding: the bits of a double, also for values of type float."""
+    return "0x" + struct.pack(">d", value).hex()
+
+
 @dataclass(frozen=True)
 class Vector:
     """A value: its name (or literal) and its number of lanes."""
@@ -231,8 +236,8 @@ class Function:
 
     def constant(self, value: float, lanes: int | None = None) -> Vector:
         """``value`` in every lane."""
-        bits = struct.pack(">d", float(self.module.dtype.type(value))).hex()
-        return Vector(f"splat ({self.module.scalar} 0x{bits})", lanes or self.lanes)
+        number = literal(float(self.module.dtype.type(value)))
+        return Vector(f"splat ({self.module.scalar} {number})", lanes or self.lanes)
 
     def _binary(self, operation: str, a: Vector, b: Vector) -> Vector:
         return Vector(self.emit(f"{operation} {self.kind(a.lanes)} {a.name}, {b.name}"), a.lanes)

@@ -7,14 +7,14 @@ recomputes those that it needs. Steps between parameters only are not lowered: t
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from dataclasses import dataclass
 
 import numpy as np
 
-from etn_gpu.backend.cpu.atoms import ARGUMENTS, AtomSteps, Columns, Layout, Written
+from etn_gpu.backend.cpu.atoms import AtomSteps, Written
 from etn_gpu.backend.cpu.edges import EdgePhase, Use
 from etn_gpu.backend.cpu.ir import Function, Module
+from etn_gpu.backend.cpu.layout import ARGUMENTS, Columns, Layout, column_layout
 from etn_gpu.backend.cpu.panels import panels
 from etn_gpu.backend.cpu.schedule import Close, Open, Release, Run, schedule
 from etn_gpu.backend.cpu.sites import SiteMix, mix_and_pack, pack, site_mix, unpack, unpack_and_mix
@@ -65,15 +65,6 @@ def phase_name(number: int) -> str:
 def lower(program: Program, dtype: np.dtype) -> Lowered:
     """Lower ``program``; BackendError when it holds something that this backend does not do."""
     return _Lowering(program, dtype).run()
-
-
-def column_layout(values: Iterable[Value]) -> Columns:
-    """(offset, size) of each value when they are laid side by side."""
-    columns, offset = {}, 0
-    for value in values:
-        columns[value.name] = (offset, value.size)
-        offset += value.size
-    return columns
 
 
 class _Lowering:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from etn_gpu.backend.cpu.ir import PACK, Function, Module, Vector
+from etn_gpu.backend.cpu.ir import PACK, Function, Module, Vector, literal
 
 #: Vectors that one pass keeps in registers, of 32.
 REGISTERS = 24
@@ -174,12 +174,4 @@ def _as_double(f: Function, value: Vector, scale: float) -> str:
         name = f.emit(f"fpext {f.kind(PACK)} {name} to <{PACK} x double>")
     if scale == 1.0:
         return name
-    bits = f.emit(f"fmul <{PACK} x double> {name}, splat (double {scale_literal(scale)})")
-    return bits
-
-
-def scale_literal(value: float) -> str:
-    """A double as LLVM writes it."""
-    import struct
-
-    return "0x" + struct.pack(">d", value).hex()
+    return f.emit(f"fmul <{PACK} x double> {name}, splat (double {literal(scale)})")

@@ -5,12 +5,12 @@ Radial functions come with their derivatives in s as *jets*: lists of a function
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from math import comb
 
 import numpy as np
 
-from etn_gpu.backend.cpu.couple import cheapest, coefficients, contract
+from etn_gpu.backend.cpu.couple import accumulate, cheapest, coefficients, contract
 from etn_gpu.backend.cpu.ir import Function, Vector
 from etn_gpu.plan.operations import Constant, Copy, Couple, CoupleBlock, Harmonics, Powers, Radial
 from etn_gpu.plan.program import Term
@@ -18,6 +18,17 @@ from etn_gpu.symmetry import clebsch_gordan, stretch_factor
 
 Components = list[Vector | None]
 Jet = list[Vector | None]
+
+
+def copied(operation: Copy, slot: int) -> Iterator[tuple[int, int]]:
+    """(component of the output, component of the operand) for each number that is copied."""
+    for block in operation.blocks:
+        for index in np.ndindex(block.counts):
+            to, of = (
+                block.offsets[s] + sum(i * k for i, k in zip(index, block.strides[s], strict=True))
+                for s in (slot, 1 - slot)
+            )
+            yield to, of
 
 
 class Pointwise:
@@ -37,23 +48,18 @@ class Pointwise:
             for block in operation.blocks:
                 self._couple(block, term.slot, term.scale, given, out)
         elif isinstance(operation, Copy):
-            for block in operation.blocks:
-                for index in np.ndindex(block.counts):
-                    to, of = (
-                        block.offsets[s] + sum(i * k for i, k in zip(index, block.strides[s], strict=True))
-                        for s in (term.slot, 1 - term.slot)
-                    )
-                    out[to] = self._add(given[0][of], out[to], term.scale)
+            for to, of in copied(operation, term.slot):
+                out[to] = self._add(given[0][of], out[to], term.scale)
         elif isinstance(operation, Constant):
-            value = self.f.constant(term.scale * operation.value)
+            constant = self.f.constant(term.scale * operation.value)
             for k in range(operation.offset, operation.offset + operation.count):
-                out[k] = self._add(value, out[k], 1.0)
+                out[k] = self._add(constant, out[k], 1.0)
         elif isinstance(operation, Radial | Powers):
-            jets = self._radial(operation, given[0][0]) if isinstance(operation, Radial) else None
-            jets = jets or self._powers(operation.lmax, given[0][0])  # type: ignore[union-attr]
+            radial = isinstance(operation, Radial)
+            jets = self._radial(operation, given[0][0]) if radial else self._powers(operation.lmax, given[0][0])
             for k, jet in enumerate(jets):
-                if (value := jet[operation.order]) is not None:
-                    out[k] = self._add(value, out[k], term.scale)
+                if (derivative := jet[operation.order]) is not None:
+                    out[k] = self._add(derivative, out[k], term.scale)
         else:
             assert isinstance(operation, Harmonics), operation
             for k, value in enumerate(self._harmonics(operation.lmax, given[0])):
@@ -80,18 +86,13 @@ class Pointwise:
             first, second, oriented = (2, 1, np.swapaxes(table, 1, 2)) if work == "a" else (1, 2, table)
             x = given[first - 1][at[first] :]
             if work == "pairs":
-                self._pairs(table, x, given[1][at[2] :], out, at[0])
+                part = slice(at[0], at[0] + table.shape[0])
+                out[part] = accumulate(self.f, table, x, given[1][at[2] :], out[part])
                 continue
             if at[second] not in matrices:
                 matrices[at[second]] = contract(self.f, oriented, given[second - 1][at[second] :])
             for (o, k), value in matrices[at[second]].items():
                 out[at[0] + o] = self.f.fma(value, x[k], out[at[0] + o])
-
-    def _pairs(self, table: np.ndarray, a: Sequence[Vector], b: Sequence[Vector], out: Components, first: int) -> None:
-        for i, j in zip(*np.nonzero(np.any(table, axis=0)), strict=True):
-            pair = self.f.multiply(a[i], b[j])
-            for o in np.flatnonzero(table[:, i, j]):
-                out[first + o] = self.f.fma(self.f.constant(float(table[o, i, j])), pair, out[first + o])
 
     def _harmonics(self, lmax: int, x: Sequence[Vector]) -> list[Vector]:
         """By R_l = a_l C^{1, l-1, l}(x, R_{l-1})."""
