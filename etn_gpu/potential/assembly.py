@@ -50,9 +50,12 @@ def conjugate_strains(voigt: Array) -> Array:
 
 
 def edge_displacements(batch: StructureBatch, force_bar: Array, stress_bar: Array) -> Array:
-    """Adjoint of :func:`forces_and_virials` and :func:`stresses`: cotangents [N, 3] and [S, 6] -> the edge tangent dx [E, 3] with
+    """Adjoint of :func:`forces_and_virials` and :func:`stresses`.
+
+    Cotangents [N, 3] and [S, 6] -> the edge tangent dx [E, 3] with
     sum_e dx_e . g_e = sum force_bar . forces + sum stress_bar . stresses. Rows of ``stress_bar`` without a stress must
-    be zero."""
+    be zero.
+    """
     dx = np.repeat(force_bar, np.diff(batch.edge_offsets), axis=0) - force_bar[batch.neighbour]
     if np.any(stress_bar):
         defined = np.isfinite(batch.volumes)[:, None]

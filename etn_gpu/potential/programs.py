@@ -6,6 +6,7 @@ Inputs: ``x`` the edge vectors in A, components (x, y, z); the parameters under 
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
 
@@ -138,10 +139,14 @@ def _site_vector(builder: ProgramBuilder, architecture: Architecture, x: Value, 
     edge_sum = EdgeSum((f.size, y.size, start), tuple(sum_blocks), n_species)
     basis = builder.step("S", "atom", (Term(edge_sum, 2, (f.name, y.name)),))
 
-    weights, offsets, stride = _radial_weights(builder, architecture, degrees)
+    components = n_species
+    if architecture.neighbour_rank < n_species:
+        basis, at = _embed(builder, architecture, basis, sum_blocks)
+        components = architecture.neighbour_rank
+    weights, offsets, stride = _radial_weights(builder, architecture, degrees, embedded=components < n_species)
     feature, mix_blocks = architecture.feature, []
     target = 1
-    cols = n_species * n_radial
+    cols = components * n_radial
     for l in range(architecture.lmax + 1):
         if channels[l]:
             mix_blocks.append(MixBlock(offsets[l], cols, channels[l], cols, 2 * l + 1, at[l], target))
@@ -180,26 +185,52 @@ def _transpose(name: str, rows: int, cols: int) -> Term:
     return Term(Copy((rows * cols, rows * cols), (block,)), 1, (name,))
 
 
+def _embed(
+    builder: ProgramBuilder, architecture: Architecture, basis: Value, blocks: Sequence[EdgeSumBlock]
+) -> tuple[Value, dict[int, int]]:
+    """Sums with the species of the neighbour embedded, T[s, b, m] = sum_c U[s, c] S[c, b, m], and where each l begins.
+
+    With fewer components than species everything after this step is as cheap as for that many species.
+    """
+    species, rank = architecture.n_species, architecture.neighbour_rank
+    mixes, at, start = [], {}, 0
+    for b in blocks:
+        at[(b.dim - 1) // 2] = start
+        mixes.append(MixBlock(0, species, rank, species, b.count * b.dim, b.target, start))
+        start += rank * b.count * b.dim
+    mix = Mix((rank * species, basis.size, start), tuple(mixes))
+    return builder.step("T", "atom", (Term(mix, 2, ("U", basis.name)),)), at
+
+
 def _radial_weights(
-    builder: ProgramBuilder, architecture: Architecture, degrees: list[int]
+    builder: ProgramBuilder, architecture: Architecture, degrees: list[int], embedded: bool
 ) -> tuple[Value, dict[int, int], int]:
-    """R[z_i][l, n, c, b] = sum_{s,t} B_l[n, b, s, t] U[s, c] W[t, z_i]: value, offset of each l, stride of z_i."""
+    """R[z_i][l, n, c, b] = sum_{s,t} B_l[n, b, s, t] U[s, c] W[t, z_i]: value, offset of each l, stride of z_i.
+
+    ``embedded``: U has been applied already, so that R[z_i][l, n, s, b] = sum_t B_l[n, b, s, t] W[t, z_i].
+    """
     species, radial = architecture.n_species, architecture.n_radial
     ns, nt = architecture.neighbour_rank, architecture.centre_rank
+    components = ns if embedded else species
     offsets, stride = {}, 0
     for l in degrees:
         offsets[l] = stride
-        stride += architecture.channels[l] * species * radial
+        stride += architecture.channels[l] * components * radial
     size = stride * species
     terms = []
     for l in degrees:
         n = architecture.channels[l]
-        views = (
-            View("nbst", 0, (n, radial, ns, nt), (radial * ns * nt, ns * nt, nt, 1)),
-            View("sc", 0, (ns, species), (species, 1)),
-            View("tz", 0, (nt, species), (species, 1)),
-            View("zncb", offsets[l], (species, n, species, radial), (stride, species * radial, radial, 1)),
+        core = View("nbst", 0, (n, radial, ns, nt), (radial * ns * nt, ns * nt, nt, 1))
+        neighbour = View("sc", 0, (ns, species), (species, 1))
+        centre = View("tz", 0, (nt, species), (species, 1))
+        out = View(
+            "znsb" if embedded else "zncb",
+            offsets[l],
+            (species, n, components, radial),
+            (stride, components * radial, radial, 1),
         )
-        sizes = (n * radial * ns * nt, ns * species, nt * species, size)
-        terms.append(Term(Fold(sizes, views), 3, (f"B{l}", "U", "W")))
+        views = (core, centre, out) if embedded else (core, neighbour, centre, out)
+        names = (f"B{l}", "W") if embedded else (f"B{l}", "U", "W")
+        sizes = (n * radial * ns * nt, *(() if embedded else (ns * species,)), nt * species, size)
+        terms.append(Term(Fold(sizes, views), len(names), names))
     return builder.step("R", "param", terms), offsets, stride

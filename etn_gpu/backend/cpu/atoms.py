@@ -95,10 +95,10 @@ class AtomSteps:
             if 0 in (b.rows, b.cols, b.dim):
                 continue
             if term.slot == 2:
-                shape = Shape(b.rows, b.cols, b.dim, b.row_stride, 1)
+                shape = Shape(b.rows, b.cols, b.dim, b.row_stride, 1, b.dim)
                 first, source = b.target, self.row(names[1], b.source)
             else:
-                shape = Shape(b.cols, b.rows, b.dim, 1, b.row_stride)
+                shape = Shape(b.cols, b.rows, b.dim, 1, b.row_stride, b.dim)
                 first, source = b.source, self.row(names[2], b.target)
             touched = np.zeros(out.size, bool)
             touched[first : first + shape.rows * b.dim] = True
@@ -112,11 +112,13 @@ class AtomSteps:
         """Mix the rows at ``source`` into those at ``target``; weights from number ``weight`` + ``shift`` on."""
         f, module = self.f, self.f.module
         weights = f.at(f.at("%params", self.layout.parameters[term.operands[0]][0] + weight), shift)
-        if operation.species_stride == 0:
-            f.call(mix_function(module, shape, term.scale, False, add), target, source, weights, "%masks")
-            return
-        functions = [mix_function(module, shape, term.scale, True, a) for a in (add, True)]
-        self._by_species(operation.species_stride, functions, (target, source), weights)
+        for m, part in shape.parts:
+            rows = tuple(f.at(row, m * f.stride) for row in (target, source))
+            if operation.species_stride == 0:
+                f.call(mix_function(module, part, term.scale, False, add), *rows, weights, "%masks")
+            else:
+                functions = [mix_function(module, part, term.scale, True, a) for a in (add, True)]
+                self._by_species(operation.species_stride, functions, rows, weights)
 
     def _by_species(self, stride: int, functions: list[str], rows: tuple[str, ...], table: str) -> None:
         """Call a masked function for the first species in the block, and another one for the rest."""
@@ -140,19 +142,19 @@ class AtomSteps:
         for b in operation.blocks:
             if 0 in (b.rows, b.cols, b.dim):
                 continue
-            shape = Shape(b.rows, b.cols, b.dim, b.row_stride, 1)
-            masked = operation.species_stride > 0
-            name = weights_function(f.module, shape, term.scale, masked)
-            rows = (self.row(names[2], b.target), self.row(names[1], b.source))
-            if not masked:
-                f.call(name, f.at("%gradient", start + b.weight, "double"), *rows, "%masks")
-                continue
-            loop = f.loop("%n_present")
-            species = f.load_integer("%present", loop.index)
-            shift = f.integer("add", f.integer("mul", species, operation.species_stride), start + b.weight)
-            mask = f.at("%masks", f.integer("mul", species, f.stride))
-            f.call(name, f.at("%gradient", shift, "double"), *rows, mask)
-            loop.close()
+            for m, shape in Shape(b.rows, b.cols, b.dim, b.row_stride, 1, b.dim).parts:
+                rows = (self.row(names[2], b.target + m), self.row(names[1], b.source + m))
+                masked = operation.species_stride > 0
+                name = weights_function(f.module, shape, term.scale, masked)
+                if not masked:
+                    f.call(name, f.at("%gradient", start + b.weight, "double"), *rows, "%masks")
+                    continue
+                loop = f.loop("%n_present")
+                species = f.load_integer("%present", loop.index)
+                shift = f.integer("add", f.integer("mul", species, operation.species_stride), start + b.weight)
+                mask = f.at("%masks", f.integer("mul", species, f.stride))
+                f.call(name, f.at("%gradient", shift, "double"), *rows, mask)
+                loop.close()
 
     def _copy(self, term: Term, names: list[str], out: Value, written: Written) -> None:
         assert isinstance(term.operation, Copy)

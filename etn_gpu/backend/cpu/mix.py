@@ -6,23 +6,35 @@ species of the atom, the function runs once for each species in the block and ``
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from etn_gpu.backend.cpu.ir import PACK, Function, Module, Vector, literal
 
 #: Vectors that one pass keeps in registers, of 32.
 REGISTERS = 24
+#: Components that are done at once where there are more than LARGE: irreps have at most that many.
+PART, LARGE = 8, 17
 
 
 @dataclass(frozen=True)
 class Shape:
-    """Output multiplicities, input multiplicities, components m, and the strides of w over both."""
+    """Output multiplicities, input multiplicities, components m, and the strides of w over both.
+
+    ``pitch`` is the number of components from one multiplicity to the next: more than ``dim`` for a part of them.
+    """
 
     rows: int
     cols: int
     dim: int
     row_stride: int
     col_stride: int
+    pitch: int
+
+    @property
+    def parts(self) -> list[tuple[int, Shape]]:
+        """First component and shape of parts that fit into the registers."""
+        size = PART if self.dim > LARGE else self.dim
+        return [(m, replace(self, dim=min(size, self.dim - m))) for m in range(0, self.dim, size)]
 
 
 def mix_function(module: Module, shape: Shape, scale: float, masked: bool, add: bool) -> str:
@@ -48,15 +60,15 @@ def mix_function(module: Module, shape: Shape, scale: float, masked: bool, add: 
 
 def _tile(f: Function, shape: Shape, first: int | str, tile: int, scale: float, masked: bool, add: bool) -> None:
     """Output rows first .. first + tile - 1."""
-    dim, stride = shape.dim, f.stride
+    dim, stride, pitch = shape.dim, f.stride, shape.pitch * f.stride
     weights = f.at(
         "%w", f.integer("mul", first, shape.row_stride) if isinstance(first, str) else first * shape.row_stride
     )
-    out = f.at("%out", f.integer("mul", first, dim * stride) if isinstance(first, str) else first * dim * stride)
+    out = f.at("%out", f.integer("mul", first, pitch) if isinstance(first, str) else first * pitch)
     sums: list[Vector | None] = [None] * (tile * dim)
 
     def accumulate(sums: list[Vector | None], k: int | str) -> list[Vector | None]:
-        at = f.integer("mul", k, dim * stride) if isinstance(k, str) else k * dim * stride
+        at = f.integer("mul", k, pitch) if isinstance(k, str) else k * pitch
         source = f.at("%x", at)
         column = f.at(weights, f.integer("mul", k, shape.col_stride) if isinstance(k, str) else k * shape.col_stride)
         x = [f.load(source, m * stride) for m in range(dim)]
@@ -74,7 +86,8 @@ def _tile(f: Function, shape: Shape, first: int | str, tile: int, scale: float, 
         zero = f.constant(0.0)
         loop = f.loop(shape.cols, [zero] * (tile * dim))
         sums = [*loop.close(_filled(accumulate([*loop.values], loop.index)))]
-    _finish(f, _filled(sums), out, scale, masked, add)
+    places = [r * pitch + m * stride for r in range(tile) for m in range(dim)]
+    _finish(f, _filled(sums), out, places, scale, masked, add)
 
 
 def _filled(values: list[Vector | None]) -> list[Vector]:
@@ -82,18 +95,20 @@ def _filled(values: list[Vector | None]) -> list[Vector]:
     return [v for v in values if v is not None]
 
 
-def _finish(f: Function, sums: list[Vector], out: str, scale: float, masked: bool, add: bool) -> None:
+def _finish(
+    f: Function, sums: list[Vector], out: str, places: list[int], scale: float, masked: bool, add: bool
+) -> None:
     factor: Vector | None = None if scale == 1.0 else f.constant(scale)
     if masked:
         mask = f.load("%mask")
         factor = mask if factor is None else f.multiply(mask, factor)
-    for k, value in enumerate(sums):
-        old = f.load(out, k * f.stride) if add else None
+    for value, place in zip(sums, places, strict=True):
+        old = f.load(out, place) if add else None
         if factor is not None:
             value = f.fma(factor, value, old)
         elif old is not None:
             value = f.add(value, old)
-        f.store(value, out, k * f.stride)
+        f.store(value, out, place)
 
 
 def weights_function(module: Module, shape: Shape, scale: float, masked: bool) -> str:
@@ -120,12 +135,12 @@ def weights_function(module: Module, shape: Shape, scale: float, masked: bool) -
 
 
 def _gradient_rows(f: Function, shape: Shape, first: int | str, rows: int, scale: float, masked: bool) -> None:
-    dim, stride = shape.dim, f.stride
+    dim, stride, pitch = shape.dim, f.stride, shape.pitch * f.stride
     at = f.integer("mul", first, shape.row_stride) if isinstance(first, str) else first * shape.row_stride
     gradient = f.at("%gradient", at, "double")
-    target = f.at("%out", f.integer("mul", first, dim * stride) if isinstance(first, str) else first * dim * stride)
+    target = f.at("%out", f.integer("mul", first, pitch) if isinstance(first, str) else first * pitch)
     mask = f.load("%mask") if masked else None
-    bars = [f.load(target, k * stride) for k in range(rows * dim)]
+    bars = [f.load(target, r * pitch + m * stride) for r in range(rows) for m in range(dim)]
     if mask is not None:
         bars = [f.multiply(mask, bar) for bar in bars]
     whole, rest = divmod(shape.cols, PACK) if rows == 1 else (0, shape.cols)
@@ -141,10 +156,10 @@ def _gradient_tile(
     f: Function, shape: Shape, gradient: str, bars: list[Vector], first: int | str, cols: int, scale: float
 ) -> None:
     """Columns first .. first + cols - 1 of the rows whose cotangents are ``bars``."""
-    dim, stride = shape.dim, f.stride
-    source = f.at("%x", f.integer("mul", first, dim * stride) if isinstance(first, str) else first * dim * stride)
+    dim, stride, pitch = shape.dim, f.stride, shape.pitch * f.stride
+    source = f.at("%x", f.integer("mul", first, pitch) if isinstance(first, str) else first * pitch)
     gradient = f.at(gradient, first, "double")
-    x = [f.load(source, k * stride) for k in range(cols * dim)]
+    x = [f.load(source, k * pitch + m * stride) for k in range(cols) for m in range(dim)]
     rows = len(bars) // dim
     sums = []
     for r in range(rows):

@@ -92,7 +92,7 @@ def unpack_and_mix(steps: AtomSteps, step: Step, site: SiteMix, uses: Sequence[U
         name = unpack_function(f.module, panel, use.term.scale, filled.adds(_all_rows(panel, site.rows)))
         f.call(name, steps.row(SCRATCH), _tiles(steps, use, species.index), "i64 0")
     for block, count, start in site.blocks:
-        shape = Shape(block.rows, count, block.dim, block.row_stride, 1)
+        shape = Shape(block.rows, count, block.dim, block.row_stride, 1, block.dim)
         shift = f.integer("mul", species.index, count)
         steps.mix(
             site.operation, shape, site.term, block.weight, steps.row(step.out.name, block.target),
@@ -111,7 +111,7 @@ def mix_and_pack(steps: AtomSteps, sites: Sequence[SiteMix], uses: Sequence[Use]
     for site in sites:
         source = site.term.operands[1]
         for block, count, start in site.blocks:
-            shape = Shape(count, block.rows, block.dim, 1, block.row_stride)
+            shape = Shape(count, block.rows, block.dim, 1, block.row_stride, block.dim)
             touched = np.zeros(site.rows, bool)
             touched[start : start + count * block.dim] = True
             add = filled.adds(touched)
