@@ -32,7 +32,7 @@ def contract(f: Function, table: Table, b: Sequence[Vector]) -> dict[tuple[int, 
     for o, a in zip(*np.nonzero(np.any(table, axis=2)), strict=True):
         total = None
         for k in np.flatnonzero(table[o, a]):
-            total = f.fma(f.constant(float(table[o, a, k])), b[k], total)
+            total = f.fma(f.constant(float(table[o, a, k])), b[int(k)], total)
         assert total is not None
         matrix[int(o), int(a)] = total
     return matrix

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 from etn_gpu.backend.cpu.ir import PACK, Function, Vector
 from etn_gpu.backend.cpu.layout import Columns
-from etn_gpu.backend.cpu.panels import Panel, padded, spread_angular, spread_radial, sum_edges
+from etn_gpu.backend.cpu.panels import EDGE_ARGUMENTS, Panel, padded, spread_angular, spread_radial, sum_edges
 from etn_gpu.backend.cpu.pointwise import Components, Pointwise
 from etn_gpu.plan.operations import EdgeSum, Powers, Radial
 from etn_gpu.plan.program import Step, Term
@@ -24,15 +24,16 @@ EDGE_WIDTH = 64
 
 @dataclass(frozen=True)
 class Use:
-    """A panel of an edge-sum term: its term, its panel and where the tiles of the atoms start."""
+    """A panel of an edge-sum term, where the tiles of the atoms start, and where an embedding's weights do."""
 
     term: Term
     panel: Panel
     tiles: int
+    weights: int = 0
 
     @property
     def tile(self) -> int:
-        """Elements of the tile of one atom and species."""
+        """Elements of one tile."""
         return self.panel.angular_tile if self.term.slot == 1 else self.panel.radial_tile
 
 
@@ -129,20 +130,24 @@ class EdgePhase:
         write = spread_radial if use.term.slot == 0 else spread_angular
         name = f.module.function(
             ("spread", panel, use.term.slot),
-            ("tiles", "packed", "factors", "runs", "i64 n_runs"),
+            EDGE_ARGUMENTS,
             lambda g: write(g, panel, "%packed", "%factors", EDGE_WIDTH),
         )
-        f.call(name, f.at("%all_tiles", use.tiles), out, source, "%runs", "i64 %n_runs")
+        self._call(name, use, out, source)
 
     def _call_sum(self, use: Use, f_name: str, y_name: str) -> None:
         f, panel = self.f, use.panel
         name = f.module.function(
             ("sum", panel),
-            ("tiles", "packed", "factors", "runs", "i64 n_runs"),
+            EDGE_ARGUMENTS,
             lambda g: sum_edges(g, panel, "%packed", "%factors", EDGE_WIDTH),
         )
-        packed = self._packed[f_name, panel.radial, panel.count]
-        f.call(name, f.at("%all_tiles", use.tiles), packed, self._row(y_name, panel.angular), "%runs", "i64 %n_runs")
+        self._call(name, use, self._packed[f_name, panel.radial, panel.count], self._row(y_name, panel.angular))
+
+    def _call(self, name: str, use: Use, packed: str, factors: str) -> None:
+        f = self.f
+        tiles, weights = f.at("%all_tiles", use.tiles), f.at("%params", use.weights)
+        f.call(name, tiles, packed, factors, weights, "%runs", "i64 %n_runs")
 
     def _segment(self, level: int) -> None:
         """All pointwise work of one level, vector by vector."""

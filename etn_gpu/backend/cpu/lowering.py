@@ -7,7 +7,7 @@ recomputes those that it needs. Steps between parameters only are not lowered: t
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -17,7 +17,7 @@ from etn_gpu.backend.cpu.ir import Function, Module
 from etn_gpu.backend.cpu.layout import ARGUMENTS, Columns, Layout, column_layout
 from etn_gpu.backend.cpu.panels import panels
 from etn_gpu.backend.cpu.schedule import Close, Open, Release, Run, schedule
-from etn_gpu.backend.cpu.sites import SiteMix, mix_and_pack, pack, site_mix, unpack, unpack_and_mix
+from etn_gpu.backend.cpu.sites import Sites, mix_and_pack, pack, unpack, unpack_and_mix
 from etn_gpu.errors import BackendError
 from etn_gpu.plan.operations import EdgeSum, Mix
 from etn_gpu.plan.program import Program, Step, Term, Value, identity
@@ -83,7 +83,7 @@ class _Lowering:
         # What one edge phase puts out lies side by side.
         outputs.sort(key=lambda v: self.phase[program.output_names[v.name]] if v.space == "edge" else 0)
         self.outputs = {s: column_layout(v for v in outputs if v.space == s) for s in ("edge", "atom")}
-        self.spread, self.mixed = self._site_mixes()
+        self.sites = Sites(self.body, set(program.output_names.values()))
         self.summed: dict[str, list[Use]] = {}
         self.tiles = 0
         self.edge_elements = 0
@@ -149,19 +149,23 @@ class _Lowering:
             if self.program.output_names[name] == value
         ]
 
-    def _uses(self, term: Term) -> list[Use]:
-        """The panels of an edge-sum term, with room for their tiles."""
+    def _uses(self, term: Term, value: str) -> list[Use]:
+        """The panels of an edge-sum term, with room for their tiles; ``value`` is what it sums or spreads."""
         assert isinstance(term.operation, EdgeSum)
+        embedding = self.sites.embedded.get(value)
+        weights = 0 if embedding is None else self.layout.parameters[embedding.weights][0] + embedding.offset
         found = []
         for panel in panels(term.operation):
-            use = Use(term, panel, self.tiles)
+            if embedding is not None:
+                panel = replace(panel, components=embedding.components, table=embedding.species)
+            use = Use(term, panel, self.tiles, weights)
             found.append(use)
             self.tiles += self._elements(use)
         return found
 
     def _elements(self, use: Use) -> int:
         """Elements of all tiles of the atoms of a block."""
-        return use.tile * use.panel.species * self.module.lanes * VECTORS
+        return use.tile * use.panel.components * self.module.lanes * VECTORS
 
     def _edges(self, phase: int) -> None:
         """An atom function that prepares the tiles, and the edge function; ``summed`` says what was summed where."""
@@ -170,7 +174,7 @@ class _Lowering:
         for step in self.body:
             if step.out.space == "atom" and self.phase[step.out.name] == phase + 1:
                 terms = [t for t in step.terms if isinstance(t.operation, EdgeSum)]
-                self.summed[step.out.name] = [use for term in terms for use in self._uses(term)]
+                self.summed[step.out.name] = [use for term in terms for use in self._uses(term, step.out.name)]
                 sums += self.summed[step.out.name]
         names = self.program.output_names
         outputs = [name for name in self.outputs["edge"] if self.phase[names[name]] == phase]
@@ -181,7 +185,7 @@ class _Lowering:
             for step in steps
             for term in step.terms
             if isinstance(term.operation, EdgeSum)
-            for use in self._uses(term)
+            for use in self._uses(term, term.operands[1])
         ]
         self._prepare(phase, sums, spreads)
         f = self._open(ON_EDGES)
@@ -222,43 +226,13 @@ class _Lowering:
         for _, use in spreads:
             by_source.setdefault(use.term.operands[1], []).append(use)
         for source, uses in by_source.items():
-            if source in self.spread:
-                mix_and_pack(steps, self.spread[source], uses)
+            if source in self.sites.spread:
+                mix_and_pack(steps, self.sites.spread[source], uses)
             else:
                 for use in uses:
                     pack(steps, source, use)
         self.module.export(f)
         self.transfers.append(Transfer(tuple(loads), tuple(stores)))
-
-    def _site_mixes(self) -> tuple[dict[str, list[SiteMix]], dict[Term, SiteMix]]:
-        """Values that are only spread over edges and made by mixing, with their terms; terms that only mix a sum.
-
-        Neither the first nor the sum behind the second is ever held for all species.
-        """
-        made = {step.out.name: step for step in self.body}
-        readers: dict[str, list[Term]] = {}
-        for step in self.body:
-            for term in step.terms:
-                for name in term.operands:
-                    readers.setdefault(name, []).append(term)
-        outputs = set(self.program.output_names.values())
-        spread: dict[str, list[SiteMix]] = {}
-        mixed: dict[Term, SiteMix] = {}
-        for name, step in made.items():
-            if step.out.space != "atom" or name in outputs or name not in readers:
-                continue
-            sums = [t.operation for t in readers[name] if isinstance(t.operation, EdgeSum)]
-            if len(sums) == len(readers[name]):
-                sites = [site_mix(t, sums) if t.slot == 1 else None for t in step.terms]
-                if None not in sites:
-                    spread[name] = [s for s in sites if s is not None]
-                continue
-            sums = [t.operation for t in step.terms if isinstance(t.operation, EdgeSum)]
-            if len(sums) == len(step.terms):
-                sites = [site_mix(t, sums) if t.slot == 2 else None for t in readers[name]]
-                if None not in sites:
-                    mixed |= {s.term: s for s in sites if s is not None}
-        return spread, mixed
 
     def _atoms(self, phase: int) -> None:
         f = self._open(ON_ATOMS)
@@ -283,8 +257,9 @@ class _Lowering:
         self.transfers.append(Transfer((), tuple(stores)))
 
     def _term(self, steps: AtomSteps, step: Step, term: Term, written: Written | None) -> None:
-        if written is not None and term in self.mixed:
-            unpack_and_mix(steps, step, self.mixed[term], self.summed[term.operands[1]], written)
+        if written is not None and term in self.sites.mixed:
+            site, summed = self.sites.mixed[term]
+            unpack_and_mix(steps, step, site, self.summed[summed], written)
         elif written is not None and isinstance(term.operation, EdgeSum):
             for use in (u for u in self.summed[step.out.name] if u.term is term):
                 unpack(steps, step.out.name, use, written)
@@ -294,8 +269,7 @@ class _Lowering:
     def _runs_in(self, step: Step, phase: int) -> bool:
         """Whether an atom phase makes the value of ``step``."""
         name = step.out.name
-        unheld = name in self.spread or name in {t.operands[1] for t in self.mixed}
-        return self.phase[name] == phase and step.out.space != "edge" and not unheld
+        return self.phase[name] == phase and step.out.space != "edge" and name not in self.sites.unheld
 
 
 def split(program: Program) -> tuple[list[Step], list[Step], list[Step]]:

@@ -11,6 +11,7 @@ rows (one lane an atom) and back by transposing registers.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from itertools import groupby
 
@@ -31,13 +32,16 @@ class Panel:
     """Blocks of an :class:`EdgeSum` that share radial functions: [species, count, dim] for consecutive rows of y.
 
     ``targets`` gives, for each row of y, (first row of its block in S, rows of y in the block, number in the block).
+    An atom has ``components`` tiles: one for each species of neighbours, or, with ``table`` > 0, one for each component
+    of an embedding of that many species, T[k] = sum_species w[k, species] S[species].
     """
 
     radial: int
     count: int
     angular: int
     targets: tuple[tuple[int, int, int], ...]
-    species: int
+    components: int
+    table: int = 0
 
     @property
     def dim(self) -> int:
@@ -83,15 +87,63 @@ def panels(operation: EdgeSum) -> list[Panel]:
     return found
 
 
+#: Arguments of the functions over runs of edges; ``weights`` is the table of an embedding.
+EDGE_ARGUMENTS = ("tiles", "packed", "factors", "weights", "runs", "i64 n_runs")
+
+
 class Runs:
-    """A loop over runs (species, first edge, end, place of the atom) inside a function."""
+    """A loop over runs (species, first edge, end, place of the atom) inside a function with EDGE_ARGUMENTS.
+
+    A run meets one tile, or all of them with the weights of its species.
+    """
 
     def __init__(self, f: Function, panel: Panel, tile: int) -> None:
+        self.f, self.panel, self._tile = f, panel, tile
         self.loop = f.loop("%n_runs")
         run = f.at("%runs", f.integer("mul", self.loop.index, 4), "i64")
-        species, self.first, self.end, place = (f.load_integer(run, k) for k in range(4))
-        number = f.integer("add", f.integer("mul", place, panel.species), species)
+        self._species, self.first, self.end, place = (f.load_integer(run, k) for k in range(4))
+        number = f.integer("mul", place, panel.components)
+        if not panel.table:
+            number = f.integer("add", number, self._species)
         self.tile = f.at("%tiles", f.integer("mul", number, tile))
+
+    def _weights(self) -> list[Vector]:
+        f, panel = self.f, self.panel
+        column = f.at("%weights", self._species)
+        return [f.broadcast(column, k * panel.table, PACK) for k in range(panel.components)]
+
+    def start(self, elements: Sequence[int]) -> list[Vector]:
+        """What sums over the edges of the run start from."""
+        if self.panel.table:
+            return [self.f.constant(0.0, PACK)] * len(elements)
+        return [self.f.load(self.tile, at, PACK) for at in elements]
+
+    def finish(self, sums: Sequence[Vector], elements: Sequence[int]) -> None:
+        """Put the sums back, or add them to all tiles."""
+        f = self.f
+        if not self.panel.table:
+            for total, at in zip(sums, elements, strict=True):
+                f.store(total, self.tile, at)
+            return
+        for k, weight in enumerate(self._weights()):
+            for total, at in zip(sums, elements, strict=True):
+                place = k * self._tile + at
+                f.store(f.fma(weight, total, f.load(self.tile, place, PACK)), self.tile, place)
+
+    def hold(self, elements: Sequence[int]) -> list[Vector]:
+        """What is spread over the edges of the run."""
+        f = self.f
+        if not self.panel.table:
+            return self.start(elements)
+        weights = self._weights()
+        held = []
+        for at in elements:
+            total: Vector | None = None
+            for k, weight in enumerate(weights):
+                total = f.fma(weight, f.load(self.tile, k * self._tile + at, PACK), total)
+            assert total is not None
+            held.append(total)
+        return held
 
 
 def sum_edges(f: Function, panel: Panel, packed: str, y: str, width: int) -> None:
@@ -101,8 +153,8 @@ def sum_edges(f: Function, panel: Panel, packed: str, y: str, width: int) -> Non
     tile_rows = max(1, REGISTERS // (count // PACK))
     for start in range(0, panel.dim, tile_rows):
         rows = range(start, min(start + tile_rows, panel.dim))
-        held = [f.load(runs.tile, m * count + b, PACK) for m in rows for b in range(0, count, PACK)]
-        edges = f.loop(runs.end, held, runs.first)
+        elements = [m * count + b for m in rows for b in range(0, count, PACK)]
+        edges = f.loop(runs.end, runs.start(elements), runs.first)
         source = f.at(packed, f.integer("mul", edges.index, count))
         values = [f.load(source, b, PACK) for b in range(0, count, PACK)]
         column = f.at(y, edges.index)
@@ -111,8 +163,7 @@ def sum_edges(f: Function, panel: Panel, packed: str, y: str, width: int) -> Non
         for m in rows:
             factor = f.broadcast(column, m * width, PACK)
             new += [f.fma(value, factor, next(sums)) for value in values]
-        for k, total in enumerate(edges.close(new)):
-            f.store(total, runs.tile, start * count + k * PACK)
+        runs.finish(edges.close(new), elements)
     runs.loop.close()
 
 
@@ -135,7 +186,8 @@ def _spread(
     runs = Runs(f, panel, tile)
     for start in range(0, size, REGISTERS // n * PACK or PACK):
         parts = range(start, min(start + (REGISTERS // n * PACK or PACK), size), PACK)
-        held = {(i, j): f.load(runs.tile, i * size + j, PACK) for i in range(n) for j in parts}
+        places = [(i, j) for i in range(n) for j in parts]
+        held = dict(zip(places, runs.hold([i * size + j for i, j in places]), strict=True))
         edges = f.loop(runs.end, (), runs.first)
         column = f.at(factors, edges.index)
         sums: dict[tuple[int, int], Vector] = {}
@@ -164,7 +216,7 @@ class _Groups:
 
     def __init__(self, f: Function, panel: Panel, tile: int) -> None:
         self.f, self.panel = f, panel
-        self.stride = panel.species * tile
+        self.stride = panel.components * tile
         self._group = f.loop(f.stride // PACK)
         first = f.integer("mul", self._group.index, PACK)
         self.rows = f.at("%rows", first)

@@ -54,16 +54,20 @@ class Pointwise:
             constant = self.f.constant(term.scale * operation.value)
             for k in range(operation.offset, operation.offset + operation.count):
                 out[k] = self._add(constant, out[k], 1.0)
-        elif isinstance(operation, Radial | Powers):
-            radial = isinstance(operation, Radial)
-            jets = self._radial(operation, given[0][0]) if radial else self._powers(operation.lmax, given[0][0])
-            for k, jet in enumerate(jets):
-                if (derivative := jet[operation.order]) is not None:
-                    out[k] = self._add(derivative, out[k], term.scale)
+        elif isinstance(operation, Radial):
+            self._take(self._radial(operation, given[0][0]), operation.order, term.scale, out)
+        elif isinstance(operation, Powers):
+            self._take(self._powers(operation.lmax, given[0][0]), operation.order, term.scale, out)
         else:
             assert isinstance(operation, Harmonics), operation
             for k, value in enumerate(self._harmonics(operation.lmax, given[0])):
                 out[k] = self._add(value, out[k], term.scale)
+
+    def _take(self, jets: Sequence[Jet], order: int, scale: float, out: Components) -> None:
+        """Add one derivative of several functions."""
+        for k, jet in enumerate(jets):
+            if (derivative := jet[order]) is not None:
+                out[k] = self._add(derivative, out[k], scale)
 
     def _add(self, value: Vector, total: Vector | None, scale: float) -> Vector:
         if scale != 1.0:
