@@ -43,19 +43,26 @@ def assembly(text: str) -> str:
 
 
 def object_code(text: str) -> bytes:
-    """Object code of ``text``, from the cache where it is there."""
+    """Object code of ``text``, from the cache where it is there and whole."""
     identity = "|".join((text, llvm.get_host_cpu_name(), llvm.get_host_cpu_features().flatten(), llvmlite.__version__))
     path = folder() / f"{hashlib.sha256(identity.encode()).hexdigest()[:32]}.o"
     with contextlib.suppress(OSError):
-        return path.read_bytes()
+        checksum, code = _cut(path.read_bytes())
+        if hashlib.sha256(code).digest() == checksum:  # damaged machine code would take the process down
+            return code
     code = compile_text(text)
     with contextlib.suppress(OSError):  # a cache that cannot be written only costs time
         path.parent.mkdir(parents=True, exist_ok=True)
         handle, name = tempfile.mkstemp(dir=path.parent)
         with os.fdopen(handle, "wb") as file:
-            file.write(code)
+            file.write(hashlib.sha256(code).digest() + code)
         Path(name).replace(path)
     return code
+
+
+def _cut(content: bytes) -> tuple[bytes, bytes]:
+    size = hashlib.sha256().digest_size
+    return content[:size], content[size:]
 
 
 class Library:
