@@ -39,6 +39,7 @@ _SUBMODULES = (
     "screening",
     "structures",
     "symmetry",
+    "tensor",
     "training",
 )
 

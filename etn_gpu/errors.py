@@ -39,5 +39,9 @@ class ModelFileError(EtnGpuError, ValueError):
     """A model file that is missing, corrupt, truncated, foreign or written by a newer format version."""
 
 
+class TensorError(EtnGpuError, ValueError):
+    """An operation on equivariant tensors whose legs, sectors, numbers or options do not fit."""
+
+
 class TrainingError(EtnGpuError, ValueError):
     """Training that cannot start or go on: bad options, a checkpoint of another run, no usable labels."""

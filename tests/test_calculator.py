@@ -171,6 +171,17 @@ def test_the_skin_does_not_change_results(
     assert built <= steps if skin == 0 else built < steps
 
 
+def test_a_kept_list_gives_the_same_numbers_bit_for_bit(backend: str, potential: ETNPotential, alloy: Atoms) -> None:
+    calc = ETNCalculator(potential, backend=backend, skin=1.0)
+    rng = np.random.default_rng(3)
+    for _ in range(5):
+        alloy.positions += 0.03 * rng.normal(size=alloy.positions.shape)
+        alloy.set_cell(alloy.cell.array @ (np.eye(3) + 0.005 * rng.normal(size=(3, 3))), scale_atoms=True)
+        for name, values in fresh(alloy, potential, backend).items():
+            assert np.array_equal(calc.get_property(name, alloy), values), name
+    assert calc.statistics.neighbour_lists == 1
+
+
 @settings(max_examples=200)
 @given(
     approach=st.floats(0.0, 0.4),

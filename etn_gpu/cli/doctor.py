@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 __all__ = ["doctor"]
 
-_PACKAGES = ("numpy", "numba", "opt_einsum", "scipy", "ase", "vesin", "safetensors", "typer", "rich")
+_PACKAGES = ("numpy", "numba", "opt_einsum", "scipy", "ase", "safetensors", "typer", "rich")
 _OPTIONAL_PACKAGES = ("cupy-cuda12x", "cupy-cuda13x")
 _THREAD_VARIABLES = ("NUMBA_NUM_THREADS", "OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "ETN_GPU_BACKEND")
 

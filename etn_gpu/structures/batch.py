@@ -10,7 +10,6 @@ from numpy.typing import ArrayLike, NDArray
 
 from etn_gpu.errors import StructureError
 from etn_gpu.structures.geometry import Geometry, cell_volumes
-from etn_gpu.structures.neighbours import edge_vectors, full_edges, half_edges
 from etn_gpu.structures.validate import (
     all_but,
     check_cutoff,
@@ -60,6 +59,8 @@ class StructureBatch:
     shifts: NDArray[np.int32]
     #: The edge from j back to i, with the opposite vector [E].
     reverse: NDArray[np.int64]
+    #: Length of the shortest edge of each structure [S] in A, inf where there is none.
+    shortest: NDArray[np.float64]
     #: Indices into the input list of the structures that are in the batch [S].
     kept: NDArray[np.int64]
     #: Why the others are not, by their index in the input list.
@@ -82,6 +83,8 @@ class StructureBatch:
                 vectors, two atoms closer than 0.001 A, far too many neighbours). With on_error="collect" such
                 structures are left out and listed in `failures` instead. A bad cutoff always raises.
         """
+        from etn_gpu.structures.neighbours import neighbour_list
+
         cutoff = check_cutoff(cutoff)
         failures = _foreign_objects(structures)
         kept = np.array([s for s in range(len(structures)) if s not in failures], dtype=np.int64)
@@ -90,16 +93,16 @@ class StructureBatch:
         faults = geometry_failures(geometry, species_of(geometry.numbers, species), species, cutoff)
         geometry, kept = _leave_out(geometry, kept, faults, failures)
 
-        half = half_edges(geometry, cutoff)
-        faults = overlap_failures(geometry, half)
-        half = half.of_structures(all_but(faults, geometry.n_structures))
-        geometry, kept = _leave_out(geometry, kept, faults, failures)
-
+        species_index = species_of(geometry.numbers, species)
+        edges = neighbour_list(geometry, species_index, cutoff)
+        overlapping = overlap_failures(geometry, edges)
+        rest, kept = _leave_out(geometry, kept, overlapping, failures)
         if failures and on_error == "raise":
             first = min(failures)
             raise StructureError(f"structure {first} (of {len(structures)}, counted from 0): {failures[first]}")
-        species_index = species_of(geometry.numbers, species)
-        edges = full_edges(half, geometry.atom_offsets, species_index)
+        if overlapping:
+            geometry, species_index = rest, species_of(rest.numbers, species)
+            edges = neighbour_list(geometry, species_index, cutoff)
         return cls(
             species=tuple(species),
             cutoff=cutoff,
@@ -115,6 +118,7 @@ class StructureBatch:
             vectors=edges.vectors,
             shifts=edges.shifts,
             reverse=edges.reverse,
+            shortest=edges.shortest,
             kept=kept,
             failures=dict(sorted(failures.items())),
         )
@@ -148,22 +152,54 @@ class StructureBatch:
         Raises:
             StructureError: positions or cells of another shape.
         """
+        from etn_gpu.structures.neighbours import edge_vectors
+
         positions = _copy_of_shape(positions, self.positions.shape, "positions")
         cells = _copy_of_shape(cells, self.cells.shape, "cells")
+        vectors, shortest = edge_vectors(
+            positions, cells, self.atom_offsets, self.edge_offsets, self.neighbour, self.shifts
+        )
         return replace(
             self,
             positions=positions,
             cells=cells,
             volumes=cell_volumes(cells, self.pbc),
-            vectors=edge_vectors(positions, cells, self.structure_of_atom, self.centre, self.neighbour, self.shifts),
+            vectors=vectors,
+            shortest=shortest,
+        )
+
+    def within(self, cutoff: float) -> StructureBatch:
+        """The same structures with only the edges shorter than `cutoff` (A): a batch as if built with it.
+
+        Raises:
+            StructureError: a bad cutoff, or one larger than that of the batch.
+        """
+        from etn_gpu.structures.neighbours import shorter_edges
+
+        cutoff = check_cutoff(cutoff)
+        if cutoff > self.cutoff:
+            raise StructureError(f"cutoff = {cutoff:g}: the batch has edges up to {self.cutoff:g} Angstrom only.")
+        offsets, neighbour, shifts, reverse, vectors = shorter_edges(
+            self.edge_offsets, self.neighbour, self.shifts, self.reverse, self.vectors, cutoff
+        )
+        return replace(
+            self,
+            cutoff=cutoff,
+            edge_offsets=offsets,
+            neighbour=neighbour,
+            shifts=shifts,
+            reverse=reverse,
+            vectors=vectors,
+            shortest=np.where(self.shortest < cutoff, self.shortest, np.inf),
         )
 
     def minimum_distances(self) -> NDArray[np.float64]:
         """The closest distance of each pair of species [n_species, n_species] in A, inf where no edge joins them."""
         n_species = len(self.species)
-        pair = self._species_pair()
+        pair = np.repeat(self.species_index.astype(np.int64) * n_species, np.diff(self.edge_offsets))
+        pair += self.species_index[self.neighbour]
         closest = np.full(n_species * n_species, np.inf)
-        np.minimum.at(closest, pair, self._distances())
+        np.minimum.at(closest, pair, np.linalg.norm(self.vectors, axis=1))
         return closest.reshape(n_species, n_species)
 
     def closer_than(self, limits: ArrayLike) -> NDArray[np.bool_]:
@@ -172,24 +208,20 @@ class StructureBatch:
         Raises:
             StructureError: limits of another shape.
         """
+        from etn_gpu.structures.neighbours import mark_closer
+
         limits = _copy_of_shape(limits, (len(self.species), len(self.species)), "limits")
-        short = self._distances() < limits.reshape(-1)[self._species_pair()]
-        result = np.zeros(self.n_structures, dtype=bool)
-        result[self.structure_of_atom[self.centre[short]]] = True
+        result = self.shortest < limits.max()
+        if result.any():
+            mark_closer(
+                self.atom_offsets, self.edge_offsets, self.species_index, self.neighbour, self.vectors, limits, result
+            )
         return result
 
     def bytes_estimate(self) -> int:
         """The memory that the arrays of the batch take, in bytes."""
         values = (getattr(self, f.name) for f in fields(self))
         return sum(value.nbytes for value in values if isinstance(value, np.ndarray))
-
-    def _distances(self) -> NDArray[np.float64]:
-        return np.sqrt(np.einsum("ex,ex->e", self.vectors, self.vectors))
-
-    def _species_pair(self) -> NDArray[np.int64]:
-        """species of the centre * n_species + species of the neighbour, for each edge [E]."""
-        centre_part = np.repeat(self.species_index.astype(np.int64) * len(self.species), np.diff(self.edge_offsets))
-        return centre_part + self.species_index[self.neighbour]
 
 
 def _copy_of_shape(values: ArrayLike, shape: tuple[int, ...], name: str) -> NDArray[np.float64]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -54,6 +55,25 @@ class Geometry:
         """The structure [N] that each atom belongs to."""
         return np.repeat(np.arange(self.n_structures), np.diff(self.atom_offsets))
 
+    @cached_property
+    def basis(self) -> NDArray[np.float64]:
+        """A basis [S, 3, 3] for each structure, one vector a row; see :func:`frames`."""
+        return frames(self.cells, self.pbc)
+
+    @cached_property
+    def to_basis(self) -> NDArray[np.float64]:
+        """The inverses [S, 3, 3]: ``r @ to_basis`` are coordinates of r. The cells must not be singular."""
+        return np.asarray(np.linalg.inv(self.basis), dtype=np.float64)
+
+    @cached_property
+    def heights(self) -> NDArray[np.float64]:
+        """Distances [S, 3] in A between the planes of the basis; 1 along directions that are not periodic."""
+        return np.asarray(1.0 / np.linalg.norm(self.to_basis, axis=1), dtype=np.float64)
+
+    def coordinates(self) -> NDArray[np.float64]:
+        """Positions [N, 3] in the basis: fractional along the periodic vectors, in A along the others."""
+        return np.einsum("nx,nxk->nk", self.positions, self.to_basis[self.structure_of_atom])
+
     def select(self, keep: NDArray[np.bool_]) -> Geometry:
         """The structures for which `keep` [S] is true."""
         if keep.all():
@@ -63,20 +83,22 @@ class Geometry:
         offsets = np.concatenate(([0], np.cumsum(sizes[keep])))
         return Geometry(offsets, self.numbers[atoms], self.positions[atoms], self.cells[keep], self.pbc[keep])
 
+    def most_neighbours(self, cutoff: float) -> NDArray[np.float64]:
+        """More neighbours than this an atom of each structure cannot have [S]: all atoms in all images within reach."""
+        images = np.where(self.pbc, 2.0 * cutoff / self.heights + 1.0, 1.0).prod(axis=1)
+        return np.diff(self.atom_offsets) * images
+
     def estimate_edges(self, cutoff: float) -> NDArray[np.float64]:
         """Roughly how many edges a full neighbour list of each structure would hold [S], without building it.
 
         The density is taken in bins about as wide as the cutoff, so vacuum does not dilute it. Usually within a factor
         of two. The structures must have atoms, finite positions and independent cell vectors.
         """
-        basis = frames(self.cells, self.pbc)
-        to_frame = np.linalg.inv(basis)
         of_atom = self.structure_of_atom
         sizes = np.diff(self.atom_offsets)
-        coordinates = np.einsum("nx,nxk->nk", self.positions, to_frame[of_atom])
+        coordinates = self.coordinates()
 
-        heights = 1.0 / np.linalg.norm(to_frame, axis=1)
-        bins_per_vector = np.where(self.pbc, np.maximum(np.floor(heights / cutoff), 1.0), 1.0 / cutoff)
+        bins_per_vector = np.where(self.pbc, np.maximum(np.floor(self.heights / cutoff), 1.0), 1.0 / cutoff)
         periodic = self.pbc[of_atom]
         scale = bins_per_vector[of_atom]
         bins = np.floor((coordinates - np.floor(coordinates) * periodic) * scale).astype(np.int64)
@@ -85,7 +107,7 @@ class Geometry:
         _, bin_of_atom, occupation = np.unique(key, return_inverse=True, return_counts=True)
         squares = np.bincount(of_atom, weights=occupation[bin_of_atom], minlength=self.n_structures)
 
-        bin_volume = np.abs(np.linalg.det(basis)) / bins_per_vector.prod(axis=1)
+        bin_volume = np.abs(np.linalg.det(self.basis)) / bins_per_vector.prod(axis=1)
         estimate = squares * (4.0 / 3.0 * np.pi * cutoff**3) / bin_volume
         isolated = ~self.pbc.any(axis=1)
         return np.where(isolated, np.minimum(estimate, sizes * (sizes - 1.0)), estimate)

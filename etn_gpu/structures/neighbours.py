@@ -1,106 +1,21 @@
-"""Full neighbour lists of many structures at once, with the edge that runs the other way.
-
-The search itself is vesin's (one call per structure, half list, so that each pair is found once). Everything after it
-is done for the whole batch with a few array operations: mirror the pairs, sort them, and read the reverse index off
-the permutation, since edge k and edge k + E/2 are a pair before sorting.
-"""
+"""Full neighbour lists of many structures at once: ordered edges, the edge that runs the other way, edge vectors."""
 
 from __future__ import annotations
 
-import itertools
 from dataclasses import dataclass
+from typing import Any
 
+import numba
 import numpy as np
 from numpy.typing import NDArray
 
-from etn_gpu.structures.geometry import Geometry, frames
+from etn_gpu.errors import StructureError
+from etn_gpu.structures.cell_list import half_pairs
+from etn_gpu.structures.geometry import Geometry
 
-#: Below this many atoms vesin is told to stay on one thread: starting threads costs more than the search.
-_SINGLE_THREAD_ATOMS = 2000
-#: A structure wider than this many cutoffs is searched with its gaps closed.
-_SPARSE_EXTENT = 20.0
-
-
-@dataclass(frozen=True)
-class HalfEdges:
-    """Each pair inside the cutoff once, structure by structure.
-
-    first, second [P]: atom indices inside their structure; shifts [P, 3] int32; vectors [P, 3] = r_second - r_first +
-    shift . cell, in A; counts [S]: pairs per structure.
-    """
-
-    first: NDArray[np.int64]
-    second: NDArray[np.int64]
-    shifts: NDArray[np.int32]
-    vectors: NDArray[np.float64]
-    counts: NDArray[np.int64]
-
-    def distances(self) -> NDArray[np.float64]:
-        """Lengths of the vectors [P], in A."""
-        return np.sqrt(np.einsum("px,px->p", self.vectors, self.vectors))
-
-    def of_structures(self, keep: NDArray[np.bool_]) -> HalfEdges:
-        """The pairs of the structures for which `keep` [S] is true."""
-        if keep.all():
-            return self
-        pairs = np.repeat(keep, self.counts)
-        return HalfEdges(
-            self.first[pairs], self.second[pairs], self.shifts[pairs], self.vectors[pairs], self.counts[keep]
-        )
-
-
-def half_edges(geometry: Geometry, cutoff: float) -> HalfEdges:
-    """Every pair closer than `cutoff` (A), images of an atom with itself included, each once.
-
-    The geometry must have been validated: vesin is not asked to cope with NaN or singular cells. Any periodicity,
-    cells smaller than the cutoff and atoms outside the cell are fine.
-    """
-    from vesin import NeighborList
-
-    serial = NeighborList(cutoff=cutoff, full_list=False, n_threads=1)
-    threaded = NeighborList(cutoff=cutoff, full_list=False)
-    sparse = _sparse(geometry, cutoff)
-    pairs, shifts, vectors = [np.empty((0, 2), np.uint64)], [np.empty((0, 3), np.int32)], [np.empty((0, 3))]
-    counts = np.empty(geometry.n_structures, dtype=np.int64)
-    for s, (start, stop) in enumerate(itertools.pairwise(geometry.atom_offsets)):
-        positions, cell, pbc = geometry.positions[start:stop], geometry.cells[s], geometry.pbc[s]
-        points = _without_gaps(positions, cell, pbc, cutoff) if sparse[s] else positions
-        search = serial if stop - start < _SINGLE_THREAD_ATOMS else threaded
-        found, shift, vector = search.compute(points, cell, pbc, "PSD", copy=True)
-        if sparse[s]:
-            vector = positions[found[:, 1]] - positions[found[:, 0]] + shift @ cell
-        pairs.append(found)
-        shifts.append(shift)
-        vectors.append(vector)
-        counts[s] = len(found)
-    both = np.concatenate(pairs).astype(np.int64)
-    return HalfEdges(both[:, 0], both[:, 1], np.concatenate(shifts), np.concatenate(vectors), counts)
-
-
-def _sparse(geometry: Geometry, cutoff: float) -> NDArray[np.bool_]:
-    """The structures [S] that reach so far along a non-periodic direction that most of vesin's grid would be empty."""
-    if geometry.pbc.all():
-        return np.zeros(geometry.n_structures, dtype=bool)
-    first = geometry.atom_offsets[:-1]
-    extent = np.maximum.reduceat(geometry.positions, first) - np.minimum.reduceat(geometry.positions, first)
-    return ~geometry.pbc.all(axis=1) & (extent.max(axis=1) > _SPARSE_EXTENT * cutoff)
-
-
-def _without_gaps(
-    positions: NDArray[np.float64], cell: NDArray[np.float64], pbc: NDArray[np.bool_], cutoff: float
-) -> NDArray[np.float64]:
-    """Positions with the same pairs inside the cutoff but without wide gaps along the non-periodic directions.
-
-    vesin bins the whole extent: an atom 10 micrometres off a slab takes a minute, one at 100 is a division by zero.
-    Two parts more than the cutoff apart along one direction share no pair, however much further apart they are.
-    """
-    frame = frames(cell[None], pbc[None])[0]
-    coordinates = positions @ np.linalg.inv(frame)
-    for axis in np.flatnonzero(~pbc):
-        order = np.argsort(coordinates[:, axis])
-        steps = np.diff(coordinates[order, axis], prepend=coordinates[order[0], axis])
-        coordinates[order, axis] = np.cumsum(np.minimum(steps, 1.01 * cutoff))
-    return coordinates @ frame
+_jit: Any = numba.njit(cache=True, nogil=True, error_model="numpy")
+#: The two edges of a pair are numbered inside their structure in 32 bits, for the sake of memory traffic.
+_MOST_PAIRS = 2**30
 
 
 @dataclass(frozen=True)
@@ -110,90 +25,165 @@ class Edges:
     offsets: NDArray[np.int64]
     neighbour: NDArray[np.int64]
     shifts: NDArray[np.int32]
-    vectors: NDArray[np.float64]
     reverse: NDArray[np.int64]
+    vectors: NDArray[np.float64]
+    shortest: NDArray[np.float64]
 
 
-def full_edges(half: HalfEdges, atom_offsets: NDArray[np.int64], species_index: NDArray[np.int32]) -> Edges:
-    """Both directions of every pair, in the order that StructureBatch promises, with the reverse index."""
-    n_atoms, n_half = int(atom_offsets[-1]), len(half.first)
-    base = np.repeat(atom_offsets[:-1], half.counts)
-    first, second = half.first + base, half.second + base
+def neighbour_list(geometry: Geometry, species_index: NDArray[np.int32], cutoff: float) -> Edges:
+    """All edges shorter than `cutoff` (A) of a geometry that has been validated; species_index [N].
 
-    centre = np.concatenate((first, second))
-    shifts = np.concatenate((half.shifts, -half.shifts))
-    neighbour = np.concatenate((second, first))
-    order = sorted_order(centre, _species_rank(atom_offsets, species_index)[neighbour], shifts)
-
-    place = np.empty(2 * n_half, dtype=np.int64)
-    place[order] = np.arange(2 * n_half)
-    reverse = place[np.where(order < n_half, order + n_half, order - n_half)]
-
-    offsets = np.zeros(n_atoms + 1, dtype=np.int64)
-    np.cumsum(np.bincount(centre, minlength=n_atoms), out=offsets[1:])
-    vectors = np.concatenate((half.vectors, -half.vectors))
-    return Edges(
-        offsets=offsets,
-        neighbour=neighbour.take(order),
-        shifts=shifts.take(order, axis=0),
-        vectors=vectors.take(order, axis=0),
-        reverse=reverse,
-    )
-
-
-def _species_rank(atom_offsets: NDArray[np.int64], species_index: NDArray[np.int32]) -> NDArray[np.int64]:
-    """The place of each atom [N] among the atoms of its structure, ordered by species and then by index."""
-    sizes = np.diff(atom_offsets)
-    by_species = np.lexsort((species_index, np.repeat(np.arange(len(sizes)), sizes)))
-    rank = np.empty(len(species_index), dtype=np.int64)
-    rank[by_species] = np.arange(len(species_index)) - np.repeat(atom_offsets[:-1], sizes)
-    return rank
-
-
-def sorted_order(centre: NDArray[np.int64], rank: NDArray[np.int64], shifts: NDArray[np.int32]) -> NDArray[np.int64]:
-    """The permutation that sorts edges by (centre, rank, shift), all three packed into one integer where they fit.
-
-    A key that also holds the edge's own index in its low bits is sorted by value, five times faster than an argsort;
-    no two edges have the same key, so every branch gives the same permutation.
+    Raises:
+        StructureError: a structure with more than 2^30 pairs of neighbours.
     """
-    n_edges = len(centre)
-    if n_edges == 0:
-        return np.empty(0, dtype=np.int64)
-    columns = [centre, rank]
-    widths = [int(centre.max()).bit_length(), int(rank.max()).bit_length()]
-    for axis in range(3):
-        column = shifts[:, axis].astype(np.int64)
-        column -= column.min()
-        if width := int(column.max()).bit_length():
-            columns.append(column)
-            widths.append(width)
-    if sum(widths) > 63:
-        return np.lexsort(columns[::-1])
-    key = columns[0].copy()
-    for column, width in zip(columns[1:], widths[1:], strict=True):
-        key <<= width
-        key |= column
-    index_width = (n_edges - 1).bit_length()
-    if sum(widths) + index_width > 63:
-        return np.argsort(key)
-    key <<= index_width
-    key |= np.arange(n_edges)
-    key.sort()
-    key &= (1 << index_width) - 1
-    return key
+    half = half_pairs(geometry, cutoff)
+    if len(half.first) > _MOST_PAIRS and half.counts.max() > _MOST_PAIRS:
+        raise StructureError(
+            f"a structure has {half.counts.max()} pairs of neighbours inside {cutoff:g} A: expected at most "
+            f"{_MOST_PAIRS}. Cut it into parts."
+        )
+    n_edges = 2 * len(half.first)
+    offsets = np.zeros(len(species_index) + 1, dtype=np.int64)
+    np.cumsum(half.as_first + half.as_second, out=offsets[1:])
+    neighbour, reverse = np.empty(n_edges, dtype=np.int64), np.empty(n_edges, dtype=np.int64)
+    shifts = np.empty((n_edges, 3), dtype=np.int32)
+    _fill(
+        half.first, half.second, half.shifts, half.counts, half.runs, half.as_first, half.as_second,
+        geometry.atom_offsets, species_index, int(species_index.max(initial=-1)) + 1,
+        offsets, neighbour, shifts, reverse,
+    )  # fmt: skip
+    del half
+    vectors, shortest = edge_vectors(
+        geometry.positions, geometry.cells, geometry.atom_offsets, offsets, neighbour, shifts
+    )
+    return Edges(offsets, neighbour, shifts, reverse, vectors, shortest)
 
 
 def edge_vectors(
     positions: NDArray[np.float64],
     cells: NDArray[np.float64],
-    structure_of_atom: NDArray[np.int64],
-    centre: NDArray[np.int64],
+    atom_offsets: NDArray[np.int64],
+    edge_offsets: NDArray[np.int64],
     neighbour: NDArray[np.int64],
     shifts: NDArray[np.int32],
-) -> NDArray[np.float64]:
-    """r_neighbour - r_centre + shift . cell for each edge [E, 3], in A; exactly opposite for opposite edges."""
-    vectors = positions.take(neighbour, axis=0) - positions.take(centre, axis=0)
-    across = np.flatnonzero(shifts[:, 0] | shifts[:, 1] | shifts[:, 2])
-    cell_of_edge = cells.take(structure_of_atom.take(centre.take(across)), axis=0)
-    vectors[across] += np.einsum("ek,ekx->ex", shifts.take(across, axis=0).astype(np.float64), cell_of_edge)
-    return vectors
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """r_neighbour - r_centre + shift . cell for each edge [E, 3], in A, exactly opposite for opposite edges; and the
+    length of the shortest edge of each structure [S], inf where there is none."""
+    vectors, shortest = np.empty((len(neighbour), 3)), np.empty(len(cells))
+    _vectors(positions, cells, atom_offsets, edge_offsets, neighbour, shifts, vectors, shortest)
+    return vectors, shortest
+
+
+@_jit
+def shorter_edges(offsets: Any, neighbour: Any, shifts: Any, reverse: Any, vectors: Any, cutoff: float) -> Any:
+    """The same five arrays for the edges shorter than `cutoff` (A) only; opposite edges are as long."""
+    new_offsets = np.zeros_like(offsets)
+    place = np.empty(len(neighbour), np.int64)
+    kept = 0
+    for i in range(len(offsets) - 1):
+        for e in range(offsets[i], offsets[i + 1]):
+            place[e] = kept
+            kept += vectors[e, 0] ** 2 + vectors[e, 1] ** 2 + vectors[e, 2] ** 2 < cutoff * cutoff
+        new_offsets[i + 1] = kept
+    new_neighbour, new_reverse = np.empty(kept, np.int64), np.empty(kept, np.int64)
+    new_shifts, new_vectors = np.empty((kept, 3), np.int32), np.empty((kept, 3))
+    for e in range(len(neighbour)):
+        n = place[e]
+        if n < (place[e + 1] if e + 1 < len(neighbour) else kept):
+            new_neighbour[n] = neighbour[e]
+            new_reverse[n] = place[reverse[e]]
+            for k in range(3):
+                new_shifts[n, k] = shifts[e, k]
+                new_vectors[n, k] = vectors[e, k]
+    return new_offsets, new_neighbour, new_shifts, new_reverse, new_vectors
+
+
+@_jit
+def mark_closer(
+    atom_offsets: Any, edge_offsets: Any, species_index: Any, neighbour: Any, vectors: Any, limits: Any, result: Any
+) -> None:
+    """Set result [S], where it is true, to whether an edge is shorter than limits [n_species, n_species] in A."""
+    for s in range(len(result)):
+        if result[s]:
+            result[s] = False
+            for i in range(atom_offsets[s], atom_offsets[s + 1]):
+                row = limits[species_index[i]]
+                for e in range(edge_offsets[i], edge_offsets[i + 1]):
+                    limit = row[species_index[neighbour[e]]]
+                    square = vectors[e, 0] ** 2 + vectors[e, 1] ** 2 + vectors[e, 2] ** 2
+                    result[s] |= np.sqrt(square) < limit
+
+
+@_jit
+def _fill(
+    first: Any, second: Any, pair_shifts: Any, counts: Any, runs: Any, as_first: Any, as_second: Any,
+    atom_offsets: Any, species: Any, n_species: int,
+    offsets: Any, neighbour: Any, shifts: Any, reverse: Any,
+) -> None:  # fmt: skip
+    """Give the two edges 2 p and 2 p + 1 of each pair p, from its first atom and back, their places in the list.
+
+    Transposing a list sorts it: when atoms are visited in some order and each sends its mirror edges to the rows of its
+    neighbours, every row ends up in that order of the neighbours. Mirroring also turns the order of the images round,
+    hence the descending run.
+    """
+    most_pairs = most_atoms = 0
+    for s in range(len(counts)):
+        most_pairs = max(most_pairs, counts[s])
+        most_atoms = max(most_atoms, atom_offsets[s + 1] - atom_offsets[s])
+    places, mirrored = np.empty(2 * most_pairs, np.int32), np.empty(most_pairs, np.int32)
+    ends, cursor = np.empty(most_atoms, np.int64), np.empty(most_atoms, np.int64)
+    before = 0
+    for s in range(len(counts)):
+        begin, end, pairs = atom_offsets[s], atom_offsets[s + 1], counts[s]
+        a, b = first[before : before + pairs], second[before : before + pairs]
+        base = 2 * before
+        # the pairs that an atom is the second of
+        filled = 0
+        for i in range(begin, end):
+            ends[i - begin] = filled
+            filled += as_second[i]
+            cursor[i - begin] = offsets[i] - base
+        for p in range(pairs):
+            mirrored[ends[b[p] - begin]] = p
+            ends[b[p] - begin] += 1
+        for z in range(n_species):
+            for i in range(begin, end):
+                if species[i] == z:
+                    run = runs[i] - before
+                    for p in range(run + as_first[i] - 1, run - 1, -1):
+                        j = b[p] - begin
+                        places[2 * p + 1] = cursor[j]
+                        cursor[j] += 1
+                    for k in range(ends[i - begin] - as_second[i], ends[i - begin]):
+                        p = mirrored[k]
+                        j = a[p] - begin
+                        places[2 * p] = cursor[j]
+                        cursor[j] += 1
+        for p in range(pairs):
+            forward, backward = base + places[2 * p], base + places[2 * p + 1]
+            neighbour[forward], neighbour[backward] = b[p], a[p]
+            reverse[forward], reverse[backward] = backward, forward
+            for k in range(3):
+                shifts[forward, k] = pair_shifts[before + p, k]
+                shifts[backward, k] = -pair_shifts[before + p, k]
+        before += pairs
+
+
+@_jit
+def _vectors(
+    positions: Any, cells: Any, atom_offsets: Any, offsets: Any, neighbour: Any, shifts: Any,
+    vectors: Any, shortest: Any,
+) -> None:  # fmt: skip
+    for s in range(len(cells)):
+        cell, least = cells[s], np.inf
+        for i in range(atom_offsets[s], atom_offsets[s + 1]):
+            x, y, z = positions[i, 0], positions[i, 1], positions[i, 2]
+            for e in range(offsets[i], offsets[i + 1]):
+                j = neighbour[e]
+                n0, n1, n2 = shifts[e, 0], shifts[e, 1], shifts[e, 2]
+                dx = positions[j, 0] - x + (n0 * cell[0, 0] + n1 * cell[1, 0] + n2 * cell[2, 0])
+                dy = positions[j, 1] - y + (n0 * cell[0, 1] + n1 * cell[1, 1] + n2 * cell[2, 1])
+                dz = positions[j, 2] - z + (n0 * cell[0, 2] + n1 * cell[1, 2] + n2 * cell[2, 2])
+                vectors[e, 0], vectors[e, 1], vectors[e, 2] = dx, dy, dz
+                least = min(least, dx * dx + dy * dy + dz * dz)
+        shortest[s] = np.sqrt(least)

@@ -8,14 +8,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from etn_gpu.errors import StructureError
-from etn_gpu.structures.geometry import Geometry, frames, relative_volumes
+from etn_gpu.structures.geometry import Geometry, relative_volumes
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
     from ase import Atoms
 
-    from etn_gpu.structures.neighbours import HalfEdges
+    from etn_gpu.structures.neighbours import Edges
 
 #: Two atoms (or an atom and its image) closer than this, in A, are at one place: their direction is noise.
 SAME_PLACE = 1e-3
@@ -93,22 +93,22 @@ def estimate_edges(structures: Sequence[Atoms], cutoff: float) -> NDArray[np.flo
     return estimate
 
 
-def overlap_failures(geometry: Geometry, half: HalfEdges) -> dict[int, StructureError]:
+def overlap_failures(geometry: Geometry, edges: Edges) -> dict[int, StructureError]:
     """The structures in which two atoms, or an atom and a periodic image, are closer than SAME_PLACE."""
     from ase.data import chemical_symbols
 
-    distances = half.distances()
-    pairs = np.flatnonzero(distances < SAME_PLACE)
-    of_pair = np.searchsorted(np.cumsum(half.counts), pairs, side="right")
     failures: dict[int, StructureError] = {}
-    for s, first in zip(*np.unique(of_pair, return_index=True), strict=True):
-        pair = pairs[first]
-        i, j = int(half.first[pair]), int(half.second[pair])
-        symbols = [chemical_symbols[geometry.numbers[geometry.atom_offsets[s] + k]] for k in (i, j)]
-        other = f"atom {j} ({symbols[1]})" if i != j else "its own periodic image"
-        failures[int(s)] = StructureError(
-            f"atom {i} ({symbols[0]}) and {other} are at one place ({distances[pair]:.1e} A apart): expected at least "
-            f"{SAME_PLACE} A. Remove the duplicate or correct the cell."
+    for s in map(int, np.flatnonzero(edges.shortest < SAME_PLACE)):
+        start, stop = geometry.atom_offsets[s : s + 2]
+        first, last = edges.offsets[start], edges.offsets[stop]
+        distances = np.linalg.norm(edges.vectors[first:last], axis=1)
+        edge = first + int(np.argmax(distances < SAME_PLACE))
+        i, j = int(np.searchsorted(edges.offsets, edge, side="right")) - 1, int(edges.neighbour[edge])
+        symbols = [chemical_symbols[geometry.numbers[k]] for k in (i, j)]
+        other = f"atom {j - start} ({symbols[1]})" if i != j else "its own periodic image"
+        failures[s] = StructureError(
+            f"atom {i - start} ({symbols[0]}) and {other} are at one place ({distances[edge - first]:.1e} A apart): "
+            f"expected at least {SAME_PLACE} A. Remove the duplicate or correct the cell."
         )
     return failures
 
@@ -178,8 +178,7 @@ def _wild_cells(geometry: Geometry) -> Iterator[tuple[int, str]]:
 def _far_outside(geometry: Geometry) -> Iterator[tuple[int, str]]:
     if geometry.n_structures == 0:
         return
-    heights = 1.0 / np.linalg.norm(np.linalg.inv(frames(geometry.cells, geometry.pbc)), axis=1)
-    lowest = np.where(geometry.pbc, heights, np.inf).min(axis=1)
+    lowest = np.where(geometry.pbc, geometry.heights, np.inf).min(axis=1)
     furthest = np.maximum.reduceat(np.abs(geometry.positions).max(axis=1), geometry.atom_offsets[:-1])
     for s in np.flatnonzero(furthest > MOST_SHIFTS * lowest):
         yield (
@@ -190,6 +189,8 @@ def _far_outside(geometry: Geometry) -> Iterator[tuple[int, str]]:
 
 
 def _too_dense(geometry: Geometry, cutoff: float) -> Iterator[tuple[int, str]]:
+    if geometry.most_neighbours(cutoff).max(initial=0.0) <= MOST_NEIGHBOURS:
+        return
     per_atom = geometry.estimate_edges(cutoff) / np.diff(geometry.atom_offsets)
     for s in np.flatnonzero(~(per_atom <= MOST_NEIGHBOURS)):
         yield (

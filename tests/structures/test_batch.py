@@ -136,6 +136,21 @@ def test_minimum_distances_and_closer_than() -> None:
         batch.closer_than([3.0, 2.5])
 
 
+def test_the_shortest_edge_of_each_structure() -> None:
+    structures = mixed_structures()
+    batch = StructureBatch.build(structures, SPECIES, 4.0)
+
+    def expected(batch: StructureBatch) -> list[float]:
+        lengths = np.linalg.norm(batch.vectors, axis=1)
+        parts = np.split(lengths, batch.edge_offsets[batch.atom_offsets[1:-1]])
+        return [part.min(initial=np.inf) for part in parts]
+
+    assert batch.shortest == pytest.approx(expected(batch), rel=1e-14)
+    assert np.isinf(batch.shortest[2])
+    moved = batch.with_vectors(batch.positions * 1.1, batch.cells * 1.1)
+    assert moved.shortest == pytest.approx(1.1 * batch.shortest, rel=1e-14)
+
+
 def test_moved_atoms_and_cells_keep_their_edges() -> None:
     structures = mixed_structures()
     batch = StructureBatch.build(structures, SPECIES, 4.0)
@@ -148,6 +163,20 @@ def test_moved_atoms_and_cells_keep_their_edges() -> None:
     assert np.array_equal(moved.vectors[moved.reverse], -moved.vectors)
     assert np.allclose(moved.volumes, batch.volumes * np.linalg.det(strain), equal_nan=True)
     assert moved.neighbour is batch.neighbour
+
+
+@pytest.mark.parametrize("cutoff", [0.5, 2.9, 4.0])
+def test_fewer_edges_are_those_of_a_smaller_cutoff(cutoff: float) -> None:
+    structures = mixed_structures()
+    batch = StructureBatch.build(structures, SPECIES, 4.0).within(cutoff)
+    expected = StructureBatch.build(structures, SPECIES, cutoff)
+    for name in ("cutoff", "edge_offsets", "neighbour", "vectors", "shifts", "reverse", "shortest"):
+        assert np.array_equal(getattr(batch, name), getattr(expected, name)), name
+    assert StructureBatch.build([], SPECIES, 4.0).within(cutoff).n_edges == 0
+    with pytest.raises(StructureError, match=r"cutoff = 4\.5: the batch has edges up to 4 Angstrom only"):
+        StructureBatch.build(structures, SPECIES, 4.0).within(4.5)
+    with pytest.raises(StructureError, match="expected a radius above 0"):
+        batch.within(-1.0)
 
 
 @pytest.mark.parametrize("name", ["positions", "cells"])

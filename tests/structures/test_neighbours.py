@@ -12,9 +12,10 @@ from ase.neighborlist import neighbor_list
 from hypothesis import assume, example, given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
+from vesin import NeighborList
 
-from etn_gpu.structures import StructureBatch
-from etn_gpu.structures.neighbours import sorted_order
+from etn_gpu.errors import StructureError
+from etn_gpu.structures import StructureBatch, cell_list, neighbours
 
 Edge = tuple[int, int, int, int, int]
 SPECIES = ("Al", "Cu", "Ni")
@@ -124,6 +125,91 @@ def test_against_ase(seed: int, n_atoms: int, pbc: tuple[bool, bool, bool]) -> N
     assert batch.n_edges == len(expected)
 
 
+def vesin_edges(atoms: Atoms, cutoff: float) -> set[Edge]:
+    search = NeighborList(cutoff=cutoff, full_list=True, n_threads=1)
+    i, j, shift = search.compute(atoms.positions, atoms.cell.array, np.asarray(atoms.pbc), "ijS")
+    return set(zip(i.tolist(), j.tolist(), *shift.T.tolist(), strict=True))
+
+
+@settings(max_examples=60)
+@given(
+    seed=st.integers(0, 2**32 - 1),
+    n_atoms=st.integers(1, 150),
+    lengths=st.tuples(*[st.floats(3.0, 40.0)] * 3),
+    skew=st.floats(0.0, 0.5),
+    pbc=periodicities,
+    unwrapped=st.booleans(),
+)
+def test_cells_of_many_bins_against_vesin(
+    seed: int, n_atoms: int, lengths: tuple[float, float, float], skew: float, pbc: tuple[bool, ...], unwrapped: bool
+) -> None:
+    cutoff = 4.0123456789  # no tie with a round length of a cell
+    rng = np.random.default_rng(seed)
+    cell = np.diag(lengths) @ (np.eye(3) + skew * np.tril(rng.uniform(-1.0, 1.0, (3, 3)), -1))
+    positions = rng.uniform(size=(n_atoms, 3)) @ cell
+    if unwrapped:
+        positions += rng.integers(-2, 3, (n_atoms, 3)) @ cell
+    atoms = Atoms(rng.choice(SPECIES, n_atoms), positions, cell=cell, pbc=pbc)
+    batch = StructureBatch.build([atoms], SPECIES, cutoff, on_error="collect")
+    assume(not batch.failures)
+    assert set(edges_of(batch)) == vesin_edges(atoms, cutoff)
+    assert_consistent(batch)
+
+
+@pytest.mark.parametrize("displacement", [0.0, 1e-13])
+@pytest.mark.parametrize("cells", [1, 2, 3, 5])
+def test_perfect_crystals_whose_atoms_lie_on_the_planes_between_bins(cells: int, displacement: float) -> None:
+    crystal = bulk("Al", cubic=True, a=4.0) * cells
+    crystal.positions += displacement * np.random.default_rng(cells).normal(size=crystal.positions.shape)
+    # shells of fcc at a / sqrt(2), a, a sqrt(3/2): 12 + 6 + 24 neighbours; bins exactly one cell wide for 4.0
+    for cutoff, expected in ((3.9999, 12), (4.0001, 18), (4.9, 42), (8.0 - 1e-9, 134)):
+        batch = StructureBatch.build([crystal], SPECIES, cutoff)
+        assert np.all(np.diff(batch.edge_offsets) == expected)
+        assert_consistent(batch)
+
+
+def test_a_guess_of_too_few_pairs_costs_a_second_search_and_nothing_else(monkeypatch: pytest.MonkeyPatch) -> None:
+    structures = [bulk("Al"), fcc111("Al", (2, 2, 3), vacuum=30.0), molecule("H2O")]
+    species = ("Al", "H", "O")
+    guessed = StructureBatch.build(structures, species, 5.0)
+    monkeypatch.setattr(cell_list, "_expected_pairs", lambda *_: 1)
+    again = StructureBatch.build(structures, species, 5.0)
+    for name in ("edge_offsets", "neighbour", "shifts", "vectors", "reverse", "shortest"):
+        assert np.array_equal(getattr(guessed, name), getattr(again, name)), name
+    assert_consistent(again)
+
+
+def test_more_pairs_than_can_be_numbered(monkeypatch: pytest.MonkeyPatch) -> None:
+    batch = StructureBatch.build([bulk("Al"), bulk("Al")], SPECIES, 5.0)
+    most = batch.n_edges // 4
+    monkeypatch.setattr(neighbours, "_MOST_PAIRS", most)
+    assert StructureBatch.build([bulk("Al"), bulk("Al")], SPECIES, 5.0).n_edges == batch.n_edges
+    monkeypatch.setattr(neighbours, "_MOST_PAIRS", most - 1)
+    with pytest.raises(StructureError, match=f"{most} pairs of neighbours inside 5 A: expected at most {most - 1}"):
+        StructureBatch.build([bulk("Al"), bulk("Al")], SPECIES, 5.0)
+
+
+def test_every_kernel_is_compiled_once() -> None:
+    """A second signature would be a second compilation of seconds, for a batch that only looks different to numba."""
+    wire = Atoms("Al", cell=[1.1, 0, 0], pbc=(True, False, False))
+    for structures in ([bulk("Al")], [wire, molecule("H2O")], [], [Atoms("Al")]):
+        batch = StructureBatch.build(structures, ("Al", "H", "O"), 5)
+        batch.with_vectors(batch.positions, batch.cells)
+        batch.closer_than(np.full((3, 3), 9.9))
+        batch.within(2)
+    entries = (
+        cell_list._search,
+        neighbours._fill,
+        neighbours._vectors,
+        neighbours.mark_closer,
+        neighbours.shorter_edges,
+    )
+    helpers = (cell_list._fill_bins, cell_list._pairs_of_column, cell_list._list_columns, cell_list._gap)
+    assert [len(kernel.signatures) for kernel in entries] == [1] * len(entries)
+    # none where the entry came compiled from the cache
+    assert all(len(kernel.signatures) <= 1 for kernel in helpers)
+
+
 TINY = {
     "one atom, cutoff of four cells": ([[1.3, 0, 0], [0, 1.3, 0], [0, 0, 1.3]], 5.2, (True, True, True)),
     "skewed by ten cells": ([[2.0, 0, 0], [20.0, 2.0, 0], [0, 20.0, 2.0]], 3.1, (True, True, True)),
@@ -211,16 +297,3 @@ def test_edges_are_sorted_by_species_first() -> None:
     assert first.tolist() == sorted(first.tolist())
     assert set(first.tolist()) == {0, 1}
     assert_consistent(batch)
-
-
-@pytest.mark.parametrize(
-    ("shift_range", "expected"), [(2, "all in one integer"), (2**16, "without the index"), (2**30, "separate columns")]
-)
-def test_every_way_of_sorting_gives_the_same_order(shift_range: int, expected: str) -> None:
-    rng = np.random.default_rng(0)
-    centre, rank = rng.integers(0, 50, 5000), rng.integers(0, 50, 5000)
-    shifts = rng.integers(-shift_range, shift_range, (5000, 3)).astype(np.int32)
-    columns, first = np.unique(np.column_stack((centre, rank, shifts)), axis=0, return_index=True)
-    unique = rng.permutation(first)
-    order = sorted_order(centre[unique], rank[unique], shifts[unique])
-    assert np.array_equal(np.column_stack((centre, rank, shifts))[unique][order], columns), expected

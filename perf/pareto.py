@@ -1,0 +1,249 @@
+"""Accuracy against cost: test force MAE on zuo2020_Mo against microseconds per atom, our presets and published peers.
+
+    ETN_GPU_DATA=/path/to/data ETN_GPU_POTENTIALS=/path/to/potentials python perf/pareto.py --time-limit 20m
+    ETN_GPU_DATA=... ETN_GPU_POTENTIALS=... python perf/pareto.py --models small.etn standard.etn large.etn
+
+Without ``--models`` the presets are trained first, on the train split alone (10 % of it held out for validation), into
+``--folder``; what is there already is used again unless ``--retrain`` is given. The test split is only reported:
+nothing is chosen by it. Its errors are computed in this run for every potential, also for the peers: the MTP of Zuo et
+al. by motep, their SNAP and qSNAP by LAMMPS (``peers/published.py`` says which files). The published figure stands
+beside.
+
+Costs are those of energy, forces and stress of the crystal of ``compare_peers.py``, bcc Mo with 2000 atoms, one thread,
+neighbour lists excluded, each potential at its own cutoff. Table, JSON and PNG go to perf/results/pareto.*.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import numpy as np
+from common import RESULTS, bcc_crystal, machine, print_table, save
+from peers.environments import CACHE, Environments, PeerError
+from peers.published import MO, PUBLISHED, Published
+from peers.rows import Bench, Row
+
+from etn_gpu import ETNPotential, load
+from etn_gpu.cli.parsing import parse_time_limit
+from etn_gpu.errors import EtnGpuError
+from etn_gpu.potential.metrics import Metrics
+from etn_gpu.potential.presets import PRESETS
+from etn_gpu.structures import LabelledSet, read_labelled
+from etn_gpu.structures.units import GPA
+from etn_gpu.training import Event, TrainingConfig, train
+
+#: Mean absolute errors on this test split that were published: energy in eV/atom, forces in eV/A. Zuo et al. 2020, as
+#: tabulated in the benchmarks of ACEpotentials.jl (examples/zuobench); those of SNAP and qSNAP are not among them.
+PUBLISHED_ERRORS = {"MTP level 20, Zuo 2020": (2.83e-3, 0.09)}
+HEADERS = (
+    "potential", "precision", "parameters", "cutoff A", "neighbours", "us/atom", "E meV/atom", "F eV/A", "S GPa",
+    "E published", "F published", "front", "note",
+)  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Point:
+    """Cost of a potential and its mean absolute errors on the test split in eV/atom, eV/A and eV/A^3."""
+
+    cost: Row
+    parameters: int | None = None
+    energy_mae: float | None = None
+    force_mae: float | None = None
+    stress_mae: float | None = None
+
+    @property
+    def place(self) -> tuple[float, float] | None:
+        """(microseconds per atom, force MAE), None where one is not known."""
+        return None if self.cost.cpu is None or self.force_mae is None else (self.cost.cpu, self.force_mae)
+
+
+def models(options: argparse.Namespace, data: Path) -> Iterator[tuple[str, ETNPotential]]:
+    """Our potentials, those of the command line or the presets, trained where they are not there yet."""
+    limit = parse_time_limit(options.time_limit)
+    for path in options.models or ():
+        yield path.stem, load(path)
+    for preset in () if options.models else PRESETS:
+        path = options.folder.expanduser() / f"{preset}.etn"
+        if options.retrain or not path.exists():
+            path.parent.mkdir(parents=True, exist_ok=True)
+            print(f"training {preset} into {path}", flush=True)
+            origin = {"name": f"Mo {preset}", "training_data_origin": "zuo2020_Mo, the published train split"}
+            config = TrainingConfig(
+                data / "train.extxyz.gz", path, preset=preset, time_limit=limit, cutoff=options.cutoff, metadata=origin
+            )
+            train(config, _report)
+        yield preset, load(path)
+
+
+def _report(event: Event) -> None:
+    if event.kind == "iteration":
+        error = event.valid.get("forces_mae") or float("nan")
+        print(f"{event.iteration:4d} {event.elapsed:6.0f} s, validation force MAE {error:.4f} eV/A", flush=True)
+
+
+def own_points(name: str, model: ETNPotential, bench: Bench, test: LabelledSet) -> Iterator[Point]:
+    """Our potential in both precisions."""
+    for dtype in ("float64", "float32"):
+        errors = mean_absolute_errors(model.evaluate(test.atoms, backend="numba", dtype=dtype), test)
+        yield Point(bench.own(f"ETN {name}", model, dtype), model.n_parameters, *errors)
+
+
+def peer_point(published: Published, bench: Bench, test: LabelledSet, test_file: Path) -> Point:
+    """A peer's published potential; without numbers, but with the reason, where it does not run."""
+    cost = bench.peer(published.label, published.peer, published.potential)
+    if cost.reason is not None:
+        return Point(cost)
+    predictions = bench.path.with_name("predictions.npz")
+    job = {
+        "task": "predict",
+        "potential": published.potential(),
+        "structures": str(test_file),
+        "predictions": str(predictions),
+    }
+    try:
+        bench.environments.ask(published.peer, job)
+    except PeerError as error:
+        return Point(Row(published.label, reason=str(error)))
+    with np.load(predictions) as found:
+        ends = np.cumsum([len(atoms) for atoms in test.atoms])[:-1]
+        columns = {"energy": found["energy"], "forces": np.split(found["forces"], ends), "stress": found["stress"]}
+    results = [dict(zip(columns, values, strict=True)) for values in zip(*columns.values(), strict=True)]
+    return Point(cost, None, *mean_absolute_errors(results, test))
+
+
+def mean_absolute_errors(
+    results: Sequence[Mapping[str, Any]], test: LabelledSet
+) -> tuple[float | None, float | None, float | None]:
+    """Of energy per atom, force components and stress components, as ``etn-gpu evaluate`` defines them."""
+    metrics = Metrics()
+    for s, result in enumerate(results):
+        metrics.add(
+            result,
+            n_atoms=len(test.atoms[s]),
+            energy=test.energy[s],
+            forces=test.forces[s],
+            stress=test.stress[s],
+        )
+    return metrics.energy.mae, metrics.forces.mae, metrics.stress.mae
+
+
+def front(places: Sequence[tuple[float, float] | None]) -> list[bool]:
+    """Which places no other one beats: no other is as good in both coordinates and better in one."""
+
+    def beaten(place: tuple[float, float]) -> bool:
+        return any(q is not None and q != place and q[0] <= place[0] and q[1] <= place[1] for q in places)
+
+    return [place is not None and not beaten(place) for place in places]
+
+
+def show(points: Sequence[Point]) -> None:
+    """Print the table."""
+    on_front = front([point.place for point in points])
+    rows = []
+    for point, best in zip(points, on_front, strict=True):
+        cost, known = point.cost, PUBLISHED_ERRORS.get(point.cost.label)
+        size = (cost.label, cost.precision, point.parameters, cost.cutoff, cost.neighbours, cost.cpu)
+        energy, stress = point.energy_mae, point.stress_mae
+        errors = (energy and 1e3 * energy, point.force_mae, stress and stress / GPA)
+        published = (known and 1e3 * known[0], known and known[1])
+        rows.append((*size, *errors, *published, "yes" if best else "", cost.reason or cost.version or ""))
+    print_table(HEADERS, rows)
+
+
+def plot(points: Sequence[Point], title: str, path: Path) -> None:
+    """Force MAE against microseconds per atom, both logarithmic; lower left is better."""
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+    from matplotlib.ticker import LogLocator, NullFormatter, StrMethodFormatter
+
+    figure = Figure(figsize=(7.5, 5), layout="constrained")
+    FigureCanvasAgg(figure)
+    axes = figure.subplots()
+    groups = {
+        "etn_gpu, float64": ("o-", "tab:blue", lambda row: row.label.startswith("ETN") and row.precision == "float64"),
+        "etn_gpu, float32": ("o--", "tab:cyan", lambda row: row.precision == "float32"),
+        "published potentials, float64": ("s", "tab:red", lambda row: not row.label.startswith("ETN")),
+    }
+    for name, (style, colour, belongs) in groups.items():
+        drawn = [(point.place, point.cost) for point in points if point.place is not None and belongs(point.cost)]
+        if not drawn:
+            continue
+        axes.plot(*zip(*sorted(place for place, _ in drawn), strict=True), style, color=colour, label=name)
+        for place, cost in drawn if "float32" not in name else ():
+            text = cost.label.partition(",")[0]
+            axes.annotate(text, place, xytext=(6, 5), textcoords="offset points", fontsize=9, color=colour)
+    axes.set(xscale="log", yscale="log", title=title)
+    axes.set_xlabel("processor time for energy, forces and stress (µs per atom, one thread)")
+    axes.set_ylabel("force MAE on the test split (eV/Å)")
+    axes.margins(x=0.2, y=0.15)
+    for axis in (axes.xaxis, axes.yaxis):
+        axis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+        axis.set_major_formatter(StrMethodFormatter("{x:g}"))
+        axis.set_minor_formatter(NullFormatter())
+    axes.grid(which="major", alpha=0.3)
+    axes.legend()
+    path.parent.mkdir(exist_ok=True)
+    figure.savefig(path, dpi=150)
+
+
+def main() -> int:
+    """Run the comparison; exit status 2 where the data are not there or a model cannot be used."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--models", type=Path, nargs="+", help="trained potentials to show instead of the presets")
+    parser.add_argument("--folder", type=Path, default=CACHE.parent / "pareto", help="of the presets that are trained")
+    parser.add_argument("--time-limit", default="20m", help="of the training of each preset")
+    parser.add_argument("--cutoff", type=float, default=5.0, help="of the presets that are trained, in A")
+    parser.add_argument("--retrain", action="store_true", help="train although --folder holds the models")
+    parser.add_argument("--cells", type=int, default=10, help="the crystal has 2 cells^3 atoms")
+    parser.add_argument("--lattice-constant", type=float, default=2.95, help="of the crystal, in A")
+    parser.add_argument("--repeats", type=int, default=5)
+    parser.add_argument("--environments", type=Path, default=CACHE, help="folder of the peers' virtual environments")
+    options = parser.parse_args()
+    if not os.environ.get("ETN_GPU_DATA"):
+        print("set ETN_GPU_DATA to the folder that holds zuo2020_Mo/train.extxyz.gz", file=sys.stderr)
+        return 2
+    data = Path(os.environ["ETN_GPU_DATA"]).resolve() / "zuo2020_Mo"
+    try:
+        run(options, data)
+    except EtnGpuError as error:
+        print(error, file=sys.stderr)
+        return 2
+    return 0
+
+
+def run(options: argparse.Namespace, data: Path) -> None:
+    """Train where needed, measure, and write table, JSON and PNG."""
+    test_file = data / "test.extxyz.gz"
+    test = read_labelled(test_file)
+    atoms = bcc_crystal(MO, options.cells, a=options.lattice_constant)
+    points: list[Point] = []
+    with TemporaryDirectory(prefix="etn_gpu_pareto_") as folder:
+        bench = Bench.of(atoms, Path(folder), options.repeats, Environments(options.environments))
+        for name, model in models(options, data):
+            points.extend(own_points(name, model, bench, test))
+        for published in PUBLISHED:
+            if published.species == MO:
+                points.append(peer_point(published, bench, test, test_file))
+    report = machine()
+    print(f"\n{len(test)} test structures of zuo2020_Mo; costs on {len(atoms)} atoms of bcc Mo, "
+          f"a = {options.lattice_constant} A, one thread of {report['processor']}; mean absolute errors")  # fmt: skip
+    show(points)
+    picture = RESULTS / "pareto.png"
+    plot(points, f"zuo2020_Mo, one thread of {report['processor']}", picture)
+    report |= {
+        "lattice_constant": options.lattice_constant,
+        "published": PUBLISHED_ERRORS,
+        "points": [asdict(point) for point in points],
+    }
+    print(f"written to {save('pareto', report)} and {picture}")
+
+
+if __name__ == "__main__":
+    sys.exit(main())
