@@ -1,4 +1,9 @@
-"""Starting values: atomic reference energies by least squares, a site vector of unit variance, small random cores."""
+"""Starting values: atomic reference energies by least squares, a site vector of unit variance, a train of low order.
+
+The cores in the middle of a train begin close to the identity on the constant of the site vector, so that the first
+model is nearly a quadratic one; higher orders grow out of it. From cores that are random altogether a minimisation
+may end in a region from which it does not find out.
+"""
 
 from __future__ import annotations
 
@@ -6,14 +11,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from etn_gpu import backend as backends
-from etn_gpu.plan import ProgramBuilder
+from etn_gpu.plan import Core, ProgramBuilder
 from etn_gpu.potential.architecture import Architecture
 from etn_gpu.potential.programs import programs
+from etn_gpu.symmetry import clebsch_gordan
 from etn_gpu.training.data import Piece
 
 Array = NDArray[np.float64]
-#: Scale of the random cores: below 1, so that high orders start small where compression makes the site vector long.
-CORE_GAIN, LAST_CORE_GAIN, SHIFT_GAIN = 0.5, 0.02, 0.3
+#: Sizes of the random part of the first core, of those in the middle, of the last one, and of the shift.
+CORE_GAIN, MIDDLE_GAIN, LAST_CORE_GAIN, SHIFT_GAIN = 0.5, 0.03, 0.02, 0.3
 #: A basis sum that varies by less than the first share of the largest basis sum tells nothing about the scale of its
 #: variations in other structures (a perfect crystal); the second share is assumed.
 FLAT, USUAL = 0.005, 0.1
@@ -47,10 +53,13 @@ def parameter_scales(architecture: Architecture, piece: Piece, backend: str | No
 def initial_parameters(
     architecture: Architecture, scales: dict[str, Array], references: Array, seed: int
 ) -> dict[str, Array]:
-    """Random parameters of natural size, cores smaller; ``references`` [n_species] are the atomic energies in eV."""
+    """Random parameters of natural size, cores smaller and in the middle of the train near the identity.
+
+    ``references`` [n_species] are the atomic energies in eV.
+    """
     rng = np.random.default_rng(seed)
     cores = [core.name for core in architecture.train.cores]
-    gains = dict.fromkeys(cores, CORE_GAIN) | {cores[-1]: LAST_CORE_GAIN, "A": SHIFT_GAIN}
+    gains = dict.fromkeys(cores, MIDDLE_GAIN) | {cores[0]: CORE_GAIN, cores[-1]: LAST_CORE_GAIN, "A": SHIFT_GAIN}
     parameters: dict[str, Array] = {}
     for name, shape in architecture.parameter_shapes.items():
         if name in ("U", "W"):
@@ -59,7 +68,20 @@ def initial_parameters(
             parameters[name] = references.copy()
         else:
             parameters[name] = gains.get(name, 1.0) * scales[name] * rng.normal(size=shape)
+    for core in architecture.train.cores[1:-1]:
+        parameters[core.name] += identity(core)
     return parameters
+
+
+def identity(core: Core) -> Array:
+    """Weights of the core that passes its left leg on to the right, times the constant in front of the site vector."""
+    weights = np.zeros(core.size)
+    for path in core.paths:
+        if (path.feature.l, path.feature.p) == (0, 1) and (path.left.l, path.left.p) == (path.out.l, path.out.p):
+            diagonal = np.arange(min(path.left.mul, path.out.mul))
+            coefficient = float(clebsch_gordan(path.left.l, 0, path.left.l)[0, 0, 0])
+            weights[path.weight + diagonal * (path.row_stride + path.feature.mul)] = 1.0 / coefficient
+    return weights
 
 
 def reference_energies(pieces: list[Piece], n_species: int) -> Array:

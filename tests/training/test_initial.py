@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -16,6 +17,7 @@ from etn_gpu.potential import Architecture
 from etn_gpu.potential.kernel import Execution, Kernel
 from etn_gpu.potential.programs import programs
 from etn_gpu.structures.labels import collect_labels
+from etn_gpu.training import initial
 from etn_gpu.training.data import Piece, cut_pieces
 from etn_gpu.training.initial import initial_parameters, parameter_scales, reference_energies
 
@@ -126,3 +128,21 @@ class TestReferenceEnergies:
         atoms = Atoms("CuAu", [[0.0, 0.0, 0.0], [2.6, 0.0, 0.0]])
         atoms.info["REF_energy"] = -6.0
         np.testing.assert_allclose(reference_energies([piece_of([atoms], ("Cu", "Au"), 4.0)], 2), [-3.0, -3.0])
+
+
+@pytest.mark.parametrize("bond", ["2x0e+2x1o", "3x0e+1x1o+2x2e"])
+def test_middle_cores_begin_as_the_identity(bond: str, copper: Piece, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without its random part a train of order 4 is the train of order 2 with the same outer cores."""
+    monkeypatch.setattr(initial, "MIDDLE_GAIN", 0.0)
+    long, short = (replace(COPPER, bonds=(bond,) * n) for n in (3, 1))
+    parameters = start(long, copper)
+    outer = {name: parameters[name] for name in short.parameter_shapes if name != "G2"} | {"G2": parameters["G4"]}
+    np.testing.assert_allclose(energies(long, parameters, copper), energies(short, outer, copper), rtol=1e-12)
+
+
+def test_the_random_part_of_middle_cores_adds_higher_orders(copper: Piece, monkeypatch: pytest.MonkeyPatch) -> None:
+    long = replace(COPPER, bonds=COPPER.bonds * 3)
+    with_random_part = energies(long, start(long, copper), copper)
+    monkeypatch.setattr(initial, "MIDDLE_GAIN", 0.0)
+    difference = np.abs(with_random_part - energies(long, start(long, copper), copper)).max()
+    assert 0 < difference < 0.3 * np.abs(with_random_part).max()
