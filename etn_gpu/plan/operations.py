@@ -11,8 +11,8 @@ Each is a form
 
 and a term of a Program evaluates the derivative of the form with respect to one of its slots: the *output slot*. The
 adjoint of a term is therefore the same form with another output slot, so derivatives of every order stay inside this
-list. The others (:class:`Radial`, :class:`Powers`, :class:`Harmonics`, :class:`Constant`) have derivatives that are couplings
-(see ``derivative.py``).
+list. The others (:class:`Radial`, :class:`Powers`, :class:`Harmonics`, :class:`Constant`) have derivatives that are
+couplings (see ``derivative.py``).
 """
 
 from __future__ import annotations

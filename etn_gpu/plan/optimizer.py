@@ -10,13 +10,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any, Protocol
 
 import opt_einsum
 from opt_einsum.paths import PathOptimizer, ssa_to_linear
 
 from etn_gpu.errors import PlanError
 from etn_gpu.plan.cost import Cost, Machine
-from etn_gpu.plan.expression import NetworkExpression, State, VectorNode
+from etn_gpu.plan.expression import NetworkExpression, VectorNode
 
 ATOM = "atom"
 
@@ -30,18 +31,28 @@ class ContractionPlan:
     equation: str
 
 
+class Contractible(Protocol):
+    """What the search asks of a network; a state is whatever the network makes of a part of itself."""
+
+    def initial(self, index: int) -> Any:
+        """State of a single node."""
+
+    def join(self, a: Any, b: Any) -> tuple[Any, Cost] | None:
+        """State and cost of contracting two parts, None where that cannot be done."""
+
+
 @dataclass(frozen=True)
 class _Best:
-    state: State
+    state: Any
     cost: Cost
     weight: float
     split: tuple[int, int] | None
 
 
 class SymmetricOptimizer(PathOptimizer):
-    """Dynamic programming over the subsets of a :class:`NetworkExpression`."""
+    """Dynamic programming over the subsets of the nodes of a network."""
 
-    def __init__(self, network: NetworkExpression, machine: Machine | None = None) -> None:
+    def __init__(self, network: Contractible, machine: Machine | None = None) -> None:
         self.network = network
         self.machine = machine or Machine()
         self.cost = Cost()

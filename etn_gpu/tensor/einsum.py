@@ -10,13 +10,12 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import cast
 
 from opt_einsum import get_symbol
 from opt_einsum.paths import linear_to_ssa, ssa_to_linear
 
 from etn_gpu.errors import TensorError
-from etn_gpu.plan import Cost, Machine, NetworkExpression, SymmetricOptimizer
+from etn_gpu.plan import Cost, Machine, SymmetricOptimizer
 from etn_gpu.symmetry import Irrep, Irreps
 from etn_gpu.tensor.arrays import namespace
 from etn_gpu.tensor.contract import contract
@@ -138,8 +137,7 @@ def _plan(terms: Terms, legs: tuple[tuple[Irreps, ...], ...]) -> EinsumPlan:
     results: list[tuple[int, tuple[Irreps, ...]]] = []
     for part in _components(terms):
         network = TensorNetwork(tuple(terms[i] for i in part), tuple(legs[i] for i in part))
-        # The optimizer calls `initial` and `join` and nothing else of a NetworkExpression.
-        optimizer = SymmetricOptimizer(cast(NetworkExpression, network), TENSOR_MACHINE)
+        optimizer = SymmetricOptimizer(network, TENSOR_MACHINE)
         steps = linear_to_ssa(optimizer([frozenset(term) for term in network.terms], frozenset(), {}))
         ids = [*part, *range(len(terms) + len(ssa), len(terms) + len(ssa) + len(steps))]
         ssa += [tuple(ids[i] for i in step) for step in steps]
