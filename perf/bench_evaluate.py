@@ -4,8 +4,7 @@
 
 Prints first what should come out, then microseconds per atom of processor and of wall time for each precision and
 number of threads, what share of the gemm rate of this machine that is, and where the time goes. Written to
-perf/results/bench_evaluate.json. Neighbour lists are timed apart from evaluations; perf/bench_neighbours.py has more
-on them.
+perf/results/bench_evaluate.json. Neighbour lists are timed apart from evaluations.
 """
 
 from __future__ import annotations

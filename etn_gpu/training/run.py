@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -14,7 +15,7 @@ from etn_gpu.potential.kernel import Execution, Kernel
 from etn_gpu.training.checkpoint import Progress
 from etn_gpu.training.config import Event, TrainingConfig
 from etn_gpu.training.curvature import gauss_newton_matrix
-from etn_gpu.training.data import checksum
+from etn_gpu.training.data import Piece, checksum
 from etn_gpu.training.evaluation import collect_errors, score, summary
 from etn_gpu.training.initial import initial_parameters, parameter_scales, reference_energies
 from etn_gpu.training.jacobian import JacobianRows
@@ -39,6 +40,8 @@ CONVERGED = 0.004
 #: fewer of them, hence more.
 PRIOR_STRENGTH = 10.0
 PATIENCE = 4
+#: Iterations on all structures, the held-out ones included, after the best iteration has been found.
+REFITS = 6
 
 
 def train(config: TrainingConfig, on_event: OnEvent | None = None) -> TrainingReport:
@@ -115,10 +118,22 @@ class _Run:
         rng = np.random.default_rng()
         rng.bit_generator.state = progress.random_state
         pieces = self.data.train[: progress.active]
+        before, state = self._minimise(progress.theta, progress.damping, pieces, rng)
+        progress.theta, progress.damping = state.theta, state.damping
+        progress.random_state = dict(rng.bit_generator.state)
+        progress.iteration += 1
+        progress.elapsed = self.elapsed
+        event = self._record(state.loss, before, sum(p.batch.n_structures for p in pieces))
+        if (before - state.loss) < SLOW * before and progress.active < len(self.data.train):
+            progress.active = min(2 * progress.active, len(self.data.train))
+        return event
+
+    def _minimise(
+        self, theta: Array, damping: float, pieces: Sequence[Piece], rng: np.random.Generator
+    ) -> tuple[float, State]:
+        """A Gauss-Newton matrix at ``theta`` and the steps that it is good for; the loss before, and where they end."""
         size = self.objective.layout.size
-        matrix = gauss_newton_matrix(
-            self.rows, self.weights, progress.theta, pieces, rng, force_rows=3 * size, stress_rows=size
-        )
+        matrix = gauss_newton_matrix(self.rows, self.weights, theta, pieces, rng, force_rows=3 * size, stress_rows=size)
         share = sum(p.batch.n_atoms for p in pieces) / sum(p.batch.n_atoms for p in self.data.train)
         prior = self.prior.scaled(share)
         matrix[np.diag_indices_from(matrix)] += prior.precision
@@ -127,13 +142,12 @@ class _Run:
             loss, gradient = self.objective.loss_and_gradient(theta, pieces)
             return loss + prior.value(theta), gradient + prior.gradient(theta)
 
-        loss, gradient = function(progress.theta)
+        loss, gradient = function(theta)
         if not np.isfinite(loss):
             raise TrainingError(
                 "the loss is not finite: a label or a structure is far outside of what the model can represent"
             )
-        before = loss
-        state = State(progress.theta, loss, gradient, progress.damping)
+        state = State(theta, loss, gradient, damping)
         preconditioner = Preconditioner(matrix, state.damping)
         length = trust_step(state, function, preconditioner)
         for _ in range(STEPS_PER_MATRIX):
@@ -143,14 +157,26 @@ class _Run:
             length = descend(state, function, preconditioner)
             if last - state.loss < STALLED * last:
                 break
-        progress.theta, progress.damping = state.theta, state.damping
-        progress.random_state = dict(rng.bit_generator.state)
-        progress.iteration += 1
-        progress.elapsed = self.elapsed
-        event = self._record(state.loss, before, sum(p.batch.n_structures for p in pieces))
-        if (before - state.loss) < SLOW * before and progress.active < len(self.data.train):
-            progress.active = min(2 * progress.active, len(self.data.train))
-        return event
+        return loss, state
+
+    def _refit(self) -> Array:
+        """The best parameters, after some iterations on the held-out structures as well.
+
+        They have done their part when the best iteration is known. How many iterations follow is fixed: nothing is left
+        to choose by.
+        """
+        theta, damping = self.progress.best_theta, self.progress.damping
+        if self.config.valid_file is not None or not self.data.valid:
+            return theta
+        rng = np.random.default_rng([self.config.seed, 1])
+        everything = [*self.data.train, *self.data.valid]
+        for number in range(REFITS):
+            if not self._time_left():
+                break
+            _, state = self._minimise(theta, damping, everything, rng)
+            theta, damping = state.theta, state.damping
+            self.on_event(Event("message", text=f"refit {number + 1} of {REFITS} on all structures"))
+        return theta
 
     def _record(self, loss: float, before: float, n_structures: int) -> Event:
         progress, data = self.progress, self.data
@@ -190,9 +216,10 @@ class _Run:
 
     def _finish(self) -> TrainingReport:
         progress, data = self.progress, self.data
-        theta = progress.best_theta
+        # Errors on held-out structures are those of the model that has not seen them.
+        valid_errors = collect_errors(self.objective, progress.best_theta, data.valid)
+        theta = self._refit()
         train_errors = collect_errors(self.objective, theta, data.train)
-        valid_errors = collect_errors(self.objective, theta, data.valid)
         report = TrainingReport(
             self.config.identity() | {"output": str(self.config.output), "time_limit": self.config.time_limit},
             data.architecture.to_dict(),

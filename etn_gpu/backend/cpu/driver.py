@@ -10,8 +10,6 @@ from llvmlite import ir
 from numba import types
 from numba.np.ufunc import get_thread_id
 
-from etn_gpu.backend.cpu.edges import EDGE_WIDTH
-
 _jit: Any = numba.njit(cache=True, nogil=True, error_model="numpy")
 _parallel: Any = numba.njit(cache=True, parallel=True, nogil=True, error_model="numpy")
 intrinsic: Any = numba.extending.intrinsic
@@ -33,8 +31,10 @@ def _call(typingctx: Any, address: Any, arguments: Any) -> Any:
 
 
 @_jit
-def _cut(members: Any, edge_offsets: Any, edge_species: Any, pieces: Any, runs: Any, stretches: Any) -> int:
-    """Cut the edges of a block into stretches of at most EDGE_WIDTH lanes; returns their number.
+def _cut(
+    members: Any, edge_offsets: Any, edge_species: Any, pieces: Any, runs: Any, stretches: Any, edge_width: int
+) -> int:
+    """Cut the edges of a block into stretches of at most ``edge_width`` lanes; returns their number.
 
     A run (species, first lane, end, place of the atom) holds edges of one atom and species, a piece (first edge, first
     lane, end) edges of one atom, and a stretch (first run, end, first piece, end, lanes in use) both.
@@ -44,10 +44,10 @@ def _cut(members: Any, edge_offsets: Any, edge_species: Any, pieces: Any, runs: 
     for place in range(len(members)):
         e, end = edge_offsets[members[place]], edge_offsets[members[place] + 1]
         while e < end:
-            if lane == EDGE_WIDTH:
+            if lane == edge_width:
                 _close(stretches[n_stretches], first_run, n_runs, first_piece, n_pieces, lane)
                 n_stretches, first_run, first_piece, lane = n_stretches + 1, n_runs, n_pieces, 0
-            last = min(end, e + EDGE_WIDTH - lane)
+            last = min(end, e + edge_width - lane)
             pieces[n_pieces, 0], pieces[n_pieces, 1], pieces[n_pieces, 2] = e, lane, lane + last - e
             n_pieces += 1
             while e < last:
@@ -114,6 +114,7 @@ def _edge_phase(
 def _chunk(
     first_block: int, end_block: int, block_offsets: Any, order: Any, phases: Any, loads: Any, stores: Any, params: Any,
     gradient: Any, atoms: Any, tiles: Any, edges: Any, stage_in: Any, stage_out: Any, lanes: int, width: int,
+    edge_width: int,
     species: Any, n_species: int, edge_offsets: Any, edge_species: Any, edge_in: Any, edge_out: Any, columns: int,
     atom_in: Any, atom_out: Any, pieces: Any, runs: Any, stretches: Any, masks: Any, present: Any,
 ) -> None:  # fmt: skip
@@ -135,7 +136,7 @@ def _chunk(
             stage_in.ctypes.data, stage_out.ctypes.data, 0, 0, 0, present.ctypes.data, n_present,
             masks.ctypes.data, masks.ctypes.data + n_species * width * masks.itemsize,
         )  # fmt: skip
-        n_stretches = _cut(members, edge_offsets, edge_species, pieces, runs, stretches)
+        n_stretches = _cut(members, edge_offsets, edge_species, pieces, runs, stretches, edge_width)
         for p in range(len(phases)):
             address, kind, first_load, end_load, first_store, end_store = phases[p]
             if kind == 1:
@@ -167,18 +168,20 @@ def execute(
     gradients: Any, chunk_offsets: Any, block_offsets: Any, order: Any, species: Any, n_species: int,
     edge_offsets: Any, edge_species: Any, edge_in: Any, edge_out: Any, columns: int, atom_in: Any, atom_out: Any,
     atom_space: Any, tile_space: Any, edge_space: Any, stage_in: Any, stage_out: Any, mask_space: Any,
-    run_space: Any, piece_space: Any, stretch_space: Any, present_space: Any, lanes: int, width: int,
+    run_space: Any, piece_space: Any, stretch_space: Any, present_space: Any, lanes: int, width: int, edge_width: int,
 ) -> None:  # fmt: skip
     """Chunk c runs its blocks one after the other into ``gradients[c]``: results do not depend on the threads.
 
     A row of ``phases``: address of the function, 1 for edges and 0 for atoms, first load, end, first store, end.
-    Work spaces have one row for each thread.
+    Work spaces have one row for each thread. Sizes are arguments: numba freezes what it compiles, and does not look at
+    other modules when it decides whether compiled code is still good.
     """
     for c in numba.prange(len(chunk_offsets) - 1):
         t = get_thread_id()
         _chunk(
             chunk_offsets[c], chunk_offsets[c + 1], block_offsets, order, phases, loads, stores, params,
             gradients[c], atom_space[t], tile_space[t], edge_space[t], stage_in[t], stage_out[t],
-            lanes, width, species, n_species, edge_offsets, edge_species, edge_in, edge_out, columns, atom_in, atom_out,
+            lanes, width, edge_width, species, n_species, edge_offsets, edge_species, edge_in, edge_out, columns,
+            atom_in, atom_out,
             piece_space[t], run_space[t], stretch_space[t], mask_space[t], present_space[t],
         )  # fmt: skip

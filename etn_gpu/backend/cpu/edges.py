@@ -58,6 +58,8 @@ class EdgePhase:
         self.inputs, self.steps, self.sums, self.spreads, self.outputs = inputs, steps, sums, spreads, outputs
         self.sizes, self.width = sizes, width
         self.size = 0
+        # From row to row. Not a power of two: rows 4096 bytes apart would wait for each other's loads and stores.
+        self._pitch = EDGE_WIDTH + f.lanes
         self.rows: dict[str, int] = {}
         self._packed: dict[tuple[str, int, int], str] = {}
         self._spread: dict[int, str] = {}
@@ -90,7 +92,7 @@ class EdgePhase:
     def _reserve(self) -> None:
         """Rows for what crosses segments and what panels read number by number; arrays for what they read packed."""
         for name in sorted(self._kept()):
-            self.rows[name] = self._take(self.sizes[name] * EDGE_WIDTH)
+            self.rows[name] = self._take(self.sizes[name] * self._pitch)
         for use in self.sums:
             key = (use.term.operands[0], use.panel.radial, use.panel.count)
             if key not in self._packed:
@@ -121,7 +123,7 @@ class EdgePhase:
         return self.f.at("%edges", element)
 
     def _row(self, name: str, component: int) -> str:
-        return self._address(self.rows[name] + component * EDGE_WIDTH)
+        return self._address(self.rows[name] + component * self._pitch)
 
     def _spread_over_edges(self, use: Use) -> None:
         f, panel, out = self.f, use.panel, self._spread[id(use)]
@@ -131,7 +133,7 @@ class EdgePhase:
         name = f.module.function(
             ("spread", panel, use.term.slot),
             EDGE_ARGUMENTS,
-            lambda g: write(g, panel, "%packed", "%factors", EDGE_WIDTH),
+            lambda g: write(g, panel, "%packed", "%factors", self._pitch),
         )
         self._call(name, use, out, source)
 
@@ -140,7 +142,7 @@ class EdgePhase:
         name = f.module.function(
             ("sum", panel),
             EDGE_ARGUMENTS,
-            lambda g: sum_edges(g, panel, "%packed", "%factors", EDGE_WIDTH),
+            lambda g: sum_edges(g, panel, "%packed", "%factors", self._pitch),
         )
         self._call(name, use, self._packed[f_name, panel.radial, panel.count], self._row(y_name, panel.angular))
 

@@ -105,7 +105,7 @@ def run(
             np.empty((used, most, 3), np.int64),
             np.empty((used, most, 5), np.int64),
             np.empty((used, n_species), np.int64),
-            lanes, width,
+            lanes, width, EDGE_WIDTH,
         )  # fmt: skip
     if samples is None:
         gradients = gradients.sum(axis=0)
