@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, fields, replace
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Literal
 
 import numpy as np
@@ -217,11 +217,6 @@ class StructureBatch:
                 self.atom_offsets, self.edge_offsets, self.species_index, self.neighbour, self.vectors, limits, result
             )
         return result
-
-    def bytes_estimate(self) -> int:
-        """The memory that the arrays of the batch take, in bytes."""
-        values = (getattr(self, f.name) for f in fields(self))
-        return sum(value.nbytes for value in values if isinstance(value, np.ndarray))
 
 
 def _copy_of_shape(values: ArrayLike, shape: tuple[int, ...], name: str) -> NDArray[np.float64]:

@@ -37,16 +37,6 @@ def test_rows_never_overlap_and_are_reused(requests: list[tuple[int, int]]) -> N
     assert rows.free == ([(0, rows.count)] if rows.count else []), "free rows are merged"
 
 
-def test_rows_restart_keeps_the_peak() -> None:
-    rows = Rows()
-    rows.allocate("a", 3)
-    rows.allocate("b", 2)
-    rows.restart()
-    assert rows.at == {}
-    assert rows.allocate("c", 4) == 0
-    assert rows.count == 5
-
-
 def test_a_sum_over_atoms_inside_a_sum_over_atoms() -> None:
     builder = ProgramBuilder()
     x = builder.input("x", "atom", 1)

@@ -33,8 +33,3 @@ class Rows:
             else:
                 merged.append((start, length))
         self.free = merged
-
-    def restart(self) -> None:
-        """Forget all values but keep the peak count: the workspace is used anew."""
-        self.at.clear()
-        self.free = [(0, self.count)] if self.count else []
