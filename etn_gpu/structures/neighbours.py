@@ -112,6 +112,8 @@ def mark_closer(
                     limit = row[species_index[neighbour[e]]]
                     square = vectors[e, 0] ** 2 + vectors[e, 1] ** 2 + vectors[e, 2] ** 2
                     result[s] |= np.sqrt(square) < limit
+                if result[s]:
+                    break
 
 
 @_jit

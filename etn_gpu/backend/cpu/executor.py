@@ -205,11 +205,12 @@ def _outputs(
     dtype: np.dtype,
 ) -> dict[str, Array]:
     values: dict[str, Array] = {}
-    for name, (offset, size) in tables.parameters.items():
-        values[name] = parameters[offset : offset + size].astype(np.float64)
-    for name, (offset, size) in tables.gradients.items():
-        values[name] = gradients[..., offset : offset + size]
-    _run_parameter_steps(tables.after, values, gradients.shape[:-1])
+    if any(program.values[value].space == "param" for _, value in program.outputs):
+        for name, (offset, size) in tables.parameters.items():
+            values[name] = parameters[offset : offset + size].astype(np.float64)
+        for name, (offset, size) in tables.gradients.items():
+            values[name] = gradients[..., offset : offset + size]
+        _run_parameter_steps(tables.after, values, gradients.shape[:-1])
     results = {}
     for name, value in program.outputs:
         space = program.values[value].space
