@@ -34,7 +34,7 @@ STEPS_PER_MATRIX = 15
 SLOW = 0.1
 #: A new matrix is worth more than further steps that are this short, or that lower the loss by less than this share.
 SHORT, STALLED = 0.1, 1e-3
-CONVERGED = 0.004
+CONVERGED = 0.002
 #: With residuals in units of sigma and parameters in units of their natural size the strength is about 1 for
 #: independent residuals. They are not independent (a model's error is alike in alike atoms), which is as if there were
 #: fewer of them, hence more.
@@ -42,6 +42,8 @@ PRIOR_STRENGTH = 10.0
 PATIENCE = 4
 #: Iterations on all structures, the held-out ones included, after the best iteration has been found.
 REFITS = 6
+#: Share of the time limit that is left to them.
+REFIT_SHARE = 0.15
 
 
 def train(config: TrainingConfig, on_event: OnEvent | None = None) -> TrainingReport:
@@ -100,6 +102,11 @@ class _Run:
     def _time_left(self) -> bool:
         return self.config.time_limit is None or self.elapsed < self.config.time_limit
 
+    @property
+    def _refits(self) -> bool:
+        """Whether structures of the training file were held out."""
+        return self.config.valid_file is None and bool(self.data.valid)
+
     def run(self) -> TrainingReport:
         """Iterate until the end and write the results."""
         while self.progress.iteration == 0 or not self._ended():
@@ -110,8 +117,9 @@ class _Run:
         return self._finish()
 
     def _ended(self) -> bool:
-        most = self.config.max_iterations
-        return not self._time_left() or self._converged() or (most is not None and self.progress.iteration >= most)
+        most, limit = self.config.max_iterations, self.config.time_limit
+        late = limit is not None and self.elapsed >= limit * (1.0 - REFIT_SHARE * self._refits)
+        return late or self._converged() or (most is not None and self.progress.iteration >= most)
 
     def _iterate(self) -> Event:
         progress = self.progress
@@ -166,7 +174,7 @@ class _Run:
         to choose by.
         """
         theta, damping = self.progress.best_theta, self.progress.damping
-        if self.config.valid_file is not None or not self.data.valid:
+        if not self._refits:
             return theta
         rng = np.random.default_rng([self.config.seed, 1])
         everything = [*self.data.train, *self.data.valid]

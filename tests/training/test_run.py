@@ -136,6 +136,43 @@ def test_held_out_part(configure: Configure, events: list[Event]) -> None:
     assert report.valid["energy_mae"] is not None
 
 
+def test_held_out_structures_are_trained_on_in_the_end(
+    configure: Configure, events: list[Event], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The model fits them better afterwards; the reported errors are those of the model that had not seen them."""
+    config = configure(valid_file=None, valid_fraction=0.25, max_iterations=6)
+    monkeypatch.setattr("etn_gpu.training.run.REFITS", 0)
+    before = train(config)
+    monkeypatch.setattr("etn_gpu.training.run.REFITS", 3)
+    after = train(config, events.append)
+    assert [e.text for e in events if e.text.startswith("refit")] == [
+        f"refit {k} of 3 on all structures" for k in (1, 2, 3)
+    ]
+    assert after.valid == before.valid
+    assert after.history[-1]["loss"] == before.history[-1]["loss"]
+    model = metrics(etn_gpu.load(config.output), config.train_file)
+    held_out = after.valid["forces_rmse"]
+    assert held_out is not None
+    assert model.as_dict()["forces"]["rmse"] < held_out
+
+
+def test_a_file_to_validate_on_is_never_trained_on(configure: Configure, events: list[Event]) -> None:
+    train(configure(max_iterations=1), events.append)
+    assert not any(event.text.startswith("refit") for event in events)
+
+
+def test_a_part_of_the_time_limit_is_left_to_the_refit(configure: Configure, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Iterations end before the limit only where something was held out."""
+    clock = iter(range(10**6))
+    monkeypatch.setattr("etn_gpu.training.run.time.monotonic", lambda: float(next(clock)))
+    monkeypatch.setattr("etn_gpu.training.run.REFITS", 0)
+    monkeypatch.setattr("etn_gpu.training.run.REFIT_SHARE", 0.9)
+    long = train(configure(time_limit=100.0, max_iterations=30))
+    clock = iter(range(10**6))
+    short = train(configure(time_limit=100.0, max_iterations=30, valid_file=None, valid_fraction=0.25))
+    assert short.iterations < long.iterations
+
+
 def test_without_validation(configure: Configure, events: list[Event]) -> None:
     report = train(configure(valid_file=None, valid_fraction=0.0, max_iterations=2), events.append)
     assert "validating on 0" in events[1].text
