@@ -40,6 +40,9 @@ CONVERGED = 0.002
 #: fewer of them, hence more.
 PRIOR_STRENGTH = 10.0
 PATIENCE = 4
+#: Random starts that are tried, iterations of each, share of the time limit after which no further one begins; their
+#: seeds are that far apart, so that runs with neighbouring seeds share none.
+STARTS, START_ITERATIONS, START_SHARE, SEED_STEP = 4, 6, 0.1, 1_000_003
 #: Iterations on all structures, the held-out ones included, after the best iteration has been found.
 REFITS = 6
 #: Share of the time limit that is left to them.
@@ -83,14 +86,36 @@ class _Run:
             self.earlier = progress.elapsed
             self.on_event(Event("message", text=f"resuming {config.resume} after iteration {progress.iteration}"))
             return progress
-        references = reference_energies(data.train, data.architecture.n_species)
-        parameters = initial_parameters(data.architecture, self.scales, references, config.seed)
-        theta = self.objective.layout.pack(parameters)
         rng = np.random.default_rng(config.seed)
+        state = self._best_start(rng)
         return Progress(
-            identity, data.architecture.to_dict(), theta, theta.copy(), np.inf, 1e-2,
+            identity, data.architecture.to_dict(), state.theta, state.theta.copy(), np.inf, state.damping,
             min(FIRST_PIECES, len(data.train)), 0, 0.0, dict(rng.bit_generator.state),
         )  # fmt: skip
+
+    def _best_start(self, rng: np.random.Generator) -> State:
+        """Of some random starts the one with the lowest loss on the first pieces after a few iterations.
+
+        How far a minimisation comes depends on where it starts, and most of the difference shows early.
+        """
+        data, seed = self.data, self.config.seed
+        references = reference_energies(data.train, data.architecture.n_species)
+        pieces = data.train[:FIRST_PIECES]
+        best = State(np.empty(0), np.inf, np.empty(0))
+        for start in range(STARTS):
+            parameters = initial_parameters(data.architecture, self.scales, references, seed + SEED_STEP * start)
+            state = State(self.objective.layout.pack(parameters), np.inf, np.empty(0))
+            late = self.config.time_limit is not None and self.elapsed > START_SHARE * self.config.time_limit
+            if STARTS == 1 or (start == 0 and late):
+                return state
+            if late:
+                break
+            for _ in range(START_ITERATIONS):
+                _, state = self._minimise(state.theta, state.damping, pieces, rng)
+            self.on_event(Event("message", text=f"start {start + 1} of {STARTS}: loss {state.loss:.4g}"))
+            if state.loss < best.loss:
+                best = state
+        return best
 
     # -- the loop ------------------------------------------------------------------------------------------------
 

@@ -136,6 +136,27 @@ def test_held_out_part(configure: Configure, events: list[Event]) -> None:
     assert report.valid["energy_mae"] is not None
 
 
+def test_the_best_of_several_starts_is_taken(
+    configure: Configure, events: list[Event], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("etn_gpu.training.run.STARTS", 3)
+    monkeypatch.setattr("etn_gpu.training.run.START_ITERATIONS", 2)
+    several = train(configure(max_iterations=1), events.append)
+    texts = [event.text for event in events if event.text.startswith("start ")]
+    assert [text.split(":")[0] for text in texts] == [f"start {k} of 3" for k in (1, 2, 3)]
+    lowest = min(float(text.split("loss ")[1]) for text in texts)
+    n_structures = several.history[0]["structures"]
+    assert first_loss(several.history) * n_structures == pytest.approx(lowest, rel=1e-3)
+
+
+def test_starts_are_not_tried_when_time_is_short(
+    configure: Configure, events: list[Event], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("etn_gpu.training.run.STARTS", 3)
+    train(configure(time_limit=1e-6), events.append)
+    assert not any(event.text.startswith("start ") for event in events)
+
+
 def test_held_out_structures_are_trained_on_in_the_end(
     configure: Configure, events: list[Event], monkeypatch: pytest.MonkeyPatch
 ) -> None:

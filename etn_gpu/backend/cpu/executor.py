@@ -1,4 +1,4 @@
-"""The numba executor: lowers a Program once, lays the inputs out and runs the compiled interpreter."""
+"""The numba executor: lowers a Program once, lays the inputs out and runs the compiled loop over blocks."""
 
 from __future__ import annotations
 
