@@ -176,9 +176,10 @@ def plot(points: Sequence[Point], title: str, path: Path) -> None:
         if not drawn:
             continue
         axes.plot(*zip(*sorted(place for place, _ in drawn), strict=True), style, color=colour, label=name)
-        for place, cost in drawn if "float32" not in name else ():
-            text = cost.label.partition(",")[0]
-            axes.annotate(text, place, xytext=(6, 5), textcoords="offset points", fontsize=9, color=colour)
+        for number, (place, cost) in enumerate(sorted(drawn) if "float32" not in name else ()):
+            # Neighbours get their names above and below in turn, or they would run into each other.
+            text, shift = cost.label.partition(",")[0], (6, -12 if number % 2 else 5)
+            axes.annotate(text, place, xytext=shift, textcoords="offset points", fontsize=9, color=colour)
     axes.set(xscale="log", yscale="log", title=title)
     axes.set_xlabel("processor time for energy, forces and stress (µs per atom, one thread)")
     axes.set_ylabel("force MAE on the test split (eV/Å)")
