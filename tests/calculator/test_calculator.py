@@ -1,117 +1,35 @@
-"""The ASE calculator, tested with ASE's own machinery on a potential fitted to EMT; the skin of its neighbour list."""
+"""The ASE calculator, tested with ASE's own machinery on a potential fitted to EMT."""
 
 from __future__ import annotations
 
 import copy
 import json
 import pickle
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pytest
 from ase import Atoms, units
-from ase.build import bulk, fcc111
+from ase.build import bulk
 from ase.calculators.calculator import PropertyNotImplementedError
-from ase.calculators.emt import EMT
 from ase.calculators.fd import calculate_numerical_forces, calculate_numerical_stress
 from ase.eos import EquationOfState
 from ase.filters import FrechetCellFilter
 from ase.io import read, write
 from ase.md.verlet import VelocityVerlet
 from ase.optimize import BFGS
-from hypothesis import given, settings
-from hypothesis import strategies as st
 from scipy.optimize import brentq
 
 import etn_gpu
-from etn_gpu.calculator import ETNCalculator, SkinList, Statistics
+from etn_gpu.calculator import ETNCalculator
 from etn_gpu.errors import BackendError, ModelFileError, NetworkError, StructureError
 from etn_gpu.potential import Architecture, ETNPotential
-from etn_gpu.potential.kernel import Environments, Execution, Kernel
-from etn_gpu.structures import StructureBatch
-
-CUTOFF = 4.6
-
-
-def training_structures(rng: np.random.Generator) -> list[Atoms]:
-    """Strained and rattled fcc cells of Al, Ni and their alloys."""
-    out = []
-    for _ in range(250):
-        atoms = bulk("Al", cubic=True, a=rng.uniform(3.3, 4.6))
-        atoms.numbers[rng.random(4) < rng.choice([0.0, 0.5, 1.0])] = 28
-        atoms.set_cell(atoms.cell.array @ (np.eye(3) + 0.03 * rng.normal(size=(3, 3))), scale_atoms=True)
-        atoms.positions += rng.uniform(0, 0.2) * rng.normal(size=(4, 3))
-        out.append(atoms)
-    return out
-
-
-@pytest.fixture(scope="session")
-def potential() -> ETNPotential:
-    """Al-Ni: random cores, but for the last one and the references, in which the energy is linear: fitted to EMT."""
-    rng = np.random.default_rng(0)
-    architecture = Architecture(("Al", "Ni"), CUTOFF, 1.8, 6, (6, 4, 3), 2, 2, ("5x0e+3x1o+3x2e", "6x0e+4x1o+3x2e"))
-    parameters = {name: 0.4 * rng.normal(size=shape) for name, shape in architecture.parameter_shapes.items()}
-    structures = training_structures(rng)
-    batch = StructureBatch.build(structures, architecture.species, CUTOFF)
-    energies = []
-    for atoms in structures:
-        atoms.calc = EMT()
-        energies.append(atoms.get_potential_energy())
-    last = architecture.train.cores[-1].name
-    kernel = Kernel(architecture, Execution("numpy"))
-    ones = np.ones(batch.n_atoms)
-    rows = kernel.parameter_gradient(parameters, Environments.of(batch), ones, None, batch.atom_offsets)
-    matrix = np.hstack([rows[last], rows["E0"]])
-    scale = np.sqrt(np.mean(matrix**2, axis=0))
-    ridge = 1e-3 * np.eye(len(scale))
-    target = np.concatenate([energies, np.zeros(len(scale))])
-    solution = np.linalg.lstsq(np.vstack([matrix / scale, ridge]), target, rcond=None)[0] / scale
-    parameters[last], parameters["E0"] = solution[:-2], solution[-2:]
-    fitted = ETNPotential(architecture, parameters)
-    found = [r["energy"] for r in fitted.evaluate(structures, forces=False, stress=False)]
-    assert np.sqrt(np.mean(np.subtract(found, energies) ** 2)) < 0.1
-    return fitted
-
-
-@pytest.fixture
-def alloy() -> Atoms:
-    """A rattled and strained L1_2 Ni3Al crystal of 32 atoms."""
-    atoms = bulk("Ni", cubic=True, a=3.7)
-    atoms.numbers[0] = 13
-    atoms = atoms * 2
-    atoms.set_cell(
-        atoms.cell.array @ (np.eye(3) + 0.02 * np.array([[1, 1, 0], [0, -1, 1], [0, 0, 1]])), scale_atoms=True
-    )
-    atoms.rattle(0.08, seed=4)
-    return atoms
-
-
-@pytest.fixture
-def slab() -> Atoms:
-    """A surface, periodic in two directions, in a skewed cell smaller than the cutoff."""
-    atoms = fcc111("Al", (1, 1, 4), a=4.0, vacuum=6.0)
-    atoms.numbers[::2] = 28
-    atoms.rattle(0.1, seed=1)
-    return atoms
-
-
-def fresh(atoms: Atoms, potential: ETNPotential, backend: str) -> dict[str, np.ndarray]:
-    """The properties from a new evaluation, with no skin."""
-    (result,) = potential.evaluate(atoms, backend=backend)
-    return result
-
-
-def assert_fresh(atoms: Atoms, backend: str) -> None:
-    """The calculator of ``atoms`` gives what an evaluation without a skin gives."""
-    expected = fresh(atoms, atoms.calc.model, backend)
-    for name, values in expected.items():
-        found = atoms.calc.get_property(name, atoms)
-        np.testing.assert_allclose(found, values, rtol=0, atol=1e-12 * max(1, np.abs(values).max()), err_msg=name)
 
 
 def test_all_properties(backend: str, potential: ETNPotential, alloy: Atoms) -> None:
     alloy.calc = ETNCalculator(potential, backend=backend)
-    expected = fresh(alloy, potential, backend)
+    (expected,) = potential.evaluate(alloy, backend=backend)
     assert alloy.get_potential_energy() == pytest.approx(expected["energy"], rel=1e-13)
     assert alloy.get_potential_energy(force_consistent=True) == alloy.get_potential_energy()
     np.testing.assert_allclose(alloy.get_potential_energies(), expected["energies"], rtol=0, atol=1e-12)
@@ -148,112 +66,6 @@ def test_nothing_is_calculated_twice(backend: str, potential: ETNPotential, allo
     assert calc.get_property("forces", alloy, allow_calculation=False) is None
     alloy.get_forces()
     assert (calc.statistics.evaluations, calc.statistics.neighbour_lists) == (3, 1)
-
-
-@pytest.mark.parametrize("skin", [0.0, 0.3, 1.0])
-@pytest.mark.parametrize("name", ["alloy", "slab", "cluster", "primitive"])
-def test_the_skin_does_not_change_results(
-    backend: str, skin: float, name: str, potential: ETNPotential, alloy: Atoms, slab: Atoms
-) -> None:
-    """A walk of atoms, cell and both."""
-    cluster = alloy.copy()
-    cluster.pbc = False
-    atoms = {"alloy": alloy, "slab": slab, "cluster": cluster, "primitive": bulk("Al", a=4.0)}[name]
-    calc = atoms.calc = ETNCalculator(potential, backend=backend, skin=skin)
-    rng = np.random.default_rng(2)
-    steps = 15
-    for step in range(steps):
-        assert_fresh(atoms, backend)
-        strain = 0.008 * rng.normal(size=(3, 3)) * (step % 3 > 0)
-        atoms.set_cell(atoms.cell.array @ (np.eye(3) + strain), scale_atoms=step % 2 == 0)
-        atoms.positions += 0.02 * rng.normal(size=(len(atoms), 3)) * (step % 3 < 2) + 0.3
-    built = calc.statistics.neighbour_lists
-    assert built <= steps if skin == 0 else built < steps
-
-
-def test_a_kept_list_gives_the_same_numbers_bit_for_bit(backend: str, potential: ETNPotential, alloy: Atoms) -> None:
-    calc = ETNCalculator(potential, backend=backend, skin=1.0)
-    rng = np.random.default_rng(3)
-    for _ in range(5):
-        alloy.positions += 0.03 * rng.normal(size=alloy.positions.shape)
-        alloy.set_cell(alloy.cell.array @ (np.eye(3) + 0.005 * rng.normal(size=(3, 3))), scale_atoms=True)
-        for name, values in fresh(alloy, potential, backend).items():
-            assert np.array_equal(calc.get_property(name, alloy), values), name
-    assert calc.statistics.neighbour_lists == 1
-
-
-@settings(max_examples=200)
-@given(
-    approach=st.floats(0.0, 0.4),
-    strain=st.just(0.0) | st.floats(-0.12, 0.12),
-    shear=st.just(0.0) | st.floats(-0.1, 0.1),
-    pbc=st.sampled_from([(True, True, True), (True, False, False), (False, True, True), (False, False, False)]),
-)
-def test_no_pair_inside_the_cutoff_is_missing(
-    approach: float, strain: float, shear: float, pbc: tuple[bool, bool, bool], potential: ETNPotential
-) -> None:
-    """Pairs just beyond the list, along the axis of the strain, some across the boundary, move towards each other."""
-    skin = 0.5
-    apart = CUTOFF + skin + 1e-9
-    positions = np.array([[1.0, 1, 1], [1 + apart, 1, 1], [13, 4, 5], [13 + apart - 16, 4, 5]])
-    atoms = Atoms("AlNiAlNi", positions, cell=[16.0, 12.0, 12.0], pbc=pbc)
-    skin_list = SkinList(potential, skin, Statistics())
-    skin_list.batch(atoms)
-    deformation = np.eye(3)
-    deformation[0] += [strain, shear, 0.0]
-    atoms.set_cell(atoms.cell.array @ deformation, scale_atoms=True)
-    atoms.positions += approach * np.array([[1.0, 0, 0], [-1, 0, 0], [1, 0, 0], [-1, 0, 0]])
-
-    def inside(batch: StructureBatch) -> list[float]:
-        lengths = np.linalg.norm(batch.vectors, axis=1)
-        return sorted(lengths[lengths < CUTOFF - 1e-9].round(9).tolist())
-
-    found = inside(skin_list.batch(atoms))
-    assert found == inside(StructureBatch.build([atoms], potential.species, CUTOFF))
-
-
-def test_when_the_neighbour_list_is_built_again(backend: str, potential: ETNPotential, alloy: Atoms) -> None:
-    calc = alloy.calc = ETNCalculator(potential, backend=backend, skin=0.5)
-
-    def builds() -> int:
-        before = calc.statistics.neighbour_lists
-        assert_fresh(alloy, backend)
-        return calc.statistics.neighbour_lists - before
-
-    assert builds() == 1
-    start, cell = alloy.positions.copy(), alloy.cell.array.copy()
-    alloy.positions[3] += [0.24, 0.0, 0.0]
-    assert builds() == 0
-    alloy.positions[3] += [0.03, 0.0, 0.0]
-    assert builds() == 1
-    alloy.positions = start
-    assert builds() == 1
-    alloy.positions += [100.0, -3.0, 0.5]
-    assert builds() == 0
-    alloy.wrap()
-    assert builds() == 1
-    # (1 + strain) (cutoff + skin) > cutoff up to a compression of 10 percent
-    for strain, expected in ((0.2, 0), (-0.08, 0), (-0.1, 1)):
-        alloy.set_cell(cell * (1 + strain), scale_atoms=True)
-        assert builds() == expected
-    alloy.set_cell(cell, scale_atoms=True)
-    assert builds() == 0
-    alloy.numbers[1] = 13
-    assert builds() == 1
-    alloy.pbc = (True, True, False)
-    assert builds() == 1
-    del alloy[0]
-    assert builds() == 1
-
-
-def test_a_dimer_that_flies_together(backend: str, potential: ETNPotential) -> None:
-    """A pair far outside the list at the build must be found when it comes in."""
-    atoms = Atoms("AlNi", positions=[[0, 0, 0], [9.0, 0.3, 0.1]])
-    atoms.calc = ETNCalculator(potential, backend=backend, skin=0.7)
-    for distance in np.arange(9.0, 2.0, -0.2):
-        atoms.positions[1, 0] = distance
-        assert_fresh(atoms, backend)
-    assert 2 < atoms.calc.statistics.neighbour_lists < 25
 
 
 def bad_position(atoms: Atoms) -> None:
@@ -375,7 +187,9 @@ def test_options_that_change(potential: ETNPotential, alloy: Atoms) -> None:
     assert alloy.get_potential_energy() == single
 
 
-def test_copies(backend: str, potential: ETNPotential, alloy: Atoms) -> None:
+def test_copies(
+    backend: str, assert_fresh: Callable[[Atoms, str], None], potential: ETNPotential, alloy: Atoms
+) -> None:
     alloy.calc = ETNCalculator(potential, backend=backend, threads=1, skin=0.7)
     forces = alloy.get_forces()
     for other in (pickle.loads(pickle.dumps(alloy)), copy.deepcopy(alloy)):
