@@ -22,8 +22,13 @@ class Written:
 
     def __init__(self, f: Function, first: int, size: int) -> None:
         self._f, self._first = f, first
-        self.size = size
         self._done = np.zeros(size, bool)
+
+    def part(self, first: int, count: int, step: int = 1) -> NDArray[np.bool_]:
+        """``count`` rows of the value, every ``step``-th from row ``first`` on, as a mask."""
+        rows = np.zeros(len(self._done), bool)
+        rows[first : first + count * step : step] = True
+        return rows
 
     def adds(self, rows: NDArray[np.bool_], several: bool = False) -> bool:
         """Whether a term on ``rows`` has to add; makes them ready for that. ``several``: it writes a row repeatedly."""
@@ -100,9 +105,7 @@ class AtomSteps:
             else:
                 shape = Shape(b.cols, b.rows, b.dim, 1, b.row_stride, b.dim)
                 first, source = b.source, self.row(names[2], b.target)
-            touched = np.zeros(out.size, bool)
-            touched[first : first + shape.rows * b.dim] = True
-            add = written.adds(touched)
+            add = written.adds(written.part(first, shape.rows * b.dim))
             self.mix(operation, shape, term, b.weight, self.row(out.name, first), source, add)
 
     def mix(
@@ -159,18 +162,15 @@ class AtomSteps:
     def _copy(self, term: Term, names: list[str], out: Value, written: Written) -> None:
         assert isinstance(term.operation, Copy)
         for to, of in copied(term.operation, term.slot):
-            touched = np.zeros(out.size, bool)
-            touched[to] = True
-            self._add(self.row(names[1 - term.slot], of), out, to, written.adds(touched), term.scale)
+            add = written.adds(written.part(to, 1))
+            self._add(self.row(names[1 - term.slot], of), out, to, add, term.scale)
 
     def _constant(self, term: Term, names: list[str], out: Value, written: Written) -> None:
         """Only in lanes with an atom: sums over atoms must not see the others."""
         operation = term.operation
         assert isinstance(operation, Constant)
         for k in range(operation.offset, operation.offset + operation.count):
-            touched = np.zeros(out.size, bool)
-            touched[k] = True
-            self._add("%valid", out, k, written.adds(touched), term.scale * operation.value)
+            self._add("%valid", out, k, written.adds(written.part(k, 1)), term.scale * operation.value)
 
     def _add(self, source: str, out: Value, row: int, add: bool, scale: float) -> None:
         """Set a row, or add to it, ``scale`` times the row at ``source``."""

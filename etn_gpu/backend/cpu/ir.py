@@ -199,6 +199,10 @@ class Function:
         """'add', 'sub' or 'mul' of 64-bit integers."""
         return self.emit(f"{operation} nsw i64 {a}, {b}")
 
+    def product(self, a: str | int, b: int) -> str | int:
+        """a b, worked out here where ``a`` is known."""
+        return a * b if isinstance(a, int) else self.integer("mul", a, b)
+
     def load_integer(self, pointer: str, offset: int | str) -> str:
         """The 64-bit integer number ``offset`` behind ``pointer``."""
         return self.emit(f"load i64, ptr {self.at(pointer, offset, 'i64')}, align 8")

@@ -1,7 +1,7 @@
 """Mixing of multiplicities, out[r, m] = sum_k w[r, k] x[k, m], and the gradient in its weights.
 
 The rows of a block are [multiplicity, m]. The weights are numbers, the same in every lane; where they depend on the
-species of the atom, the function runs once for each species in the block and ``mask`` picks its stride.
+species of the atom, the function runs once for each species in the block and ``mask`` picks its lanes.
 """
 
 from __future__ import annotations
@@ -61,16 +61,14 @@ def mix_function(module: Module, shape: Shape, scale: float, masked: bool, add: 
 def _tile(f: Function, shape: Shape, first: int | str, tile: int, scale: float, masked: bool, add: bool) -> None:
     """Output rows first .. first + tile - 1."""
     dim, stride, pitch = shape.dim, f.stride, shape.pitch * f.stride
-    weights = f.at(
-        "%w", f.integer("mul", first, shape.row_stride) if isinstance(first, str) else first * shape.row_stride
-    )
-    out = f.at("%out", f.integer("mul", first, pitch) if isinstance(first, str) else first * pitch)
+    weights = f.at("%w", f.product(first, shape.row_stride))
+    out = f.at("%out", f.product(first, pitch))
     sums: list[Vector | None] = [None] * (tile * dim)
 
     def accumulate(sums: list[Vector | None], k: int | str) -> list[Vector | None]:
-        at = f.integer("mul", k, pitch) if isinstance(k, str) else k * pitch
+        at = f.product(k, pitch)
         source = f.at("%x", at)
-        column = f.at(weights, f.integer("mul", k, shape.col_stride) if isinstance(k, str) else k * shape.col_stride)
+        column = f.at(weights, f.product(k, shape.col_stride))
         x = [f.load(source, m * stride) for m in range(dim)]
         new = list(sums)
         for r in range(tile):
@@ -136,9 +134,9 @@ def weights_function(module: Module, shape: Shape, scale: float, masked: bool) -
 
 def _gradient_rows(f: Function, shape: Shape, first: int | str, rows: int, scale: float, masked: bool) -> None:
     dim, stride, pitch = shape.dim, f.stride, shape.pitch * f.stride
-    at = f.integer("mul", first, shape.row_stride) if isinstance(first, str) else first * shape.row_stride
+    at = f.product(first, shape.row_stride)
     gradient = f.at("%gradient", at, "double")
-    target = f.at("%out", f.integer("mul", first, pitch) if isinstance(first, str) else first * pitch)
+    target = f.at("%out", f.product(first, pitch))
     mask = f.load("%mask") if masked else None
     bars = [f.load(target, r * pitch + m * stride) for r in range(rows) for m in range(dim)]
     if mask is not None:
@@ -157,7 +155,7 @@ def _gradient_tile(
 ) -> None:
     """Columns first .. first + cols - 1 of the rows whose cotangents are ``bars``."""
     dim, stride, pitch = shape.dim, f.stride, shape.pitch * f.stride
-    source = f.at("%x", f.integer("mul", first, pitch) if isinstance(first, str) else first * pitch)
+    source = f.at("%x", f.product(first, pitch))
     gradient = f.at(gradient, first, "double")
     x = [f.load(source, k * pitch + m * stride) for k in range(cols) for m in range(dim)]
     rows = len(bars) // dim

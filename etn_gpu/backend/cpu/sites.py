@@ -11,6 +11,7 @@ from collections.abc import Sequence, Set
 from dataclasses import dataclass, replace
 
 import numpy as np
+from numpy.typing import NDArray
 
 from etn_gpu.backend.cpu.atoms import AtomSteps, Written
 from etn_gpu.backend.cpu.edges import Use
@@ -161,10 +162,8 @@ def _embedded_sum(operation: Operation, original: EdgeSum) -> EdgeSum:
 def unpack(steps: AtomSteps, out: str, use: Use, written: Written) -> None:
     """Rows of a sum, all species, from its tiles."""
     f, panel = steps.f, use.panel
-    touched = np.zeros(written.size, bool)
-    for target, dim, number in panel.targets:
-        touched[target + number : target + number + panel.components * panel.count * dim : dim] = True
-    name = unpack_function(f.module, panel, use.term.scale, written.adds(touched))
+    add = written.adds(_panel_rows(panel, written, panel.components))
+    name = unpack_function(f.module, panel, use.term.scale, add)
     species = f.loop(panel.components)
     f.call(name, steps.row(out), _tiles(steps, use, species.index), f"i64 {species.index}")
     species.close()
@@ -183,16 +182,14 @@ def pack(steps: AtomSteps, source: str, use: Use) -> None:
 def unpack_and_mix(steps: AtomSteps, step: Step, site: SiteMix, uses: Sequence[Use], written: Written) -> None:
     """Add a mixing of a sum, that of ``uses``, to the output of ``step``."""
     f, rows = steps.f, steps.layout.rows
-    touched = np.zeros(written.size, bool)
-    for block, _, _ in site.blocks:
-        touched[block.target : block.target + block.rows * block.dim] = True
-    written.adds(touched, several=True)
+    parts = [written.part(block.target, block.rows * block.dim) for block, _, _ in site.blocks]
+    written.adds(np.logical_or.reduce(parts), several=True)
     rows.allocate(SCRATCH, site.rows)
     species = f.loop(uses[0].panel.components)
     filled = Written(f, rows.at[SCRATCH], site.rows)
     for use in uses:
         panel = use.panel.of_one_species
-        name = unpack_function(f.module, panel, use.term.scale, filled.adds(_all_rows(panel, site.rows)))
+        name = unpack_function(f.module, panel, use.term.scale, filled.adds(_panel_rows(panel, filled, 1)))
         f.call(name, steps.row(SCRATCH), _tiles(steps, use, species.index), "i64 0")
     for block, count, start in site.blocks:
         shape = Shape(block.rows, count, block.dim, block.row_stride, 1, block.dim)
@@ -215,9 +212,7 @@ def mix_and_pack(steps: AtomSteps, sites: Sequence[SiteMix], uses: Sequence[Use]
         source = site.term.operands[1]
         for block, count, start in site.blocks:
             shape = Shape(count, block.rows, block.dim, 1, block.row_stride, block.dim)
-            touched = np.zeros(site.rows, bool)
-            touched[start : start + count * block.dim] = True
-            add = filled.adds(touched)
+            add = filled.adds(filled.part(start, count * block.dim))
             steps.mix(
                 site.operation, shape, site.term, block.weight, steps.row(SCRATCH, start),
                 steps.row(source, block.target), add, f.integer("mul", species.index, count),
@@ -229,11 +224,10 @@ def mix_and_pack(steps: AtomSteps, sites: Sequence[SiteMix], uses: Sequence[Use]
     rows.release(SCRATCH, sites[0].rows)
 
 
-def _all_rows(panel: Panel, size: int) -> np.ndarray:
-    touched = np.zeros(size, bool)
-    for target, dim, number in panel.targets:
-        touched[target + number : target + number + panel.count * dim : dim] = True
-    return touched
+def _panel_rows(panel: Panel, written: Written, components: int) -> NDArray[np.bool_]:
+    """The rows of a value that a panel reaches, for so many components."""
+    parts = (written.part(target + number, components * panel.count, dim) for target, dim, number in panel.targets)
+    return np.logical_or.reduce(list(parts))
 
 
 def _pack(module: Module, panel: Panel, use: Use) -> str:
