@@ -15,6 +15,7 @@ from etn_gpu.errors import NetworkError
 from etn_gpu.network.tree import Step, TensorTree
 from etn_gpu.symmetry import Irreps
 from etn_gpu.tensor import Tensor
+from etn_gpu.tensor.debug import require_finite
 
 
 def canonicalise(network: TensorTree, centre: str) -> TensorTree:
@@ -30,6 +31,7 @@ def canonicalise(network: TensorTree, centre: str) -> TensorTree:
     for step in network.towards(centre) if network.centre is None else network.path(network.centre, centre):
         q, r = tn.qr(as_map(network.nodes[step.node], step.bond), name=step.bond)
         network = pass_on(network, step, q, r)
+    require_finite(network.nodes[centre])
     return TensorTree(network.nodes, centre)
 
 

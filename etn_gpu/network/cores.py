@@ -44,7 +44,8 @@ def from_train(train: Train, weights: Mapping[str, Array]) -> TensorTree:
 
     `weights` holds one flat array per core; other entries (all parameters of a potential) are ignored.
 
-    Raises :class:`~etn_gpu.errors.NetworkError` if the weights of a core are missing, misshapen or not finite.
+    Raises :class:`~etn_gpu.errors.NetworkError` if the weights of a core are missing, misshapen or not finite, and
+    :class:`~etn_gpu.errors.TensorError` if they are no real or complex numbers.
     """
     nodes = {}
     for names, core in zip(_leg_names(train.order), train.cores, strict=True):
@@ -54,9 +55,9 @@ def from_train(train: Train, weights: Mapping[str, Array]) -> TensorTree:
             raise NetworkError(
                 f"core {core.name} ({core.left} x {core.feature} -> {core.out}) needs {core.size} weights, got {got}"
             )
+        nodes[core.name] = Tensor(layout((core.out,), (core.left, core.feature)), data, names)
         if not np.isfinite(data).all():
             raise NetworkError(f"core {core.name} has weights that are not finite")
-        nodes[core.name] = Tensor(layout((core.out,), (core.left, core.feature)), data, names)
     return TensorTree(nodes)
 
 

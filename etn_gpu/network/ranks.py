@@ -62,14 +62,15 @@ def grow(
     The result has no centre. :func:`~etn_gpu.network.canonicalise` it towards the second end to make the random
     components orthonormal to the present ones, a subspace expansion.
 
-    Raises :class:`~etn_gpu.errors.NetworkError` for an unknown bond, one that would lose components, or a `noise` that
-    is negative or not finite.
+    Raises :class:`~etn_gpu.errors.NetworkError` for an unknown bond, one that is empty or would lose components, or a
+    `noise` that is negative or not finite.
     """
     if not (np.isfinite(noise) and noise >= 0):
         raise NetworkError(f"the noise of new components must be a number >= 0, got {noise}")
     for bond, irreps in bonds.items():
         first, _ = network.ends(bond)
         old, new = network.leg(bond), Irreps(irreps).sort().simplify()
+        require_bond(network, bond, old)
         if lost := [str(block) for block in old if new.count(block.ir) < block.mul]:
             raise NetworkError(
                 f"growing the bond {bond!r} from {old} to {new} would lose components of {', '.join(lost)}; "

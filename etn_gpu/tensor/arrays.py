@@ -78,8 +78,9 @@ def is_finite(array: Array) -> bool:
 
 
 def squared_sum(array: Array) -> float:
-    """Sum of |x|^2 over a one-dimensional array."""
-    return float((array.conj() @ array).real)
+    """Sum of |x|^2 over a one-dimensional array; infinite where it overflows."""
+    with np.errstate(over="ignore", invalid="ignore"):
+        return float((array.conj() @ array).real)
 
 
 def root(value: float) -> float:

@@ -85,15 +85,20 @@ def from_blocks(
 ) -> Tensor:
     """The tensor with given matrices M_c; coupled sectors without one are zero.
 
-    Raises :class:`~etn_gpu.errors.TensorError` for a sector that does not exist, a wrong shape, numbers that are not
-    finite, or no matrices at all (there would be no precision to take).
+    The precision is that which holds all of them.
+
+    Raises :class:`~etn_gpu.errors.TensorError` for a sector that does not exist, a matrix that is no array or has a
+    wrong shape, numbers that are not finite, or no matrices at all (there would be no precision to take).
     """
     shape = layout(rows, cols)
     given = {Irrep.parse(ir): matrix for ir, matrix in blocks.items()}
     if not given:
         raise TensorError("from_blocks needs at least one matrix; for a tensor without any call zeros")
+    for ir, matrix in given.items():
+        if not hasattr(matrix, "dtype"):
+            raise TensorError(f"the matrix of sector {ir} must be an array, got {matrix!r}; make it one with np.array")
     first = next(iter(given.values()))
-    data = namespace(first).zeros(shape.size, dtype=first.dtype)
+    data = namespace(first).zeros(shape.size, dtype=np.result_type(*(matrix.dtype for matrix in given.values())))
     for ir, matrix in given.items():
         if ir not in shape.block_of:
             known = ", ".join(str(block.ir) for block in shape.blocks) or "none"

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -67,6 +67,15 @@ def require_finite(tensor: Tensor) -> None:
     raise TensorError(
         f"the tensor {tensor.structure} has numbers that are not finite in the coupled sectors {', '.join(bad)}"
     )
+
+
+def relative_tolerance(tolerance: float | None, dtype: np.dtype[Any]) -> float:
+    """`tolerance`, by default the square root of the precision. TensorError unless it is a number >= 0."""
+    if tolerance is None:
+        return float(np.sqrt(np.finfo(dtype).eps))
+    if not tolerance >= 0.0:
+        raise TensorError(f"tolerance is relative to the norm and must be a number >= 0, got {tolerance!r}")
+    return tolerance
 
 
 def require_equal_norms(before: Tensor, after: Tensor, operation: str) -> None:

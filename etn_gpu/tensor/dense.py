@@ -18,6 +18,7 @@ from etn_gpu.errors import TensorError
 from etn_gpu.symmetry.fusion_trees import Degrees, tree_pairs, tree_tensor
 from etn_gpu.tensor.arrays import to_host
 from etn_gpu.tensor.create import layout
+from etn_gpu.tensor.debug import relative_tolerance
 from etn_gpu.tensor.legs import LegLike
 from etn_gpu.tensor.structure import SectorBlock, Sectors, Structure
 from etn_gpu.tensor.tensor import Names, Tensor
@@ -46,9 +47,9 @@ def from_dense(
 ) -> Tensor:
     """The tensor whose components are `dense`, an array of shape (dimension of each leg, rows first).
 
-    Raises :class:`~etn_gpu.errors.TensorError` for a wrong shape, numbers that are not finite, or an array that is not
-    equivariant: the norm of the part outside the equivariant tensors may be at most `tolerance` (default: the square
-    root of the precision) times the norm of the array.
+    Raises :class:`~etn_gpu.errors.TensorError` for a wrong shape, numbers that are not finite, a `tolerance` that is no
+    number >= 0, or an array that is not equivariant: the norm of the part outside the equivariant tensors may be at
+    most `tolerance` (default: the square root of the precision) times the norm of the array.
     """
     shape = layout(rows, cols)
     array = np.asarray(dense)
@@ -60,12 +61,14 @@ def from_dense(
         raise TensorError(f"the legs of {shape} have the dimensions {shape.dense_shape}, got an array {array.shape}")
     if not np.isfinite(array).all():
         raise TensorError(f"the dense array has {np.count_nonzero(~np.isfinite(array))} numbers that are not finite")
+    allowed = relative_tolerance(tolerance, array.dtype)
     data = np.zeros(shape.size, dtype=array.dtype)
     for sectors, block in shape.sector_blocks.items():
         data[block.index()] = _project(array[_where(shape, sectors)], block)
     tensor = Tensor(shape, data, names)
-    allowed = float(np.sqrt(np.finfo(array.dtype).eps)) if tolerance is None else tolerance
-    norm, residual = float(np.linalg.norm(array)), float(np.linalg.norm(array - to_dense(tensor)))
+    # The squares of numbers far from 1 are infinite, or zero.
+    scale = max(float(np.abs(array).max(initial=0.0)), float(np.finfo(array.dtype).tiny))
+    norm, residual = (float(np.linalg.norm(part / scale)) for part in (array, array - to_dense(tensor)))
     if residual > allowed * norm:
         raise TensorError(
             f"the dense array is not equivariant: on the legs {shape} a part of relative norm {residual / norm:.2g} "

@@ -10,7 +10,7 @@ from etn_gpu.errors import TensorError
 from etn_gpu.symmetry import Irreps
 from etn_gpu.tensor.arrays import Array, join, namespace
 from etn_gpu.tensor.contract import contract
-from etn_gpu.tensor.debug import debugging, require_finite, require_isometry, require_small
+from etn_gpu.tensor.debug import debugging, relative_tolerance, require_finite, require_isometry, require_small
 from etn_gpu.tensor.legs import describe_leg, require_equal_legs
 from etn_gpu.tensor.permute import adjoint
 from etn_gpu.tensor.spectrum import Spectrum
@@ -29,14 +29,14 @@ def eigh(tensor: Tensor, *, tolerance: float | None = None, name: str | None = N
     """Eigenvalues and eigenvectors of a Hermitian map: columns equal to the rows, M_c = M_c^H.
 
     The new leg of the eigenvectors is called `name`. Raises :class:`~etn_gpu.errors.TensorError` if rows and columns
-    differ, if numbers are not finite, or if the anti-Hermitian part has a norm above `tolerance` (default: the square
-    root of the precision) times that of the tensor.
+    differ, if numbers are not finite, if `tolerance` is no number >= 0, or if the anti-Hermitian part has a norm above
+    `tolerance` (default: the square root of the precision) times that of the tensor.
     """
     _require_square(tensor)
     require_finite(tensor)
+    allowed = relative_tolerance(tolerance, tensor.dtype)
     skew = Tensor(tensor.structure, (tensor.data - adjoint(tensor).data) / 2).norm()
     norm = tensor.norm()
-    allowed = float(np.sqrt(np.finfo(tensor.dtype).eps)) if tolerance is None else tolerance
     if skew > allowed * norm:
         raise TensorError(
             f"eigh needs a Hermitian tensor: the anti-Hermitian part of {tensor.structure} has the relative norm "

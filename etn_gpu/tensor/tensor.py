@@ -138,8 +138,15 @@ class Tensor:
         return sum(block.ir.dim * squared_sum(self.data[block.where]) for block in self.structure.blocks)
 
     def norm(self) -> float:
-        """Frobenius norm of the dense tensor."""
-        return root(self.squared_norm())
+        """Frobenius norm of the dense tensor, also where its square is too large or too small for the precision."""
+        squared, precision = self.squared_norm(), np.finfo(self.dtype)
+        if precision.tiny / precision.eps < squared < np.inf:
+            return root(squared)
+        largest = float(namespace(self.data).abs(self.data).max()) if self.data.size else 0.0
+        if not 0.0 < largest < np.inf:
+            return largest
+        scale = max(largest, float(precision.tiny))
+        return scale * root(replace(self, data=self.data / scale).squared_norm())
 
     def conj(self) -> Tensor:
         """The complex conjugate; a real tensor is returned as it is."""

@@ -56,7 +56,7 @@ def truncated_svd(
     factors = {ir: xp.linalg.svd(matrix, full_matrices=False) for ir, matrix in tensor.blocks.items()}
     values = {ir: to_host(s).astype(np.float64) for ir, (_, s, _) in factors.items()}
     ranks = _ranks(values, max_bond, cutoff)
-    discarded = sum(ir.dim * float(s[ranks[ir] :] @ s[ranks[ir] :]) for ir, s in values.items())
+    discarded = sum((ir.dim * float(s[ranks[ir] :] @ s[ranks[ir] :]) for ir, s in values.items()), 0.0)
     kept = [(u[:, : ranks[ir]], s[: ranks[ir]], v[: ranks[ir]]) for ir, (u, s, v) in factors.items()]
     result = TruncatedSVD(*assemble_svd(tensor, kept, name), discarded)
     if debugging():
@@ -75,7 +75,8 @@ def _ranks(
         return {ir: min(rank, limits.count(ir)) for ir, rank in ranks.items()}
     if max_bond is None or sum(ranks.values()) <= max_bond:
         return ranks
-    weights = np.concatenate([ir.dim * values[ir][:rank] ** 2 for ir, rank in ranks.items()])
+    # On the scale of the largest: the square of a value far from 1 may be infinite, or zero.
+    weights = np.concatenate([ir.dim * (values[ir][:rank] / (largest or 1.0)) ** 2 for ir, rank in ranks.items()])
     owners = np.repeat(np.arange(len(ranks)), list(ranks.values()))
     chosen = np.argsort(-weights, kind="stable")[:max_bond]
     counts = np.bincount(owners[chosen], minlength=len(ranks))

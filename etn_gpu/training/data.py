@@ -6,16 +6,26 @@ import hashlib
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import chain
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
-from etn_gpu.errors import StructureError
+from etn_gpu.errors import DataError, StructureError
 from etn_gpu.potential.kernel import Environments
 from etn_gpu.structures import LabelledSet, StructureBatch
+from etn_gpu.structures.labels import PROPERTIES
+
+if TYPE_CHECKING:
+    from ase import Atoms
 
 Array = NDArray[np.float64]
 PIECE_ATOMS = 4000
+#: No energy per atom (eV), force (eV/A) or stress (eV/A^3) is larger: it is the mark of a calculation that failed.
+LARGEST_LABEL = 1e7
+#: Structures whose coordinates agree to so many decimals, in A, are copies: files are written with few digits.
+SAME_DECIMALS = 4
 
 
 @dataclass(frozen=True)
@@ -45,6 +55,7 @@ def cut_pieces(
 
     Raises:
         StructureError: a structure that cannot be evaluated, named by its place in the file.
+        DataError: a label that no calculation gives, above ``LARGEST_LABEL``.
     """
     pieces: list[Piece] = []
     chosen: list[int] = []
@@ -70,7 +81,20 @@ def _piece(labels: LabelledSet, indices: list[int], species: tuple[str, ...], cu
         forces = labels.forces[i]
         rows.append(np.full((len(labels.atoms[i]), 3), np.nan) if forces is None else forces)
     stress = np.where(np.isfinite(batch.volumes)[:, None], labels.stress[indices], np.nan)
+    for i in indices:
+        _check_labels(labels, i)
     return Piece(batch, labels.energy[indices].copy(), np.concatenate(rows), stress)
+
+
+def _check_labels(labels: LabelledSet, index: int) -> None:
+    energy, forces = labels.energy[index] / len(labels.atoms[index]), labels.forces[index]
+    given = {"energy per atom in eV": energy, "force in eV/A": forces, "stress in eV/A^3": labels.stress[index]}
+    for name, values in given.items():
+        if values is not None and (wild := np.abs(values) > LARGEST_LABEL).any():
+            raise DataError(
+                f"{labels.source}, structure {index} (counted from 0): a label is {np.extract(wild, values)[0]:g} "
+                f"({name}), expected at most {LARGEST_LABEL:g}. Remove the label, or correct its unit."
+            )
 
 
 def checksum(pieces: Iterable[Piece]) -> str:
@@ -93,12 +117,17 @@ def species_of(labels: LabelledSet, indices: Iterable[int]) -> tuple[str, ...]:
 
 def labelled(labels: LabelledSet, properties: Iterable[str]) -> NDArray[np.int64]:
     """Indices of the structures with a label of at least one of ``properties`` ('energy', 'forces', 'stress')."""
-    known = {
-        "energy": np.isfinite(labels.energy),
-        "forces": np.array([forces is not None for forces in labels.forces], dtype=bool),
-        "stress": np.isfinite(labels.stress).any(axis=1),
-    }
-    return np.flatnonzero(np.any([known[name] for name in properties], axis=0))
+    wanted = set(properties)
+    return np.array([i for i in range(len(labels)) if wanted.intersection(_properties(labels, i))], dtype=np.int64)
+
+
+def fingerprint(atoms: Atoms) -> bytes:
+    """The same for copies of a structure, whatever their labels: elements, positions, cell and periodicity."""
+    lengths = np.concatenate((atoms.cell.array, atoms.positions))
+    digest = hashlib.sha256(np.asarray(atoms.pbc, dtype=bool).tobytes())
+    digest.update(np.asarray(atoms.numbers, dtype=np.int64).tobytes())
+    digest.update((np.round(lengths, SAME_DECIMALS) + 0.0).tobytes())  # + 0.0: no minus zero
+    return digest.digest()
 
 
 def split_validation(
@@ -106,30 +135,52 @@ def split_validation(
 ) -> tuple[list[int], list[int]]:
     """A random split of the structures ``indices`` into training (shuffled) and validation (sorted).
 
-    It is stratified by config_type: about ``fraction`` of each group is held out, never all of it. Groups of a single
-    structure are split as one group. A structure with an element that nothing else in training has stays in training.
+    Copies of a structure count as one and stay together: a copy of what was trained on would validate nothing. The
+    split is stratified by config_type: about ``fraction`` of each group is held out, never all of it. Groups of a
+    single structure are split as one group. A structure stays in training if it has an element, or an energy, forces or
+    stress with an element, that nothing else in training has.
     """
     rng = np.random.default_rng(seed)
-    groups: dict[str | None, list[int]] = {}
-    for i in indices:
-        groups.setdefault(labels.config_type[i], []).append(int(i))
+    groups: dict[str | None, list[list[int]]] = {}
+    for copies in _copies(labels, indices):
+        groups.setdefault(labels.config_type[copies[0]], []).append(copies)
     several = [members for members in groups.values() if len(members) > 1]
     singles = [members[0] for members in groups.values() if len(members) == 1]
-    train: list[int] = []
-    valid: list[int] = []
+    train: list[list[int]] = []
+    valid: list[list[int]] = []
     for members in [*several, singles] if singles else several:
-        shuffled = rng.permutation(members)
+        shuffled = [members[k] for k in rng.permutation(len(members))]
         count = int(np.floor(fraction * len(members) + rng.random())) if fraction else 0
         count = min(count, len(members) - 1)
-        valid += shuffled[:count].tolist()
-        train += shuffled[count:].tolist()
-    known = _elements(labels, train)
-    for i in sorted(valid):
-        if new := _elements(labels, [i]) - known:
-            valid.remove(i)
-            train.append(i)
+        valid += shuffled[:count]
+        train += shuffled[count:]
+    known = _taught(labels, chain(*train))
+    for copies in sorted(valid):
+        if new := _taught(labels, copies) - known:
+            valid.remove(copies)
+            train.append(copies)
             known |= new
-    return [int(i) for i in rng.permutation(train)], sorted(valid)
+    return [int(i) for i in rng.permutation([*chain(*train)])], sorted(chain(*valid))
+
+
+def _copies(labels: LabelledSet, indices: Iterable[int]) -> list[list[int]]:
+    """The structures, each with its copies."""
+    found: dict[bytes, list[int]] = {}
+    for i in indices:
+        found.setdefault(fingerprint(labels.atoms[i]), []).append(int(i))
+    return list(found.values())
+
+
+def _taught(labels: LabelledSet, indices: Iterable[int]) -> set[tuple[int, str]]:
+    """What the structures teach something about: pairs of an element and a property."""
+    return {(z, name) for i in indices for z in _elements(labels, [i]) for name in _properties(labels, i)}
+
+
+def _properties(labels: LabelledSet, index: int) -> list[str]:
+    known = (
+        np.isfinite(labels.energy[index]), labels.forces[index] is not None, np.isfinite(labels.stress[index]).any()
+    )  # fmt: skip
+    return [name for name, there in zip(PROPERTIES, known, strict=True) if there]
 
 
 def _elements(labels: LabelledSet, indices: Iterable[int]) -> set[int]:

@@ -23,17 +23,22 @@ def collect_errors(objective: Objective, theta: Array, pieces: Sequence[Piece]) 
 
 
 def summary(errors: Errors) -> dict[str, float | None]:
-    """MAE and RMSE: energy in eV/atom, forces in eV/A, stress in eV/A^3; None where there is no label."""
+    """MAE and RMSE: energy in eV/atom, forces in eV/A, stress in eV/A^3; None where there is no label.
+
+    They are infinite where a prediction that has a label is not finite.
+    """
     out: dict[str, float | None] = {}
     for name in PROPERTIES:
         values = getattr(errors, name)
-        values = values[np.isfinite(values)]
-        out[f"{name}_mae"] = float(np.abs(values).mean()) if values.size else None
-        out[f"{name}_rmse"] = float(np.sqrt(np.mean(values**2))) if values.size else None
+        values = values[~np.isnan(values)]
+        with np.errstate(over="ignore"):
+            out[f"{name}_mae"] = float(np.abs(values).mean()) if values.size else None
+            out[f"{name}_rmse"] = float(np.sqrt(np.mean(values**2))) if values.size else None
     return out
 
 
 def score(errors: Errors, weights: Weights) -> float:
-    """One number to compare models by: the sum over properties of MAE / sigma."""
+    """One number to compare models by: the sum of MAE / sigma over properties with a weight and a label."""
     found = summary(errors)
-    return sum((found[f"{name}_mae"] or 0.0) * float(np.sqrt(getattr(weights, name))) for name in PROPERTIES)
+    terms = ((getattr(weights, name), found[f"{name}_mae"]) for name in PROPERTIES)
+    return sum(mae * float(np.sqrt(weight)) for weight, mae in terms if weight and mae is not None)

@@ -3,7 +3,8 @@
     loss = 1/2 sum_s w_E ((E_s - E_s^ref)/N_s)^2 + 1/2 sum w_F (F - F^ref)^2 + 1/2 sum w_S (stress - stress^ref)^2
 
 with weights w = 1/sigma^2; :mod:`etn_gpu.training.prior` adds to it. The gradient is one run of a parameter-gradient
-Program (:class:`etn_gpu.potential.programs.Programs`), whatever the number of parameters.
+Program (:class:`etn_gpu.potential.programs.Programs`), whatever the number of parameters. What is left out is decided
+by the labels alone: a prediction that overflows makes the loss infinite, and is never mistaken for a small error.
 """
 
 from __future__ import annotations
@@ -16,10 +17,13 @@ from numpy.typing import NDArray
 
 from etn_gpu.potential import assembly
 from etn_gpu.potential.kernel import Kernel
+from etn_gpu.structures.labels import PROPERTIES
 from etn_gpu.training.data import Piece
 from etn_gpu.training.vector import ParameterVector
 
 Array = NDArray[np.float64]
+#: Overflows show in the loss; warnings from the middle of a line search would tell nobody anything.
+_QUIET = np.errstate(over="ignore", invalid="ignore")
 
 
 @dataclass(frozen=True)
@@ -33,7 +37,10 @@ class Weights:
 
 @dataclass(frozen=True)
 class Errors:
-    """Model minus label of a piece: energy per atom [S], forces [N, 3], stress [S, 6]; nan where a label is missing."""
+    """Model minus label of a piece: energy per atom [S], forces [N, 3], stress [S, 6].
+
+    nan means that a label is missing, and nothing else: where a prediction is not finite, the error is infinite.
+    """
 
     energy: Array
     forces: Array
@@ -48,6 +55,7 @@ class Objective:
         self.weights = weights
         self.layout = ParameterVector(kernel.architecture.parameter_shapes)
 
+    @_QUIET
     def errors(self, theta: Array, piece: Piece) -> Errors:
         """Errors of the model with parameters ``theta``."""
         batch = piece.batch
@@ -55,30 +63,43 @@ class Objective:
         total = assembly.segment_sum(energies[:, None], batch.atom_offsets)[:, 0]
         forces, virials = assembly.forces_and_virials(batch, gradient, self.kernel.execution.threads)
         return Errors(
-            (total - piece.energy) / piece.atoms_per_structure,
-            forces - piece.forces,
-            assembly.stresses(batch, virials) - piece.stress,
+            _error(total, piece.energy) / piece.atoms_per_structure,
+            _error(forces, piece.forces),
+            _error(assembly.stresses(batch, virials), piece.stress),
         )
 
+    @_QUIET
     def loss_of(self, errors: Errors) -> float:
-        """Loss of one piece from its errors."""
-        w = self.weights
-        pairs = ((w.energy, errors.energy), (w.forces, errors.forces), (w.stress, errors.stress))
-        return sum(0.5 * weight * float(np.nansum(error**2)) for weight, error in pairs)
+        """Loss of one piece from its errors; infinite where one that counts is."""
+        pairs = ((getattr(self.weights, name), getattr(errors, name)) for name in PROPERTIES)
+        return sum(0.5 * weight * float(np.nansum(error**2)) for weight, error in pairs if weight)
 
+    @_QUIET
     def loss_and_gradient(self, theta: Array, pieces: Sequence[Piece]) -> tuple[float, Array]:
-        """Loss and its gradient with respect to ``theta``."""
+        """Loss and its gradient with respect to ``theta``; the loss is infinite where the gradient is not finite."""
         loss = 0.0
         total = np.zeros(self.layout.size)
         parameters = self.layout.unpack(theta)
         for piece in pieces:
             errors = self.errors(theta, piece)
             loss += self.loss_of(errors)
-            energy_bar = self.weights.energy * np.nan_to_num(errors.energy) / piece.atoms_per_structure
-            force_bar = self.weights.forces * np.nan_to_num(errors.forces)
-            stress_bar = self.weights.stress * np.nan_to_num(errors.stress)
+            energy_bar = _cotangent(self.weights.energy, errors.energy) / piece.atoms_per_structure
+            force_bar = _cotangent(self.weights.forces, errors.forces)
+            stress_bar = _cotangent(self.weights.stress, errors.stress)
             dx = assembly.edge_displacements(piece.batch, force_bar, stress_bar)
             per_atom = np.repeat(energy_bar, np.diff(piece.batch.atom_offsets))
             gradient = self.kernel.parameter_gradient(parameters, piece.environments, per_atom, dx)
             total += self.layout.join(gradient)
-        return loss, total
+        # A minimiser that accepted this point could not go on from it.
+        return (loss if np.isfinite(total).all() else np.inf), total
+
+
+def _error(predicted: Array, label: Array) -> Array:
+    error = predicted - label
+    error[np.isnan(error) & ~np.isnan(label)] = np.inf
+    return error
+
+
+def _cotangent(weight: float, error: Array) -> Array:
+    """Derivative of the loss with respect to the error: zero without a label or a weight."""
+    return weight * np.where(np.isnan(error), 0.0, error) if weight else np.zeros_like(error)

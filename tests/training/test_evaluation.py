@@ -31,6 +31,23 @@ def test_score_is_the_sum_of_mae_over_sigma() -> None:
     assert score(ERRORS, Weights(energy=0.0, forces=1.0, stress=1.0)) == pytest.approx(7 / 3)
 
 
+@pytest.mark.filterwarnings("error")
+@pytest.mark.parametrize("wrong", [np.inf, -np.inf])
+def test_an_error_that_is_not_finite_is_not_dropped(wrong: float) -> None:
+    errors = Errors(np.array([0.1, wrong, NAN]), np.array([[0.5, -0.5, 0.5]]), np.full((3, 6), NAN))
+    found = summary(errors)
+    assert found["energy_mae"] == found["energy_rmse"] == np.inf
+    assert found["forces_mae"] == 0.5
+    assert found["stress_mae"] is None
+    assert score(errors, Weights(energy=1.0, forces=4.0, stress=1.0)) == np.inf
+    assert score(errors, Weights(energy=0.0, forces=4.0, stress=1.0)) == 1.0
+
+
+def test_predictions_that_overflow_show_in_the_summary(objective: Objective, pieces: list[Piece], theta: Array) -> None:
+    found = summary(collect_errors(objective, 1e200 * theta, pieces))
+    assert set(found.values()) == {np.inf}
+
+
 def test_collected_errors_keep_the_order(objective: Objective, pieces: list[Piece], theta: Array) -> None:
     together = collect_errors(objective, theta, pieces)
     np.testing.assert_array_equal(together.energy, np.concatenate([objective.errors(theta, p).energy for p in pieces]))

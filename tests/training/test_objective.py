@@ -12,7 +12,8 @@ from etn_gpu.potential import Architecture, ETNPotential
 from etn_gpu.potential.kernel import Execution, Kernel
 from etn_gpu.structures import LabelledSet
 from etn_gpu.training.data import Piece
-from etn_gpu.training.objective import Objective, Weights
+from etn_gpu.training.objective import Errors, Objective, Weights
+from etn_gpu.training.optimizer import Preconditioner, State, descend, trust_step
 
 Array = NDArray[np.float64]
 
@@ -65,6 +66,60 @@ def test_gradient_of_each_term(name: str, objective: Objective, pieces: list[Pie
     high, low = (alone.loss_and_gradient(theta + sign * step * direction, pieces)[0] for sign in (1, -1))
     _, gradient = alone.loss_and_gradient(theta, pieces)
     assert gradient @ direction == pytest.approx((high - low) / (2 * step), rel=1e-6)
+
+
+@pytest.mark.parametrize("name", ["energy", "forces", "stress"])
+def test_a_prediction_that_overflows_makes_the_loss_infinite(
+    backend: str, name: str, architecture: Architecture, pieces: list[Piece], theta: Array
+) -> None:
+    """Only a missing label may leave something out, and it still does."""
+    kernel = Kernel(architecture, Execution(backend))
+    alone = Objective(kernel, Weights(**{"energy": 0.0, "forces": 0.0, "stress": 0.0, name: 7.0}))
+    assert alone.loss_and_gradient(1e200 * theta, pieces)[0] == np.inf
+    for piece in pieces:
+        errors = alone.errors(1e200 * theta, piece)
+        for field in ("energy", "forces", "stress"):
+            missing = np.isnan(getattr(piece, field))
+            np.testing.assert_array_equal(np.isnan(getattr(errors, field)), missing)
+            assert np.isinf(getattr(errors, field)[~missing]).any()
+
+
+def test_what_has_no_weight_cannot_spoil_the_loss(objective: Objective) -> None:
+    errors = Errors(np.array([0.1]), np.full((1, 3), np.inf), np.full((1, 6), np.nan))
+    assert Objective(objective.kernel, Weights(200.0, 0.0, 1.0)).loss_of(errors) == pytest.approx(1.0)
+    assert objective.loss_of(errors) == np.inf
+
+
+def test_a_gradient_that_overflows_makes_the_loss_infinite(
+    objective: Objective, pieces: list[Piece], theta: Array
+) -> None:
+    """Sizes of the cores may differ so much that the energies are finite and their derivatives are not."""
+    parameters = objective.layout.unpack(theta)
+    for name, factor in (("G1", 1e-150), ("G2", 1e200), ("G3", 1e90)):
+        parameters[name] = factor * parameters[name]
+    far = objective.layout.pack(parameters)
+    assert np.isfinite(sum(objective.loss_of(objective.errors(far, piece)) for piece in pieces))
+    assert objective.loss_and_gradient(far, pieces)[0] == np.inf
+
+
+@pytest.mark.parametrize("step", [descend, trust_step])
+def test_no_step_ends_where_predictions_are_nan(
+    step: Any, objective: Objective, pieces: list[Piece], theta: Array, dense: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Left out like missing labels they would make the best of all losses, 0."""
+    loss, gradient = objective.loss_and_gradient(theta, pieces)
+    state = State(theta, loss, gradient)
+    jacobian = dense.jacobian[dense.known]
+    preconditioner = Preconditioner(jacobian.T @ (dense.weights[dense.known, None] * jacobian), 1e-2)
+
+    def overflowing(self: Kernel, parameters: Any, environments: Any) -> tuple[Array, Array]:
+        geometry = environments.geometry
+        return np.full(geometry.n_atoms, np.nan), np.full(environments.vectors.shape, np.nan)
+
+    monkeypatch.setattr(Kernel, "energies_and_gradients", overflowing)
+    assert step(state, lambda at: objective.loss_and_gradient(at, pieces), preconditioner) == 0.0
+    assert state.loss == loss
+    np.testing.assert_array_equal(state.theta, theta)
 
 
 def test_a_missing_label_has_no_influence(objective: Objective, pieces: list[Piece], theta: Array) -> None:
