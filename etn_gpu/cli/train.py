@@ -23,6 +23,13 @@ class Preset(StrEnum):
     large = "large"
 
 
+class Method(StrEnum):
+    """What becomes of the ranks in training."""
+
+    sweeps = "sweeps"
+    gradient = "gradient"
+
+
 _VALID_FRACTION = 0.1
 
 
@@ -42,6 +49,9 @@ def train(
         ),
     ] = None,
     preset: Annotated[Preset, typer.Option(help="Size of the model: accuracy against speed.")] = Preset.standard,
+    method: Annotated[
+        Method, typer.Option(help="sweeps adapts the ranks to the data, gradient keeps those of the preset.")
+    ] = Method.gradient,
     cutoff: Annotated[float, typer.Option(help="Radius of the neighbourhood of an atom, in A.")] = 5.0,
     weights: Annotated[
         str | None,
@@ -92,6 +102,7 @@ def train(
         valid_file=valid,
         valid_fraction=_VALID_FRACTION if valid_fraction is None else valid_fraction,
         preset=preset.value,
+        method=method.value,
         cutoff=cutoff,
         weights=term_weights,
         time_limit=seconds,

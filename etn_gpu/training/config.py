@@ -9,19 +9,22 @@ from pathlib import Path
 from typing import Any
 
 from etn_gpu.errors import TrainingError
-from etn_gpu.potential import PRESETS
+from etn_gpu.potential import PRESETS, Preset
 
 #: Errors that count alike: 1.5 meV/atom, 0.1 eV/A, 0.003 eV/A^3 (0.5 GPa).
 DEFAULT_SIGMA = {"energy": 0.0015, "forces": 0.1, "stress": 0.003}
+METHODS = ("sweeps", "gradient")
 
 
 @dataclass(frozen=True)
 class TrainingConfig:
     """Options of :func:`etn_gpu.training.train`.
 
-    ``cutoff`` in A; ``weights`` multiply the default weight of each property (1 keeps it, 0 leaves the property out);
-    ``time_limit`` in seconds for the whole run, resumed parts included: no iteration begins after it, and one is always
-    done; ``resume`` a checkpoint of the same run; ``metadata`` goes into the model file.
+    ``preset`` is the name of a preset or sizes of one's own; ``method`` 'sweeps' adapts the ranks to the data with
+    two-site sweeps between Gauss-Newton iterations, 'gradient' keeps the ranks of the preset; ``cutoff`` in A;
+    ``weights`` multiply the default weight of each property (1 keeps it, 0 leaves the property out); ``time_limit`` in
+    seconds for the whole run, resumed parts included: no iteration begins after it, and one is always done; ``resume``
+    a checkpoint of the same run; ``metadata`` goes into the model file.
 
     Raises:
         TrainingError: an option that cannot be meant.
@@ -31,7 +34,8 @@ class TrainingConfig:
     output: Path
     valid_file: Path | None = None
     valid_fraction: float = 0.1
-    preset: str = "standard"
+    preset: str | Preset = "standard"
+    method: str = "gradient"
     cutoff: float = 5.0
     weights: dict[str, float] | None = None
     time_limit: float | None = None
@@ -58,8 +62,13 @@ class TrainingConfig:
             raise TrainingError(f"the time limit must be positive, got {self.time_limit} s")
         if not 0 <= self.valid_fraction < 1:
             raise TrainingError(f"the validation fraction must be in [0, 1), got {self.valid_fraction}")
-        if self.preset not in PRESETS:
-            raise TrainingError(f"{self.preset!r} is not a preset; choose one of {', '.join(PRESETS)}")
+        if not (isinstance(self.preset, Preset) or self.preset in list(PRESETS)):
+            raise TrainingError(
+                f"{self.preset!r} is not a preset; choose one of {', '.join(PRESETS)}, or give a Preset with sizes of "
+                "your own"
+            )
+        if self.method not in METHODS:
+            raise TrainingError(f"{self.method!r} is not a method of training; choose one of {', '.join(METHODS)}")
         self._check_counts()
         try:
             json.dumps(self.metadata, allow_nan=False)
@@ -83,9 +92,11 @@ class TrainingConfig:
         return self.output, self.output.with_suffix(".json"), self.output.with_suffix(".png"), self.checkpoint
 
     def identity(self) -> dict[str, Any]:
-        """The options that a resumed run must share with the run that wrote the checkpoint."""
-        names = ("train_file", "valid_file", "valid_fraction", "preset", "cutoff", "weights", "seed")
-        return {k: str(v) if isinstance(v, Path) else v for k, v in asdict(self).items() if k in names}
+        """The options that a resumed run must share with the run that wrote the checkpoint, as JSON gives them back."""
+        names = ("train_file", "valid_file", "valid_fraction", "preset", "method", "cutoff", "weights", "seed")
+        options = asdict(self)
+        identity: dict[str, Any] = json.loads(json.dumps({name: options[name] for name in names}, default=str))
+        return identity
 
 
 @dataclass(frozen=True)

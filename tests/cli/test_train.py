@@ -71,6 +71,7 @@ def test_defaults(run: Run, configs: list[Any]) -> None:
         "valid_file": None,
         "valid_fraction": 0.1,
         "preset": "standard",
+        "method": "gradient",
         "cutoff": 5.0,
         "weights": None,
         "time_limit": None,
@@ -86,9 +87,10 @@ def test_defaults(run: Run, configs: list[Any]) -> None:
 def test_all_options(run: Run, configs: list[Any]) -> None:
     options = ["--valid-fraction", 0.2, "--preset", "small", "--cutoff", 4.5, "--weights", "energy=1,forces=0.1"]
     options += ["--time-limit", "1h30m", "--seed", 3, "--resume", "a.ckpt", "--backend", "numpy", "--threads", 2]
-    assert run("train", "train.xyz", "-o", "m.etn", *options, "--max-iterations", 7).code == 0
+    options += ["--method", "sweeps", "--max-iterations", 7]
+    assert run("train", "train.xyz", "-o", "m.etn", *options).code == 0
     [config] = configs
-    assert (config.valid_fraction, config.preset, config.cutoff) == (0.2, "small", 4.5)
+    assert (config.valid_fraction, config.preset, config.method, config.cutoff) == (0.2, "small", "sweeps", 4.5)
     assert config.weights == {"energy": 1.0, "forces": 0.1}
     assert (config.time_limit, config.seed, config.resume) == (5400.0, 3, Path("a.ckpt"))
     assert (config.backend, config.threads, config.max_iterations) == ("numpy", 2, 7)
@@ -135,7 +137,9 @@ def test_wrong_use(run: Run, configs: list[Any], options: list[str], complaint: 
     assert configs == []
 
 
-@pytest.mark.parametrize("options", [["--preset", "huge"], ["--valid-fraction", "1.5"], ["--max-iterations", "0"], []])
+@pytest.mark.parametrize(
+    "options", [["--preset", "huge"], ["--method", "dmrg"], ["--valid-fraction", "1.5"], ["--max-iterations", "0"], []]
+)
 def test_wrong_options(run: Run, configs: list[Any], options: list[str]) -> None:
     arguments = ["train", "train.xyz", "-o", "m.etn", *options] if options else ["train", "train.xyz"]
     assert run(*arguments).code == 2

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from etn_gpu.errors import TrainingError
+from etn_gpu.potential import PRESETS
 from etn_gpu.training import TrainingConfig
 
 
@@ -31,6 +32,8 @@ def config(**options: Any) -> TrainingConfig:
         ({"valid_fraction": -0.1}, "validation fraction"),
         ({"valid_fraction": float("nan")}, "validation fraction"),
         ({"preset": "huge"}, "'huge' is not a preset; choose one of small, standard, large"),
+        ({"preset": ("small",)}, r"\('small',\) is not a preset; .*or give a Preset with sizes of your own"),
+        ({"method": "dmrg"}, "'dmrg' is not a method of training; choose one of sweeps, gradient"),
         ({"seed": -1}, "seed must be at least 0, got -1"),
         ({"threads": 0}, "threads must be at least 1"),
         ({"max_iterations": 0}, "max_iterations must be at least 1"),
@@ -59,6 +62,8 @@ def test_identity_holds_what_decides_the_result() -> None:
         {"valid_file": "b.xyz"},
         {"valid_fraction": 0.2},
         {"preset": "small"},
+        {"preset": PRESETS["small"]},
+        {"method": "sweeps"},
         {"cutoff": 4.0},
         {"weights": {"energy": 2.0}},
         {"seed": 1},

@@ -1,0 +1,77 @@
+"""Models that scripts train once and then find again, what they cost, and how far they are off."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from functools import partial
+from typing import Any
+
+from ase import Atoms
+from common import machine, timed
+from train_shipped import show
+
+from etn_gpu import ETNPotential, load
+from etn_gpu.potential.metrics import Metrics
+from etn_gpu.structures import LabelledSet, StructureBatch
+from etn_gpu.structures.units import GPA
+from etn_gpu.training import Event, TrainingConfig, train
+
+Trainer = Callable[[TrainingConfig, Callable[[Event], None]], object]
+
+
+def trained(config: TrainingConfig, force: bool = False, trainer: Trainer = train) -> ETNPotential:
+    """The model at ``config.output``, trained first unless it is there; a run that was interrupted goes on.
+
+    With ``force`` it is trained from the beginning, whatever is there. The model remembers the machine and the commit
+    that trained it. A model that is there already is taken as it is, whatever its options were.
+    """
+    if force or not config.output.exists():
+        config.output.parent.mkdir(parents=True, exist_ok=True)
+        resume = config.checkpoint if config.checkpoint.exists() and not force else None
+        print(f"training {config.output}", flush=True)
+        trainer(replace(config, resume=resume, metadata={**config.metadata, "trained": machine()}), show)
+    return load(config.output)
+
+
+def mean_errors(model: ETNPotential, labels: LabelledSet, indices: Sequence[int] | None = None) -> dict[str, Any]:
+    """MAE and RMSE of energy (meV/atom), forces (eV/A) and stress (GPa) over some structures, None where unlabelled."""
+    chosen = list(range(len(labels)) if indices is None else indices)
+    metrics = Metrics()
+    results = model.evaluate([labels.atoms[i] for i in chosen], backend="numba", dtype="float64") if chosen else []
+    for i, result in zip(chosen, results, strict=True):
+        metrics.add(
+            result,
+            n_atoms=len(labels.atoms[i]),
+            energy=labels.energy[i],
+            forces=labels.forces[i],
+            stress=labels.stress[i],
+        )
+    units = {"energy": 1e-3, "forces": 1.0, "stress": GPA}
+    errors = {
+        f"{name}_{kind}": None if (error := getattr(getattr(metrics, name), kind)) is None else error / unit
+        for name, unit in units.items()
+        for kind in ("mae", "rmse")
+    }
+    return {"structures": len(chosen), **errors}
+
+
+def evaluation_cost(model: ETNPotential, structures: Sequence[Atoms], repeats: int) -> dict[str, float]:
+    """Microseconds per atom of energy, forces and stress: float64, one thread, without the neighbour list."""
+    batch = StructureBatch.build(structures, model.species, model.cutoff)
+    evaluate = partial(model.evaluate_batch, batch, backend="numba", dtype="float64", threads=1)
+    cpu, wall = timed(evaluate, repeats).per(batch.n_atoms)
+    return {"cpu": cpu, "wall": wall, "atoms": batch.n_atoms, "neighbours": batch.n_edges / batch.n_atoms}
+
+
+def provenance(model: ETNPotential) -> dict[str, Any]:
+    """Sizes of a model and what its file tells of its training."""
+    training = model.metadata.get("training", {})
+    return {
+        "parameters": model.n_parameters,
+        "architecture": model.architecture.to_dict(),
+        "seconds": training.get("seconds"),
+        "iterations": training.get("iterations"),
+        "options": training.get("options"),
+        "trained": model.metadata.get("trained"),
+    }
