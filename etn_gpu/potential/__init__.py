@@ -3,7 +3,7 @@
 from etn_gpu.potential.architecture import Architecture
 from etn_gpu.potential.file import load, save, shipped_models
 from etn_gpu.potential.model import ETNPotential
-from etn_gpu.potential.presets import PRESETS, preset_architecture
+from etn_gpu.potential.presets import PRESETS, Preset, preset_architecture
 from etn_gpu.potential.report import PlanReport
 from etn_gpu.potential.results import BatchResult, Result
 
@@ -13,6 +13,7 @@ __all__ = [
     "BatchResult",
     "ETNPotential",
     "PlanReport",
+    "Preset",
     "Result",
     "load",
     "preset_architecture",

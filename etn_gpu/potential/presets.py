@@ -16,6 +16,9 @@ class Preset:
     purpose: with three components a fourth-order potential of four species is determined by their binary alloys, with
     four it is not, because a polynomial of degree 4 can vanish on all edges of a tetrahedron but not on six lines of a
     plane.
+
+    The bonds at both ends of a train carry as high a degree as the site vector, those in the middle less: three-body
+    terms get the full angular resolution, and the products of higher order, most of the parameters, only a coarse one.
     """
 
     n_radial: int
@@ -25,25 +28,28 @@ class Preset:
     centre_rank: int
 
 
+_ENDS = "4x0e+3x1o+3x2e+2x3o+2x4e+2x5o"
+_LARGE_ENDS = "4x0e+3x1o+3x2e+3x3o+2x4e+2x5o+2x6e"
 PRESETS = {
-    "small": Preset(8, (4, 3, 2), ("4x0e+3x1o+2x2e",) * 2, 3, 2),
-    "standard": Preset(8, (6, 4, 4, 3), ("4x0e+3x1o+3x2e+2x3o",) * 3, 3, 2),
-    "large": Preset(10, (8, 6, 6, 4), ("6x0e+5x1o+4x2e+3x3o",) * 3, 4, 3),
+    "small": Preset(8, (4, 3, 2, 2, 1), ("4x0e+3x1o+2x2e+2x3o+1x4e",) * 2, 3, 2),
+    "standard": Preset(8, (6, 4, 4, 3, 2, 2), (_ENDS, "5x0e+2x1o+2x2e", _ENDS), 3, 2),
+    "large": Preset(8, (6, 4, 4, 4, 3, 3, 2), (_LARGE_ENDS, "5x0e+2x1o+2x2e+1x3o+1x4e", _LARGE_ENDS), 3, 2),
 }
 
 
-def preset_architecture(name: str, species: tuple[str, ...], cutoff: float, inner: float) -> Architecture:
-    """The architecture of preset ``name`` for some species; NetworkError lists the presets there are."""
-    if name not in PRESETS:
-        raise NetworkError(f"{name!r} is not a preset; choose one of {', '.join(PRESETS)}")
-    preset = PRESETS[name]
+def preset_architecture(preset: str | Preset, species: tuple[str, ...], cutoff: float, inner: float) -> Architecture:
+    """The architecture of a preset, given or named, for some species; NetworkError lists the names there are."""
+    if isinstance(preset, str):
+        if preset not in PRESETS:
+            raise NetworkError(f"{preset!r} is not a preset; choose one of {', '.join(PRESETS)}")
+        preset = PRESETS[preset]
     return Architecture(
         species,
         cutoff,
         inner,
         preset.n_radial,
-        preset.channels,
+        tuple(preset.channels),
         min(preset.neighbour_rank, len(species)),
         min(preset.centre_rank, len(species)),
-        preset.bonds,
+        tuple(preset.bonds),
     )
