@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -12,7 +12,7 @@ from etn_gpu.errors import TrainingError
 from etn_gpu.potential import Architecture, preset_architecture
 from etn_gpu.structures import LabelledSet, read_labelled
 from etn_gpu.training.config import DEFAULT_SIGMA, Event, TrainingConfig
-from etn_gpu.training.data import Piece, cut_pieces, labelled, species_of, split_validation
+from etn_gpu.training.data import Piece, cut_pieces, fingerprint, labelled, species_of, split_validation
 from etn_gpu.training.objective import Weights
 
 OnEvent = Callable[[Event], None]
@@ -60,9 +60,17 @@ def read_data(config: TrainingConfig, weights: Weights, on_event: OnEvent) -> Tr
     species = species_of(labels, usable)
     if config.valid_file is not None:
         chosen = [int(i) for i in np.random.default_rng(config.seed).permutation(usable)]
-        valid = cut_pieces(
-            *_read_validation(config.valid_file, config, species, trained, on_event), species, config.cutoff
-        )
+        valid_labels = _read_validation(config.valid_file, config, species, trained, on_event)
+        valid = cut_pieces(valid_labels, range(len(valid_labels)), species, config.cutoff)
+        seen = {fingerprint(labels.atoms[i]) for i in chosen}
+        if copies := sum(fingerprint(atoms) in seen for atoms in valid_labels.atoms):
+            on_event(
+                Event(
+                    "message",
+                    text=f"{copies} of {len(valid_labels)} structures in {config.valid_file} are copies of training "
+                    "structures: errors on it will look too small",
+                )
+            )
     else:
         chosen, held = split_validation(labels, config.valid_fraction, config.seed, usable)
         valid = cut_pieces(labels, held, species, config.cutoff)
@@ -84,15 +92,14 @@ def read_data(config: TrainingConfig, weights: Weights, on_event: OnEvent) -> Tr
 
 def _read_validation(
     path: Path, config: TrainingConfig, species: tuple[str, ...], trained: list[str], on_event: OnEvent
-) -> tuple[LabelledSet, Sequence[int]]:
-    """The structures to validate on and the indices of all of them, checked against what is trained."""
+) -> LabelledSet:
+    """The structures to validate on, checked against what is trained."""
     labels = read_labelled(path)
     on_event(Event("audit", text=str(labels.audit())))
-    everything = range(len(labels))
-    if unknown := [symbol for symbol in species_of(labels, everything) if symbol not in species]:
+    if unknown := [symbol for symbol in species_of(labels, range(len(labels))) if symbol not in species]:
         raise TrainingError(
             f"{path} holds elements that the labelled structures of {config.train_file} lack: {', '.join(unknown)}"
         )
     if not labelled(labels, trained).size:
         raise TrainingError(f"{path} has no label of what is trained on ({', '.join(trained)}): it cannot validate")
-    return labels, everything
+    return labels

@@ -234,6 +234,14 @@ def test_copies_are_on_one_side_of_the_split(
     assert report.valid["energy_mae"] is not None
 
 
+def test_a_validation_file_with_copies_of_training_structures(
+    fit: Callable[..., TrainingReport], store: Store, frames: list[Atoms], events: list[Event]
+) -> None:
+    fit(frames[:4], valid_file=store(frames[2:], "valid.extxyz"))
+    [message] = [event.text for event in events if "copies of training structures" in event.text]
+    assert message.startswith(f"2 of {len(frames) - 2} structures in ")
+
+
 def test_isolated_atoms_only(fit: Callable[..., TrainingReport], events: list[Event]) -> None:
     """Atomic energies are all there is to learn; no atom has a neighbour, a force or a stress."""
     frames = []
