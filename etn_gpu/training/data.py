@@ -136,9 +136,10 @@ def split_validation(
     """A random split of the structures ``indices`` into training (shuffled) and validation (sorted).
 
     Copies of a structure count as one and stay together: a copy of what was trained on would validate nothing. The
-    split is stratified by config_type: about ``fraction`` of each group is held out, never all of it. Groups of a
-    single structure are split as one group. A structure stays in training if it has an element, or an energy, forces or
-    stress with an element, that nothing else in training has.
+    split is stratified by config_type and, within each, by the size of the forces, so that calm and violent structures
+    are in both parts alike: about ``fraction`` of each group is held out, never all of it. Groups of a single structure
+    are split as one group. A structure stays in training if it has an element, or an energy, forces or stress with an
+    element, that nothing else in training has.
     """
     rng = np.random.default_rng(seed)
     groups: dict[str | None, list[list[int]]] = {}
@@ -149,11 +150,13 @@ def split_validation(
     train: list[list[int]] = []
     valid: list[list[int]] = []
     for members in [*several, singles] if singles else several:
-        shuffled = [members[k] for k in rng.permutation(len(members))]
+        ordered = sorted(members, key=lambda copies: _violence(labels, copies[0]))
         count = int(np.floor(fraction * len(members) + rng.random())) if fraction else 0
         count = min(count, len(members) - 1)
-        valid += shuffled[:count]
-        train += shuffled[count:]
+        strata = np.array_split(np.arange(len(members)), count) if count else []
+        held = {int(rng.choice(stratum)) for stratum in strata}
+        valid += [ordered[k] for k in sorted(held)]
+        train += [copies for k, copies in enumerate(ordered) if k not in held]
     known = _taught(labels, chain(*train))
     for copies in sorted(valid):
         if new := _taught(labels, copies) - known:
@@ -161,6 +164,12 @@ def split_validation(
             train.append(copies)
             known |= new
     return [int(i) for i in rng.permutation([*chain(*train)])], sorted(chain(*valid))
+
+
+def _violence(labels: LabelledSet, index: int) -> tuple[float, float]:
+    """What structures of a group are ordered by: root mean square force in eV/A, or else energy per atom in eV."""
+    forces, energy = labels.forces[index], labels.energy[index] / len(labels.atoms[index])
+    return 0.0 if forces is None else float(np.sqrt(np.mean(forces**2))), float(np.nan_to_num(energy))
 
 
 def _copies(labels: LabelledSet, indices: Iterable[int]) -> list[list[int]]:

@@ -50,6 +50,19 @@ class TestSplit:
         for group, size in Counter(groups).items():
             assert abs(found[group] - 0.2 * size) <= 1
 
+    @given(st.integers(0, 2**32 - 1), st.integers(2, 9), st.booleans())
+    def test_calm_and_violent_structures_are_in_both_parts(self, seed: int, every: int, forces: bool) -> None:
+        """One of each `every` structures that follow each other in order."""
+        order = np.random.default_rng(seed).permutation(every * 6)
+        frames = [Atoms("Cu", [[k, 0, 0]]) for k in range(len(order))]
+        for size, k in enumerate(order):
+            if forces:
+                frames[k].arrays["REF_forces"] = np.full((1, 3), float(size))
+            else:
+                frames[k].info["REF_energy"] = float(size)
+        _, valid = split(collect_labels(frames), 1 / every + 1e-9, seed)
+        assert np.isin(order, valid).reshape(-1, every).sum(axis=1).tolist() == [1] * 6
+
     def test_the_fraction_is_met_on_average_by_small_groups(self) -> None:
         """A tenth of groups of three: never all or always none."""
         labels = set_of([f"group {k // 3}" for k in range(300)])
