@@ -23,6 +23,9 @@ CORE_GAIN, MIDDLE_GAIN, LAST_CORE_GAIN, SHIFT_GAIN = 0.5, 0.03, 0.02, 0.3
 #: A basis sum that varies by less than the first share of the largest basis sum tells nothing about the scale of its
 #: variations in other structures (a perfect crystal); the second share is assumed.
 FLAT, USUAL = 0.005, 0.1
+#: Size of the part of a radial function that depends on a species beside the part that all species share. Products of
+#: many such parts, about which alloys with few elements tell little, are smaller still.
+SPECIES_SHARE = 0.1
 
 
 def parameter_scales(architecture: Architecture, piece: Piece, backend: str | None = None) -> dict[str, Array]:
@@ -30,16 +33,22 @@ def parameter_scales(architecture: Architecture, piece: Piece, backend: str | No
 
     With random parameters of this size the site vector and the result of every core have about unit variance on
     ``piece``. The natural size of a radial coefficient falls with the order of its basis function (smooth functions are
-    likelier); reference energies are free (infinite size).
+    likelier), and by ``SPECIES_SHARE`` for each embedding of which it takes another component than the first, which is
+    common to all species; reference energies are free (infinite size).
     """
     shapes = architecture.parameter_shapes
     scales = {name: np.ones(shape) for name, shape in shapes.items()}
     spread = _basis_spread(architecture, piece, backend)
     smooth = 1.0 / (1.0 + np.arange(architecture.n_radial))
     smooth /= np.sqrt(np.sum(smooth**2))
+    neighbour, centre = (
+        np.where(np.arange(rank) > 0, SPECIES_SHARE, 1.0)
+        for rank in (architecture.neighbour_rank, architecture.centre_rank)
+    )
+    species = neighbour[:, None] * centre
     for l, n in enumerate(architecture.channels):
         if n:
-            scales[f"B{l}"] *= (smooth / spread[l])[None, :, None, None]
+            scales[f"B{l}"] *= (smooth / spread[l])[None, :, None, None] * species
     for core in architecture.train.cores:
         for path in core.paths:
             for c in range(path.out.mul):

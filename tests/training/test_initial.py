@@ -63,6 +63,24 @@ def test_site_vector_has_unit_variance(copper: Piece) -> None:
         offset += block.shape[-1]
 
 
+def test_species_differ_little_at_the_start(make_alloy: Callable[..., Atoms]) -> None:
+    """The same environments of copper and of gold: site vectors that are alike, and not the same."""
+    architecture = replace(COPPER, species=("Cu", "Au"), neighbour_rank=2, centre_rank=2)
+    frames = [make_alloy(np.random.default_rng(k), ["Cu"]) for k in range(4)]
+    copper = piece_of(frames, architecture.species, architecture.cutoff)
+    for atoms in frames:
+        atoms.symbols[:] = "Au"
+    gold = piece_of(frames, architecture.species, architecture.cutoff)
+    ratios = []
+    for seed in range(20):
+        parameters = start(architecture, copper, seed)
+        one, other = (
+            site_vectors(architecture, parameters, piece)[:, 1 + architecture.channels[0] :] for piece in (copper, gold)
+        )
+        ratios.append(np.std(one - other) / np.std(one))
+    assert 0.05 < np.median(ratios) < 0.5
+
+
 def test_starts_differ_by_seed_only(copper: Piece) -> None:
     first, again, other = (start(COPPER, copper, seed) for seed in (0, 0, 1))
     assert {name: array.shape for name, array in first.items()} == COPPER.parameter_shapes
