@@ -25,8 +25,7 @@ from typing import Any
 import common
 from data_sets import DATA_SETS, DataSet
 from markdown_table import bonds, number, table
-from peers.environments import CACHE
-from trained import evaluation_cost, mean_errors, provenance, trained
+from trained import MODELS, evaluation_cost, mean_errors, provenance, trained
 
 from etn_gpu.cli.parsing import parse_time_limit
 from etn_gpu.errors import EtnGpuError
@@ -105,7 +104,7 @@ def main() -> int:
     parser.add_argument("sets", nargs="*", metavar="SET", help=f"{', '.join(DATA_SETS)}; default: all")
     parser.add_argument("--preset", nargs="+", choices=list(PRESETS), default=["standard"])
     parser.add_argument("--time-limit", help="of each training; default: 40m for zuo2020_*, 150m nbmotaw, 20m acac")
-    parser.add_argument("--models", type=Path, default=CACHE.parent / "accuracy", help="folder of the models")
+    parser.add_argument("--models", type=Path, default=MODELS, help="folder of the models")
     parser.add_argument("--force", action="store_true", help="train although --models holds the model")
     parser.add_argument("--repeats", type=int, default=5, help="of the timing")
     options = parser.parse_args()

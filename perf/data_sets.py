@@ -12,8 +12,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from train_shipped import NBMOTAW
-
 from etn_gpu.errors import DataError
 
 MINUTE = 60.0
@@ -88,6 +86,21 @@ def _zuo(element: str) -> dict[str, Any]:
         ],
     }
 
+
+NBMOTAW = {
+    "name": "nbmotaw",
+    "description": "Nb-Mo-Ta-W alloys; energies are VASP PBE total energies.",
+    "training_data_origin": (
+        "github.com/materialsvirtuallab/snap, commit 5fc2251b45c72dea0c9799d7aad3e3261a077a5b, "
+        "NbMoTaW/training/*.json: every group without 'Test' in its name that the repository holds; "
+        "no ternary and no quaternary structure"
+    ),
+    "licence": "BSD-3-Clause (training data and model)",
+    "citation": [
+        "X.-G. Li, C. Chen, H. Zheng, Y. Zuo, S. P. Ong, npj Comput. Mater. (2020), doi 10.1038/s41524-020-0339-0",
+        "M. Hodapp, A. Shapeev, Equivariant tensor network potentials, arXiv:2304.08226 (2023)",
+    ],
+}
 
 ACAC = {
     "name": "acac",

@@ -1,13 +1,11 @@
 """Accuracy against cost: test force MAE on zuo2020_Mo against microseconds per atom, our presets and published peers.
 
-    ETN_GPU_DATA=/path/to/data ETN_GPU_POTENTIALS=/path/to/potentials python perf/pareto.py --time-limit 20m
-    ETN_GPU_DATA=... ETN_GPU_POTENTIALS=... python perf/pareto.py --models small.etn standard.etn large.etn
+    ETN_GPU_DATA=/path/to/data python perf/accuracy.py zuo2020_Mo --preset small standard large
+    ETN_GPU_DATA=... ETN_GPU_POTENTIALS=/path/to/potentials python perf/pareto.py
 
-Without ``--models`` the presets are trained first, on the train split alone (10 % of it held out for validation), into
-``--folder``; what is there already is used again unless ``--retrain`` is given. The test split is only reported:
-nothing is chosen by it. Its errors are computed in this run for every potential, also for the peers: the MTP of Zuo et
-al. by motep, their SNAP and qSNAP by LAMMPS (``peers/published.py`` says which files). The published figure stands
-beside.
+The presets are those that ``accuracy.py`` trained, or the model files of ``--models``. Errors on the test split are
+computed in this run for every potential, also for the peers: the MTP of Zuo et al. by motep, their SNAP and qSNAP by
+LAMMPS (``peers/published.py`` says which files). The published figure stands beside.
 
 Costs are those of energy, forces and stress of the crystal of ``compare_peers.py``, bcc Mo with 2000 atoms, one thread,
 neighbour lists excluded, each potential at its own cutoff. Table, JSON and PNG go to perf/results/pareto.*.
@@ -29,16 +27,16 @@ from common import RESULTS, bcc_crystal, machine, print_table, save
 from peers.environments import CACHE, Environments, PeerError
 from peers.published import MO, PUBLISHED, Published
 from peers.rows import Bench, Row
+from trained import MODELS
 
 from etn_gpu import ETNPotential, load
-from etn_gpu.cli.parsing import parse_time_limit
-from etn_gpu.errors import EtnGpuError
+from etn_gpu.errors import DataError, EtnGpuError
 from etn_gpu.potential.metrics import Metrics
 from etn_gpu.potential.presets import PRESETS
 from etn_gpu.structures import LabelledSet, read_labelled
 from etn_gpu.structures.units import GPA
-from etn_gpu.training import Event, TrainingConfig, train
 
+DATA_SET = "zuo2020_Mo"
 #: Mean absolute errors on this test split that were published: energy in eV/atom, forces in eV/A. Zuo et al. 2020, as
 #: tabulated in the benchmarks of ACEpotentials.jl (examples/zuobench); those of SNAP and qSNAP are not among them.
 PUBLISHED_ERRORS = {"MTP level 20, Zuo 2020": (2.83e-3, 0.09)}
@@ -64,28 +62,15 @@ class Point:
         return None if self.cost.cpu is None or self.force_mae is None else (self.cost.cpu, self.force_mae)
 
 
-def models(options: argparse.Namespace, data: Path) -> Iterator[tuple[str, ETNPotential]]:
-    """Our potentials, those of the command line or the presets, trained where they are not there yet."""
-    limit = parse_time_limit(options.time_limit)
-    for path in options.models or ():
-        yield path.stem, load(path)
-    for preset in () if options.models else PRESETS:
-        path = options.folder.expanduser() / f"{preset}.etn"
-        if options.retrain or not path.exists():
-            path.parent.mkdir(parents=True, exist_ok=True)
-            print(f"training {preset} into {path}", flush=True)
-            origin = {"name": f"Mo {preset}", "training_data_origin": "zuo2020_Mo, the published train split"}
-            config = TrainingConfig(
-                data / "train.extxyz.gz", path, preset=preset, time_limit=limit, cutoff=options.cutoff, metadata=origin
-            )
-            train(config, _report)
-        yield preset, load(path)
-
-
-def _report(event: Event) -> None:
-    if event.kind == "iteration":
-        error = event.valid.get("forces_mae") or float("nan")
-        print(f"{event.iteration:4d} {event.elapsed:6.0f} s, validation force MAE {error:.4f} eV/A", flush=True)
+def models(paths: Sequence[Path] | None) -> Iterator[tuple[str, ETNPotential]]:
+    """Name and potential of each file; without any, the presets that accuracy.py has trained."""
+    if paths:
+        yield from ((path.stem, load(path)) for path in paths)
+        return
+    trained = {preset: MODELS / f"{DATA_SET}-{preset}.etn" for preset in PRESETS}
+    if not any(path.exists() for path in trained.values()):
+        raise DataError(f"{MODELS} holds no model of {DATA_SET}: run accuracy.py {DATA_SET} first, or give --models")
+    yield from ((preset, load(path)) for preset, path in trained.items() if path.exists())
 
 
 def own_points(name: str, model: ETNPotential, bench: Bench, test: LabelledSet) -> Iterator[Point]:
@@ -197,20 +182,16 @@ def plot(points: Sequence[Point], title: str, path: Path) -> None:
 def main() -> int:
     """Run the comparison; exit status 2 where the data are not there or a model cannot be used."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--models", type=Path, nargs="+", help="trained potentials to show instead of the presets")
-    parser.add_argument("--folder", type=Path, default=CACHE.parent / "pareto", help="of the presets that are trained")
-    parser.add_argument("--time-limit", default="20m", help="of the training of each preset")
-    parser.add_argument("--cutoff", type=float, default=5.0, help="of the presets that are trained, in A")
-    parser.add_argument("--retrain", action="store_true", help="train although --folder holds the models")
+    parser.add_argument("--models", type=Path, nargs="+", help="model files instead of the presets of accuracy.py")
     parser.add_argument("--cells", type=int, default=10, help="the crystal has 2 cells^3 atoms")
     parser.add_argument("--lattice-constant", type=float, default=2.95, help="of the crystal, in A")
     parser.add_argument("--repeats", type=int, default=5)
     parser.add_argument("--environments", type=Path, default=CACHE, help="folder of the peers' virtual environments")
     options = parser.parse_args()
     if not os.environ.get("ETN_GPU_DATA"):
-        print("set ETN_GPU_DATA to the folder that holds zuo2020_Mo/train.extxyz.gz", file=sys.stderr)
+        print(f"set ETN_GPU_DATA to the folder that holds {DATA_SET}/test.extxyz.gz", file=sys.stderr)
         return 2
-    data = Path(os.environ["ETN_GPU_DATA"]).resolve() / "zuo2020_Mo"
+    data = Path(os.environ["ETN_GPU_DATA"]).resolve() / DATA_SET
     try:
         run(options, data)
     except EtnGpuError as error:
@@ -220,14 +201,14 @@ def main() -> int:
 
 
 def run(options: argparse.Namespace, data: Path) -> None:
-    """Train where needed, measure, and write table, JSON and PNG."""
+    """Measure, and write table, JSON and PNG."""
     test_file = data / "test.extxyz.gz"
     test = read_labelled(test_file)
     atoms = bcc_crystal(MO, options.cells, a=options.lattice_constant)
     points: list[Point] = []
     with TemporaryDirectory(prefix="etn_gpu_pareto_") as folder:
         bench = Bench.of(atoms, Path(folder), options.repeats, Environments(options.environments))
-        for name, model in models(options, data):
+        for name, model in models(options.models):
             points.extend(own_points(name, model, bench, test))
         for published in PUBLISHED:
             if published.species == MO:

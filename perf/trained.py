@@ -9,7 +9,7 @@ from typing import Any
 
 from ase import Atoms
 from common import machine, timed
-from train_shipped import show
+from peers.environments import CACHE
 
 from etn_gpu import ETNPotential, load
 from etn_gpu.potential.metrics import Metrics
@@ -17,7 +17,18 @@ from etn_gpu.structures import LabelledSet, StructureBatch
 from etn_gpu.structures.units import GPA
 from etn_gpu.training import Event, TrainingConfig, train
 
+#: Where accuracy.py puts its models, <set>-<preset>.etn, unless it is told another folder.
+MODELS = CACHE.parent / "accuracy"
 Trainer = Callable[[TrainingConfig, Callable[[Event], None]], object]
+
+
+def show(event: Event) -> None:
+    """One line per event."""
+    if event.kind in ("audit", "message"):
+        print(event.text, flush=True)
+    elif event.kind == "iteration":
+        errors = {name: event.valid.get(name) for name in ("energy_mae", "forces_mae", "stress_mae")}
+        print(f"{event.iteration:4d} {event.elapsed:7.0f} s  loss {event.loss:.4g}  validation {errors}", flush=True)
 
 
 def trained(config: TrainingConfig, force: bool = False, trainer: Trainer = train) -> ETNPotential:
