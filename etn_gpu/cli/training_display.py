@@ -63,11 +63,13 @@ class TrainingDisplay:
             self._bar.stop()
 
     def show(self, event: Any) -> None:
-        """Shows one event: `kind` is "audit", "message", "iteration" or "done"; see :mod:`etn_gpu.training`."""
+        """Shows one event of kind "audit", "message", "iteration", "sweep" or "done"; see :mod:`etn_gpu.training`."""
         if event.kind in ("audit", "message"):
             self._console.print(event.text, soft_wrap=True)
-        elif event.kind == "iteration":
+        elif event.kind in ("iteration", "sweep"):
             self._show_iteration(event)
+            if event.kind == "sweep":
+                self._show_ranks(event)
         elif event.kind == "done":
             self._show_report(event.report)
 
@@ -90,6 +92,13 @@ class TrainingDisplay:
                 completed=event.elapsed,
                 left=f"{left} left" if known_end else "",
             )
+
+    def _show_ranks(self, event: Any) -> None:
+        """One line for each bond, which may be long."""
+        title = f"sweep {event.sweep}: "
+        for number, (bond, weight) in enumerate(zip(event.bonds, event.discarded_weights, strict=True), start=1):
+            lead = title if number == 1 else " " * len(title)
+            self._console.print(f"     {lead}bond {number} {bond}, discarded weight {weight:.2g}", soft_wrap=True)
 
     def _show_report(self, report: Mapping[str, Any]) -> None:
         table = new_table()

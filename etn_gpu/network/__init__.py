@@ -17,8 +17,10 @@ on a :class:`TensorTree`, of which a train is the special case.
 
 from __future__ import annotations
 
+from etn_gpu.network.balance import balance
 from etn_gpu.network.canonical import canonicalise, norm
 from etn_gpu.network.cores import TrainState, canonicalise_train, compress_train, from_train, grow_train, to_train
+from etn_gpu.network.expansion import probe, room, select, sort_by_gradient, turn_to_singular, turn_towards
 from etn_gpu.network.ranks import cut_dead_sectors, grow, live_bonds
 from etn_gpu.network.train import Train
 from etn_gpu.network.tree import Step, TensorTree
@@ -31,6 +33,7 @@ __all__ = [
     "Train",
     "TrainState",
     "Truncation",
+    "balance",
     "canonicalise",
     "canonicalise_train",
     "compress",
@@ -42,8 +45,14 @@ __all__ = [
     "live_bonds",
     "merge",
     "norm",
+    "probe",
+    "room",
+    "select",
+    "sort_by_gradient",
     "spectrum",
     "split",
     "to_train",
     "truncate",
+    "turn_to_singular",
+    "turn_towards",
 ]

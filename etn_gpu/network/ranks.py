@@ -78,7 +78,7 @@ def grow(
             )
         network = TensorTree(relabel_bond(network, bond, new).nodes)
         if rng is not None:
-            extra = _random_components(network.nodes[first], bond, old, rng) * noise
+            extra = random_components(network.nodes[first], bond, old, rng) * noise
             network = TensorTree({**network.nodes, first: network.nodes[first] + extra})
     return cut_dead_sectors(network)
 
@@ -95,7 +95,7 @@ def relabel_bond(network: TensorTree, bond: str, irreps: Irreps) -> TensorTree:
     return TensorTree({**network.nodes, **changed}, network.centre)
 
 
-def _random_components(node: Tensor, bond: str, old: Irreps, rng: np.random.Generator) -> Tensor:
+def random_components(node: Tensor, bond: str, old: Irreps, rng: np.random.Generator) -> Tensor:
     """Random numbers as large as those of `node` were before its leg `bond` grew from `old`, on what is new there."""
     xp = namespace(node.data)
     leg = node.legs[node.axis(bond)]

@@ -14,18 +14,24 @@ from numpy.typing import NDArray
 
 from etn_gpu.errors import TrainingError
 
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2
 #: What reading a file that is no checkpoint may raise, a foreign .npz or JSON included.
 UNREADABLE = (OSError, ValueError, KeyError, TypeError, AttributeError, EOFError, zipfile.BadZipFile)
 
 
 @dataclass
 class Progress:
-    """Where a run stands after an iteration."""
+    """Where a run stands after an iteration.
+
+    ``preset`` is the architecture that the options ask for; sweeps adapt the ranks, so that the present parameters and
+    the best ones so far each have an architecture of their own.
+    """
 
     identity: dict[str, Any]
+    preset: dict[str, Any]
     architecture: dict[str, Any]
     theta: NDArray[np.float64]
+    best_architecture: dict[str, Any]
     best_theta: NDArray[np.float64]
     best_score: float
     damping: float
@@ -56,8 +62,8 @@ class Progress:
             temporary.unlink(missing_ok=True)
 
     @staticmethod
-    def load(path: Path, identity: dict[str, Any], architecture: dict[str, Any]) -> Progress:
-        """Read a checkpoint of the run with these options and this architecture.
+    def load(path: Path, identity: dict[str, Any], preset: dict[str, Any]) -> Progress:
+        """Read a checkpoint of the run with these options and this preset architecture.
 
         Raises:
             TrainingError: there is no such file, it is no checkpoint, or one of another run.
@@ -85,9 +91,9 @@ class Progress:
             raise TrainingError(
                 f"the checkpoint {path} belongs to another run: {changes}. Resume with the same options and data."
             )
-        if progress.architecture != json.loads(json.dumps(architecture)):
+        if progress.preset != json.loads(json.dumps(preset)):
             raise TrainingError(
-                f"the checkpoint {path} belongs to another architecture: {progress.architecture}, expected "
-                f"{architecture}. Resume with the version of etn_gpu that wrote it."
+                f"the checkpoint {path} belongs to another architecture: {progress.preset}, expected "
+                f"{preset}. Resume with the version of etn_gpu that wrote it."
             )
         return progress

@@ -24,12 +24,16 @@ def gauss_newton_matrix(
     *,
     force_rows: int,
     stress_rows: int,
+    columns: NDArray[np.int64] | None = None,
 ) -> Array:
     """J^T W J [P, P] from all energies and about ``force_rows`` force and ``stress_rows`` stress components.
 
-    The components are drawn at random and weighted by one over their share, so that the expectation is exact.
+    The components are drawn at random and weighted by one over their share, so that the expectation is exact. With
+    ``columns`` it is the block of these parameters.
     """
-    matrix = np.zeros((theta.size, theta.size))
+    used = slice(None) if columns is None else columns
+    size = theta[used].size
+    matrix = np.zeros((size, size))
     n_forces = sum(int(np.isfinite(p.forces).sum()) for p in pieces)
     n_stresses = sum(int(np.isfinite(p.stress).sum()) for p in pieces)
     share_forces = min(1.0, force_rows / max(n_forces, 1)) if weights.forces else 0.0
@@ -37,11 +41,13 @@ def gauss_newton_matrix(
     for piece in pieces:
         known = np.isfinite(piece.energy)
         if weights.energy and known.any():
-            _accumulate(matrix, rows.energies(theta, piece)[known], weights.energy)
+            _accumulate(matrix, rows.energies(theta, piece)[known][:, used], weights.energy)
         for chosen in _draw(rng, piece.forces, share_forces):
-            _accumulate(matrix, rows.forces(theta, piece, chosen // 3, chosen % 3), weights.forces / share_forces)
+            drawn = rows.forces(theta, piece, chosen // 3, chosen % 3)
+            _accumulate(matrix, drawn[:, used], weights.forces / share_forces)
         for chosen in _draw(rng, piece.stress, share_stress):
-            _accumulate(matrix, rows.stresses(theta, piece, chosen // 6, chosen % 6), weights.stress / share_stress)
+            drawn = rows.stresses(theta, piece, chosen // 6, chosen % 6)
+            _accumulate(matrix, drawn[:, used], weights.stress / share_stress)
     return matrix
 
 

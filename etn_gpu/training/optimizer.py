@@ -57,13 +57,9 @@ class Preconditioner:
         """
         self.damping = float(np.clip(damping, MIN_DAMPING, MAX_DAMPING))
         self.pairs.clear()
-        diagonal = np.diag(self.matrix).copy()
-        floor = 1e-9 * diagonal.max() + np.finfo(float).tiny
         while True:
-            damped = self.matrix.copy()
-            damped[np.diag_indices_from(damped)] += self.damping * np.maximum(diagonal, floor) + floor
             try:
-                self._factor = scipy.linalg.cho_factor(damped, overwrite_a=True)
+                self._factor = scipy.linalg.cho_factor(self.damped(), overwrite_a=True)
                 return
             except np.linalg.LinAlgError:
                 if self.damping >= MAX_DAMPING:
@@ -71,6 +67,14 @@ class Preconditioner:
                 self.damping = min(10.0 * self.damping, MAX_DAMPING)
             except ValueError:
                 raise TrainingError("the Gauss-Newton matrix is not finite: the model diverges on these data") from None
+
+    def damped(self) -> Array:
+        """H + damping * diag(H), and a floor on the diagonal."""
+        diagonal = np.diag(self.matrix)
+        floor = 1e-9 * diagonal.max() + np.finfo(float).tiny
+        matrix = self.matrix.copy()
+        matrix[np.diag_indices_from(matrix)] += self.damping * np.maximum(diagonal, floor) + floor
+        return matrix
 
     def solve(self, vector: Array) -> Array:
         """(H + damping diag H)^-1 vector, corrected by the two-loop recursion of L-BFGS."""
@@ -142,3 +146,11 @@ def _shorter(length: float, rise: float, slope: float) -> float:
         return 0.1 * length
     curvature = 2.0 * (rise - length * slope) / length**2
     return float(np.clip(-slope / curvature, 0.1 * length, 0.5 * length))
+
+
+def require_finite(loss: float) -> None:
+    """TrainingError for a loss that is not finite."""
+    if not np.isfinite(loss):
+        raise TrainingError(
+            "the loss is not finite: a label or a structure is far outside of what the model can represent"
+        )

@@ -162,7 +162,7 @@ def test_predictions_that_overflow(configure: Configure, monkeypatch: pytest.Mon
     def enormous(*arguments: Any) -> dict[str, Any]:
         return {name: 1e200 * values for name, values in initial_parameters(*arguments).items()}
 
-    monkeypatch.setattr(training_run, "initial_parameters", enormous)
+    monkeypatch.setattr("etn_gpu.training.start.initial_parameters", enormous)
     with pytest.raises(TrainingError, match="the loss is not finite"):
         train(configure())
 

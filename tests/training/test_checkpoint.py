@@ -20,8 +20,10 @@ def progress(**changes: Any) -> Progress:
     rng = np.random.default_rng(7)
     fields: dict[str, Any] = {
         "identity": IDENTITY,
-        "architecture": ARCHITECTURE,
+        "preset": ARCHITECTURE,
+        "architecture": ARCHITECTURE | {"bonds": ("2x0e",)},
         "theta": rng.normal(size=5),
+        "best_architecture": ARCHITECTURE | {"bonds": ("1x0e",)},
         "best_theta": rng.normal(size=5),
         "best_score": 1 / 3,
         "damping": 1e-3,
@@ -47,6 +49,8 @@ def test_round_trip_is_exact(path: Path) -> None:
         np.testing.assert_array_equal(getattr(loaded, name), getattr(saved, name))
     for name in ("identity", "best_score", "damping", "active", "iteration", "elapsed", "random_state", "history"):
         assert getattr(loaded, name) == getattr(saved, name)
+    for name in ("preset", "architecture", "best_architecture"):
+        assert getattr(loaded, name) == json.loads(json.dumps(getattr(saved, name)))
     first, second = np.random.default_rng(), np.random.default_rng()
     first.bit_generator.state, second.bit_generator.state = saved.random_state, loaded.random_state
     assert first.random() == second.random()
@@ -138,7 +142,7 @@ def test_newer_format(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("etn_gpu.training.checkpoint.FORMAT_VERSION", 99)
     progress().save(path)
     monkeypatch.undo()
-    with pytest.raises(TrainingError, match="has format version 99, this version reads 1"):
+    with pytest.raises(TrainingError, match="has format version 99, this version reads 2"):
         Progress.load(path, IDENTITY, ARCHITECTURE)
 
 

@@ -13,7 +13,6 @@ from typer.testing import CliRunner
 import etn_gpu
 from etn_gpu.cli.app import app
 from etn_gpu.errors import DataError, TrainingError
-from etn_gpu.training import run as training_run
 from etn_gpu.training.curvature import gauss_newton_matrix
 
 Invoke = Callable[..., Any]
@@ -78,7 +77,7 @@ def test_ctrl_c_says_how_to_go_on(
             raise KeyboardInterrupt
         return gauss_newton_matrix(*arguments, **options)
 
-    monkeypatch.setattr(training_run, "gauss_newton_matrix", matrix)
+    monkeypatch.setattr("etn_gpu.training.problem.gauss_newton_matrix", matrix)
     output = tmp_path / "model.etn"
     arguments = ("train", alloys[0], "-o", output, *OPTIONS, "--max-iterations", 2)
     stopped = invoke(*arguments)

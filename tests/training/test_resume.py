@@ -17,7 +17,7 @@ import pytest
 import etn_gpu
 from etn_gpu.errors import TrainingError
 from etn_gpu.training import Event, TrainingConfig, train
-from etn_gpu.training import run as training_run
+from etn_gpu.training import problem as training_problem
 from etn_gpu.training.checkpoint import Progress
 from etn_gpu.training.curvature import gauss_newton_matrix
 
@@ -141,7 +141,7 @@ def test_ctrl_c_leaves_the_last_iteration(
             raise KeyboardInterrupt
         return gauss_newton_matrix(*arguments, **options)
 
-    monkeypatch.setattr(training_run, "gauss_newton_matrix", matrix)
+    monkeypatch.setattr(training_problem, "gauss_newton_matrix", matrix)
     config = configure(max_iterations=9)
     with pytest.raises(KeyboardInterrupt):
         train(config)

@@ -1,0 +1,46 @@
+"""Gradients with respect to some of the parameters only: a smaller Program, quicker to compile and to run."""
+
+from __future__ import annotations
+
+from functools import lru_cache
+
+import numpy as np
+from numpy.typing import NDArray
+
+from etn_gpu.plan import Program, prune
+from etn_gpu.potential import Architecture
+from etn_gpu.potential.kernel import Array, Environments, Execution, Kernel, Parameters
+from etn_gpu.potential.programs import programs
+
+
+class PartialKernel(Kernel):
+    """A kernel whose gradients are zero for all parameters but those called ``names``."""
+
+    def __init__(self, architecture: Architecture, execution: Execution, names: tuple[str, ...]) -> None:
+        super().__init__(architecture, execution)
+        self.names = names
+
+    def parameter_gradient(
+        self,
+        parameters: Parameters,
+        environments: Environments,
+        energy_bar: NDArray[np.float64],
+        dx: NDArray[np.float64] | None,
+        samples: NDArray[np.int64] | None = None,
+    ) -> dict[str, Array]:
+        """As :meth:`Kernel.parameter_gradient`; energies alone go through the same Program."""
+        dx = np.zeros_like(environments.vectors) if dx is None else dx
+        e_bar = energy_bar[:, None]
+        extra = {"dx": dx, "e_bar": e_bar, "de_bar": np.ones_like(e_bar)}
+        program = _partial_gradient(self.architecture, self.names)
+        out = self._run(program, parameters, environments, samples, **extra)
+        found = {name: out[f"{name}_bar"] for name in self.names}
+        leading = found[self.names[0]].shape[:-1]
+        for name, shape in self.architecture.parameter_shapes.items():
+            found.setdefault(name, np.broadcast_to(0.0, (*leading, int(np.prod(shape)))))
+        return found
+
+
+@lru_cache(maxsize=32)
+def _partial_gradient(architecture: Architecture, names: tuple[str, ...]) -> Program:
+    return prune(programs(architecture).parameter_gradient, tuple(f"{name}_bar" for name in names))

@@ -1,0 +1,154 @@
+"""The minimisation problem of one architecture, and one iteration of the method for all parameters at once."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property, lru_cache
+
+import numpy as np
+from numpy.typing import NDArray
+
+from etn_gpu.potential import Architecture
+from etn_gpu.potential.kernel import Execution, Kernel
+from etn_gpu.training.curvature import gauss_newton_matrix
+from etn_gpu.training.data import Piece
+from etn_gpu.training.initial import parameter_scales
+from etn_gpu.training.jacobian import JacobianRows
+from etn_gpu.training.objective import Objective, Weights
+from etn_gpu.training.optimizer import Preconditioner, State, descend, require_finite, trust_step
+from etn_gpu.training.partial import PartialKernel
+from etn_gpu.training.prior import Prior
+from etn_gpu.training.vector import ParameterVector
+
+Array = NDArray[np.float64]
+
+STEPS_PER_MATRIX = 15
+#: A new matrix is worth more than further steps that are this short, or that lower the loss by less than this share.
+SHORT, STALLED = 0.1, 1e-3
+#: Problems that are remembered: sweeps come back to the ranks that they had.
+REMEMBERED = 16
+
+
+@dataclass(frozen=True)
+class Model:
+    """A point of the search: an architecture, whose ranks may change, and a value for each of its parameters."""
+
+    architecture: Architecture
+    parameters: Mapping[str, Array]
+
+
+class Problem:
+    """Objective, rows of its Jacobian and prior for the parameters of one architecture.
+
+    Parameters: ``train``, all pieces that there are to train on; ``strength`` of the prior that goes with them;
+    ``backend`` and ``threads``, None for the best backend and all cores.
+    """
+
+    def __init__(
+        self,
+        architecture: Architecture,
+        weights: Weights,
+        train: Sequence[Piece],
+        strength: float,
+        backend: str | None = None,
+        threads: int | None = None,
+    ) -> None:
+        self.architecture = architecture
+        self.weights = weights
+        self.train = train
+        self.strength = strength
+        self.backend = backend
+        self.exact = Execution(backend, "float64", threads)
+        self.fast = Execution(backend, "float32", threads)
+        self.objective = Objective(Kernel(architecture, self.exact), weights)
+        # Curvature only preconditions: single precision is enough.
+        self.rows = JacobianRows(Kernel(architecture, self.fast))
+
+    def part(self, names: tuple[str, ...]) -> tuple[Objective, JacobianRows]:
+        """Objective and rows whose gradients are zero for all parameters but those called ``names``."""
+        exact, fast = (PartialKernel(self.architecture, execution, names) for execution in (self.exact, self.fast))
+        return Objective(exact, self.weights), JacobianRows(fast)
+
+    @property
+    def layout(self) -> ParameterVector:
+        """Where each parameter lies in a vector."""
+        return self.objective.layout
+
+    @cached_property
+    def scales(self) -> dict[str, Array]:
+        """Natural size of every parameter."""
+        return parameter_scales(self.architecture, self.train[0], self.backend)
+
+    @cached_property
+    def prior(self) -> Prior:
+        """The ridge that goes with all of the data."""
+        return Prior.from_scales(self.layout, self.scales, self.strength)
+
+    def share(self, pieces: Sequence[Piece]) -> float:
+        """Share of the training data, in atoms, that ``pieces`` are."""
+        return sum(p.batch.n_atoms for p in pieces) / sum(p.batch.n_atoms for p in self.train)
+
+    def model(self, theta: Array) -> Model:
+        """The parameters of a vector."""
+        return Model(self.architecture, self.layout.unpack(theta))
+
+    def loss(self, theta: Array, pieces: Sequence[Piece]) -> float:
+        """The loss with its prior."""
+        data = sum(self.objective.loss_of(self.objective.errors(theta, piece)) for piece in pieces)
+        return data + self.prior.scaled(self.share(pieces)).value(theta)
+
+    def iterate(
+        self,
+        theta: Array,
+        damping: float,
+        pieces: Sequence[Piece],
+        rng: np.random.Generator,
+        time_left: Callable[[], bool],
+    ) -> tuple[float, State]:
+        """A Gauss-Newton matrix at ``theta`` and the steps that it is good for; the loss before, and where they end.
+
+        Raises:
+            TrainingError: the loss is not finite.
+        """
+        size = self.layout.size
+        matrix = gauss_newton_matrix(self.rows, self.weights, theta, pieces, rng, force_rows=3 * size, stress_rows=size)
+        prior = self.prior.scaled(self.share(pieces))
+        matrix[np.diag_indices_from(matrix)] += prior.precision
+
+        def function(theta: Array) -> tuple[float, Array]:
+            loss, gradient = self.objective.loss_and_gradient(theta, pieces)
+            return loss + prior.value(theta), gradient + prior.gradient(theta)
+
+        loss, gradient = function(theta)
+        require_finite(loss)
+        state = State(theta, loss, gradient, damping)
+        preconditioner = Preconditioner(matrix, state.damping)
+        length = trust_step(state, function, preconditioner)
+        for _ in range(STEPS_PER_MATRIX):
+            last = state.loss
+            if length < SHORT or not time_left():
+                break
+            length = descend(state, function, preconditioner)
+            if last - state.loss < STALLED * last:
+                break
+        return loss, state
+
+
+class Problems:
+    """The problems of one run, one for each architecture it comes to: ``problems(architecture)``."""
+
+    def __init__(
+        self,
+        weights: Weights,
+        train: Sequence[Piece],
+        strength: float,
+        backend: str | None = None,
+        threads: int | None = None,
+    ) -> None:
+        self._make = lru_cache(REMEMBERED)(
+            lambda architecture: Problem(architecture, weights, train, strength, backend, threads)
+        )
+
+    def __call__(self, architecture: Architecture) -> Problem:
+        return self._make(architecture)
