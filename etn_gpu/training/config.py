@@ -11,8 +11,8 @@ from typing import Any
 from etn_gpu.errors import TrainingError
 from etn_gpu.potential import PRESETS, Preset
 
-#: Errors that count alike: 1.5 meV/atom, 0.1 eV/A, 0.003 eV/A^3 (0.5 GPa).
-DEFAULT_SIGMA = {"energy": 0.0015, "forces": 0.1, "stress": 0.003}
+#: Errors that count alike: 0.75 meV/atom, 0.1 eV/A, 0.003 eV/A^3 (0.5 GPa).
+DEFAULT_SIGMA = {"energy": 0.00075, "forces": 0.1, "stress": 0.003}
 METHODS = ("sweeps", "gradient")
 
 
