@@ -38,7 +38,6 @@ from etn_gpu.plan.operations import (
 )
 from etn_gpu.plan.program import Value, identity
 from etn_gpu.potential.architecture import Architecture
-from etn_gpu.symmetry import clebsch_gordan
 
 
 @dataclass(frozen=True)
@@ -168,16 +167,12 @@ def _m_order(x: Value) -> Term:
 
 
 def _directions(builder: ProgramBuilder, lmax: int, x: Value, s: Value) -> Value:
-    """Racah-normalised harmonics of x/|x|: solid harmonics over r^l."""
-    solid = builder.step("harmonics", "edge", (Term(Harmonics(lmax), 1, (x.name,)),))
-    powers = builder.step("powers", "edge", (Term(Powers(lmax), 1, (s.name,)),))
-    once = ((0, 0, 0),) * 3
-    blocks = tuple(
-        CoupleBlock((l, 0, l), (l * l, l, l * l), (1, 1, 1), once, 1.0 / float(clebsch_gordan(l, 0, l)[0, 0, 0]))
-        for l in range(lmax + 1)
-    )
-    divide = Couple((solid.size, powers.size, solid.size), blocks)
-    return builder.step("directions", "edge", (Term(divide, 2, (solid.name, powers.name)),))
+    """Racah-normalised harmonics of x/|x|."""
+    powers = builder.step("powers", "edge", (Term(Powers(1), 1, (s.name,)),))
+    block = CoupleBlock((1, 0, 1), (0, 1, 0), (1, 1, 1), ((0, 0, 0),) * 3)
+    divide = Couple((x.size, powers.size, x.size), (block,))
+    unit = builder.step("direction", "edge", (Term(divide, 2, (x.name, powers.name)),))
+    return builder.step("harmonics", "edge", (Term(Harmonics(lmax), 1, (unit.name,)),))
 
 
 def _transpose(name: str, rows: int, cols: int) -> Term:

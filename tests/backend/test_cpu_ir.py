@@ -42,6 +42,20 @@ def test_transpose(dtype: np.dtype) -> None:
     np.testing.assert_array_equal(run(dtype, build, x, PACK * PACK), x.reshape(PACK, PACK).T.ravel())
 
 
+@pytest.mark.parametrize("n", [PACK, 2 * PACK])
+@pytest.mark.parametrize("dtype", DTYPES, ids=str)
+def test_load_transpose(dtype: np.dtype, n: int) -> None:
+    pitch = n + 3
+
+    def build(f: Function) -> None:
+        for k, column in enumerate(f.load_transpose("%x", 2, pitch, n)):
+            f.store(column, "%out", k * n)
+
+    x = np.arange(2 + n * pitch, dtype=dtype)
+    wanted = x[2:].reshape(n, pitch)[:, :n].T
+    np.testing.assert_array_equal(run(dtype, build, x, n * n), wanted.ravel())
+
+
 @pytest.mark.parametrize("count", [1, 3, 8])
 @pytest.mark.parametrize("dtype", DTYPES, ids=str)
 def test_sums_of_lanes(dtype: np.dtype, count: int) -> None:

@@ -234,12 +234,22 @@ def test_mix(
     check(backend, dtype, operation, slot, ("param", "atom", "atom"), geometry, inputs_for, expected)
 
 
+SCATTERED = (EdgeSumBlock(1, 5, 1, 3, 0), EdgeSumBlock(0, 2, 0, 1, 75), EdgeSumBlock(2, 3, 4, 5, 87))
+#: More rows than registers, more radial functions than lanes.
+LARGE = (EdgeSumBlock(0, 9, 0, 25, 0), EdgeSumBlock(0, 9, 25, 13, 1125), EdgeSumBlock(0, 9, 38, 17, 1710))
+
+
+@pytest.mark.parametrize(
+    ("blocks", "sizes"), [(SCATTERED, (6, 9, 163)), (LARGE, (9, 55, 2475))], ids=["scattered", "large"]
+)
 @pytest.mark.parametrize("slot", [0, 1, 2])
 @pytest.mark.parametrize("dtype", ["float64", "float32"])
-def test_edge_sum(backend: str, dtype: str, slot: int, geometry: Geometry, inputs_for: Callable[..., Inputs]) -> None:
+def test_edge_sum(
+    backend: str, dtype: str, slot: int, blocks: tuple[EdgeSumBlock, ...], sizes: tuple[int, int, int],
+    geometry: Geometry, inputs_for: Callable[..., Inputs],
+) -> None:  # fmt: skip
     n_species = 5
-    blocks = (EdgeSumBlock(1, 5, 1, 3, 0), EdgeSumBlock(0, 2, 0, 1, 75), EdgeSumBlock(2, 3, 4, 5, 87))
-    operation = EdgeSum((6, 9, 163), blocks, n_species)
+    operation = EdgeSum(sizes, blocks, n_species)
     tables = [edge_sum_table(operation, t) for t in range(n_species)]
     centre = np.repeat(np.arange(geometry.n_atoms), np.diff(geometry.edge_offsets))
 

@@ -71,39 +71,51 @@ def _close(stretch: Any, first_run: int, n_runs: int, first_piece: int, n_pieces
 
 
 @_jit
+def _copy(source: Any, first: int, target: Any, at: int, count: int) -> None:
+    """``count`` numbers; slices, because loops over their lengths become vector instructions."""
+    read, write = source[first : first + count], target[at : at + count]
+    for k in range(len(write)):
+        write[k] = read[k]
+
+
+@_jit
+def _stage(
+    edge_in: Any, stage_in: Any, load: int, pieces: Any, stretches: Any, n_stretches: int, edge_width: int
+) -> None:
+    """The inputs of all edges of a block, ``load`` columns: stretch s begins at lane ``s edge_width``."""
+    for s in range(n_stretches):
+        for p in range(stretches[s, 2], stretches[s, 3]):
+            edge, first, end = pieces[p, 0], pieces[p, 1], pieces[p, 2]
+            _copy(edge_in, edge * load, stage_in, (s * edge_width + first) * load, (end - first) * load)
+
+
+@_jit
 def _edge_phase(
-    address: int, arguments: Any, load: int, store: int, column: int, columns: int, stage_in: Any, stage_out: Any,
-    lanes: int, edge_in: Any, edge_out: Any, pieces: Any, runs: Any, stretches: Any, n_stretches: int,
+    address: int, arguments: Any, load: int, store: int, column: int, columns: int, stage_out: Any,
+    lanes: int, edge_out: Any, pieces: Any, runs: Any, stretches: Any, n_stretches: int,
 ) -> None:  # fmt: skip
     """One phase for all edges of a block, stretch by stretch.
 
-    ``load`` columns come from ``edge_in``; ``store`` columns go to column ``column`` of ``edge_out`` [E, columns].
+    ``load`` is what the staged inputs advance from stretch to stretch, in bytes; ``store`` columns go to column
+    ``column`` of ``edge_out`` [E, columns].
     """
     params, gradient, atoms, tiles, work, come, go, _, _, _, present, n_present, masks, valid = arguments
     for s in range(n_stretches):
-        if load:
-            for p in range(stretches[s, 2], stretches[s, 3]):
-                first, end = pieces[p, 1] * load, pieces[p, 2] * load
-                shift = pieces[p, 0] * load - first
-                for k in range(first, end):
-                    stage_in[k] = edge_in[shift + k]
         groups = (stretches[s, 4] + lanes - 1) // lanes
         n_runs = stretches[s, 1] - stretches[s, 0]
         run_at = runs.ctypes.data + stretches[s, 0] * 4 * runs.itemsize
         _call(
             address,
             (
-                params, gradient, atoms, tiles, work, come, go, groups, run_at, n_runs, present, n_present, masks,
-                valid,
+                params, gradient, atoms, tiles, work, come + s * load, go, groups, run_at, n_runs, present, n_present,
+                masks, valid,
             ),
         )  # fmt: skip
         if store:
             for p in range(stretches[s, 2], stretches[s, 3]):
                 edge, first, end = pieces[p, 0], pieces[p, 1], pieces[p, 2]
                 if store == columns:
-                    shift = (edge - first) * columns
-                    for k in range(first * store, end * store):
-                        edge_out[shift + k] = stage_out[k]
+                    _copy(stage_out, first * store, edge_out, edge * store, (end - first) * store)
                 else:
                     for v in range(first, end):
                         for k in range(store):
@@ -114,7 +126,7 @@ def _edge_phase(
 def _chunk(
     first_block: int, end_block: int, block_offsets: Any, order: Any, phases: Any, loads: Any, stores: Any, params: Any,
     gradient: Any, atoms: Any, tiles: Any, edges: Any, stage_in: Any, stage_out: Any, lanes: int, width: int,
-    edge_width: int,
+    edge_width: int, load: int,
     species: Any, n_species: int, edge_offsets: Any, edge_species: Any, edge_in: Any, edge_out: Any, columns: int,
     atom_in: Any, atom_out: Any, pieces: Any, runs: Any, stretches: Any, masks: Any, present: Any,
 ) -> None:  # fmt: skip
@@ -137,16 +149,16 @@ def _chunk(
             masks.ctypes.data, masks.ctypes.data + n_species * width * masks.itemsize,
         )  # fmt: skip
         n_stretches = _cut(members, edge_offsets, edge_species, pieces, runs, stretches, edge_width)
+        _stage(edge_in, stage_in, load, pieces, stretches, n_stretches, edge_width)
         for p in range(len(phases)):
             address, kind, first_load, end_load, first_store, end_store = phases[p]
             if kind == 1:
-                load = loads[first_load, 1] if end_load > first_load else 0
                 store, column = 0, 0
                 if end_store > first_store:
                     store, column = stores[first_store, 1], stores[first_store, 2]
                 _edge_phase(
-                    address, arguments, load, store, column, columns, stage_in, stage_out, lanes,
-                    edge_in, edge_out, pieces, runs, stretches, n_stretches,
+                    address, arguments, load * edge_width * stage_in.itemsize, store, column, columns, stage_out, lanes,
+                    edge_out, pieces, runs, stretches, n_stretches,
                 )  # fmt: skip
                 continue
             for i in range(first_load, end_load):
@@ -169,10 +181,12 @@ def execute(
     edge_offsets: Any, edge_species: Any, edge_in: Any, edge_out: Any, columns: int, atom_in: Any, atom_out: Any,
     atom_space: Any, tile_space: Any, edge_space: Any, stage_in: Any, stage_out: Any, mask_space: Any,
     run_space: Any, piece_space: Any, stretch_space: Any, present_space: Any, lanes: int, width: int, edge_width: int,
+    load: int,
 ) -> None:  # fmt: skip
     """Chunk c runs its blocks one after the other into ``gradients[c]``: results do not depend on the threads.
 
     A row of ``phases``: address of the function, 1 for edges and 0 for atoms, first load, end, first store, end.
+    ``load`` is the number of columns of ``edge_in``.
     Work spaces have one row for each thread. Sizes are arguments: numba freezes what it compiles, and does not look at
     other modules when it decides whether compiled code is still good.
     """
@@ -181,7 +195,7 @@ def execute(
         _chunk(
             chunk_offsets[c], chunk_offsets[c + 1], block_offsets, order, phases, loads, stores, params,
             gradients[c], atom_space[t], tile_space[t], edge_space[t], stage_in[t], stage_out[t],
-            lanes, width, edge_width, species, n_species, edge_offsets, edge_species, edge_in, edge_out, columns,
+            lanes, width, edge_width, load, species, n_species, edge_offsets, edge_species, edge_in, edge_out, columns,
             atom_in, atom_out,
             piece_space[t], run_space[t], stretch_space[t], mask_space[t], present_space[t],
         )  # fmt: skip

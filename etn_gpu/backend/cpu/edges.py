@@ -96,9 +96,9 @@ class EdgePhase:
         for use in self.sums:
             key = (use.term.operands[0], use.panel.radial, use.panel.count)
             if key not in self._packed:
-                self._packed[key] = self._address(self._take(padded(use.panel.count) * EDGE_WIDTH))
+                self._packed[key] = self._address(self._take(use.panel.radial_width * EDGE_WIDTH))
         for _, use in self.spreads:
-            width = padded(use.panel.count if use.term.slot == 0 else use.panel.dim)
+            width = use.panel.radial_width if use.term.slot == 0 else use.panel.angular_width
             self._spread[id(use)] = self._address(self._take(width * EDGE_WIDTH))
 
     def _kept(self) -> set[str]:
@@ -205,15 +205,14 @@ class EdgePhase:
     def _gather(self, use: Use, lane: str, out: Components) -> None:
         """Add what was spread over the edges to the components of a value."""
         f, panel = self.f, use.panel
-        first, count = (panel.radial, panel.count) if use.term.slot == 0 else (panel.angular, panel.dim)
-        width = padded(count)
+        if use.term.slot == 0:
+            first, count, width, pack = panel.radial, panel.count, panel.radial_width, PACK
+        else:
+            first, count, width, pack = panel.angular, panel.dim, panel.angular_width, panel.lanes
         source = f.at(self._spread[id(use)], f.integer("mul", lane, width))
-        for b in range(0, count, PACK):
-            halves = [
-                f.transpose([f.load(source, (half + e) * width + b, PACK) for e in range(PACK)])
-                for half in range(0, f.lanes, PACK)
-            ]
-            for k in range(b, min(b + PACK, count)):
+        for b in range(0, count, pack):
+            halves = [f.load_transpose(source, half * width + b, width, pack) for half in range(0, f.lanes, pack)]
+            for k in range(b, min(b + pack, count)):
                 value = f.join([half[k - b] for half in halves])
                 old = out[first + k]
                 out[first + k] = value if old is None else f.add(value, old)

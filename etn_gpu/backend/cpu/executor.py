@@ -96,7 +96,7 @@ def run(
                     (tables.atom_rows * width, dtype),
                     (tables.tile_elements, dtype),
                     (tables.edge_elements, dtype),
-                    (in_width * EDGE_WIDTH, dtype),
+                    (in_width * (most + EDGE_WIDTH), dtype),
                     (out_width * EDGE_WIDTH, dtype),
                     ((n_species + 1) * width, dtype),
                 )
@@ -105,7 +105,7 @@ def run(
             np.empty((used, most, 3), np.int64),
             np.empty((used, most, 5), np.int64),
             np.empty((used, n_species), np.int64),
-            lanes, width, EDGE_WIDTH,
+            lanes, width, EDGE_WIDTH, in_width,
         )  # fmt: skip
     if samples is None:
         gradients = gradients.sum(axis=0)

@@ -17,6 +17,9 @@ import numpy as np
 BYTES = 64
 #: Lanes of the narrow vectors in which edges keep their radial functions together: one register of float64.
 PACK = 8
+#: A table of numbers that LLVM takes for variables. Literals it would load once before a loop, all of them: they would
+#: push what the loop works on out of the registers, while a number in memory is a free operand of an instruction.
+CONSTANTS = "@constants"
 
 
 def literal(value: float) -> str:
@@ -43,6 +46,7 @@ class Module:
         self._names: dict[Hashable, str] = {}
         self._texts: list[str] = []
         self._declared: dict[str, str] = {}
+        self._numbers: dict[str, int] = {}
 
     def function(
         self, key: Hashable, arguments: Sequence[str], build: Callable[[Function], None], rows: Sequence[str] = ()
@@ -77,6 +81,10 @@ class Module:
         self._declared[name] = f"declare {result} @{name}({', '.join(arguments)})"
         return name
 
+    def place(self, value: float) -> int:
+        """Place of ``value`` in the table CONSTANTS."""
+        return self._numbers.setdefault(literal(float(self.dtype.type(value))), len(self._numbers))
+
     def text(self) -> str:
         """The module."""
         width = BYTES * 8
@@ -84,7 +92,9 @@ class Module:
             f'attributes #0 = {{ noinline nounwind "prefer-vector-width"="{width}" '
             f'"min-legal-vector-width"="{width}" }}'
         )
-        return "\n".join([*self._texts, *self._declared.values(), attributes, ""])
+        numbers = ", ".join(f"{self.scalar} {number}" for number in self._numbers)
+        table = f"{CONSTANTS} = internal global [{len(self._numbers)} x {self.scalar}] [{numbers}]"
+        return "\n".join([table, *self._texts, *self._declared.values(), attributes, ""])
 
 
 class Loop:
@@ -239,9 +249,10 @@ class Function:
         return Vector(self.emit(f"shufflevector {kind} {single}, {kind} poison, <{n} x i32> zeroinitializer"), n)
 
     def constant(self, value: float, lanes: int | None = None) -> Vector:
-        """``value`` in every lane."""
-        number = literal(float(self.module.dtype.type(value)))
-        return Vector(f"splat ({self.module.scalar} {number})", lanes or self.lanes)
+        """``value`` in every lane: zero, or read where it is used."""
+        if value == 0.0:
+            return Vector("zeroinitializer", lanes or self.lanes)
+        return self.broadcast(CONSTANTS, self.module.place(value), lanes)
 
     def _binary(self, operation: str, a: Vector, b: Vector) -> Vector:
         return Vector(self.emit(f"{operation} {self.kind(a.lanes)} {a.name}, {b.name}"), a.lanes)
@@ -261,6 +272,10 @@ class Function:
     def divide(self, a: Vector, b: Vector) -> Vector:
         """a / b."""
         return self._binary("fdiv", a, b)
+
+    def negate(self, a: Vector) -> Vector:
+        """-a; free where it is an operand of an fma."""
+        return Vector(self.emit(f"fneg {self.kind(a.lanes)} {a.name}"), a.lanes)
 
     def fma(self, a: Vector, b: Vector, c: Vector | None) -> Vector:
         """a b + c, rounded once; a b without c."""
@@ -329,18 +344,33 @@ class Function:
         return result
 
     def transpose(self, rows: Sequence[Vector]) -> list[Vector]:
-        """The columns of PACK vectors of PACK lanes, in log2(PACK) passes over pairs of rows."""
-        rows = list(rows)
-        span = 1
-        while span < PACK:
-            for i in range(PACK):
-                if i & span:
-                    continue
-                a, b = rows[i], rows[i + span]
-                low = [k if not k & span else PACK + (k ^ span) for k in range(PACK)]
-                high = [(k ^ span) if not k & span else PACK + k for k in range(PACK)]
-                rows[i], rows[i + span] = self.shuffle(a, b, low), self.shuffle(a, b, high)
-            span *= 2
+        """The columns of n vectors of n lanes, in log2(n) passes over pairs of rows."""
+        return self._transpose(rows, len(rows) // 2)
+
+    def load_transpose(self, pointer: str, offset: int, pitch: int, n: int) -> list[Vector]:
+        """The columns of n vectors of n lanes, ``pitch`` elements apart in memory.
+
+        Half vectors are loaded to where the first pass of :meth:`transpose` would bring them.
+        """
+        half = n // 2
+        rows = []
+        for first in (0, half):
+            for k in range(half):
+                a, b = (self.load(pointer, offset + row * pitch + first, half) for row in (k, k + half))
+                rows.append(self.shuffle(a, b, range(n)))
+        return self._transpose(rows, half // 2)
+
+    def _transpose(self, rows: Sequence[Vector], span: int) -> list[Vector]:
+        """Exchange the lanes of pairs of rows, at first those that are ``span`` apart."""
+        rows, n = list(rows), len(rows)
+        while span:
+            low = [k if not k & span else n + (k ^ span) for k in range(n)]
+            high = [(k ^ span) if not k & span else n + k for k in range(n)]
+            for i in range(n):
+                if not i & span:
+                    a, b = rows[i], rows[i + span]
+                    rows[i], rows[i + span] = self.shuffle(a, b, low), self.shuffle(a, b, high)
+            span //= 2
         return rows
 
     def sums(self, vectors: Sequence[Vector]) -> Vector:

@@ -32,7 +32,8 @@ ON_ATOMS, ON_EDGES = 0, 1
 class Transfer:
     """What the driver brings from inputs before a phase and to outputs after it: (first row, size, column).
 
-    An edge phase has at most one of each, without rows: edges travel through staging arrays [lane, size].
+    An edge phase has no loads and at most one store, without a row: edges travel through staging arrays [lane, size],
+    and their inputs are staged once for all phases.
     """
 
     loads: tuple[tuple[int, int, int], ...] = ()
@@ -155,7 +156,7 @@ class _Lowering:
         embedding = self.sites.embedded.get(value)
         weights = 0 if embedding is None else self.layout.parameters[embedding.weights][0] + embedding.offset
         found = []
-        for panel in panels(term.operation):
+        for panel in panels(term.operation, self.module.lanes):
             if embedding is not None:
                 panel = replace(panel, components=embedding.components, table=embedding.species)
             use = Use(term, panel, self.tiles, weights)
@@ -196,9 +197,8 @@ class _Lowering:
         self.module.export(f)
         self.edge_elements = max(self.edge_elements, edges.size)
         total = sum(self.outputs["edge"][name][1] for name in outputs)
-        loads = ((0, width, 0),) if inputs else ()
         stores = ((0, total, self.outputs["edge"][outputs[0]][0]),) if outputs else ()
-        self.transfers.append(Transfer(loads, stores))
+        self.transfers.append(Transfer((), stores))
 
     def _chosen(self, wanted: set[str], sums: list[Use]) -> tuple[list[Step], set[str]]:
         """The edge steps that the outputs and sums of a phase need, and the names of all values among them."""

@@ -13,18 +13,20 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from itertools import groupby
+from itertools import groupby, pairwise, product
 
 from etn_gpu.backend.cpu.ir import PACK, Function, Module, Vector
 from etn_gpu.plan.operations import EdgeSum
 
 #: Registers of a tile that are held while the edges of an atom run through.
 REGISTERS = 24
+#: Sums that run side by side over the edges: one alone would wait for its own result.
+SUMS = 4
 
 
-def padded(count: int) -> int:
-    """``count`` rounded up to whole registers."""
-    return -(-count // PACK) * PACK
+def padded(count: int, lanes: int = PACK) -> int:
+    """``count`` rounded up to whole registers of ``lanes``."""
+    return -(-count // lanes) * lanes
 
 
 @dataclass(frozen=True)
@@ -33,7 +35,8 @@ class Panel:
 
     ``targets`` gives, for each row of y, (first row of its block in S, rows of y in the block, number in the block).
     An atom has ``components`` tiles: one for each species of neighbours, or, with ``table`` > 0, one for each component
-    of an embedding of that many species, T[k] = sum_species w[k, species] S[species].
+    of an embedding of that many species, T[k] = sum_species w[k, species] S[species]. Cotangents of y lie in registers
+    of ``lanes``.
     """
 
     radial: int
@@ -41,6 +44,7 @@ class Panel:
     angular: int
     targets: tuple[tuple[int, int, int], ...]
     components: int
+    lanes: int
     table: int = 0
 
     @property
@@ -49,14 +53,24 @@ class Panel:
         return len(self.targets)
 
     @property
+    def radial_width(self) -> int:
+        """Elements of the radial functions of an edge, side by side."""
+        return padded(self.count)
+
+    @property
+    def angular_width(self) -> int:
+        """Elements of the cotangents of y of an edge, side by side."""
+        return padded(self.dim, self.lanes)
+
+    @property
     def radial_tile(self) -> int:
         """Elements of a tile [dim, count]."""
-        return self.dim * padded(self.count)
+        return self.dim * self.radial_width
 
     @property
     def angular_tile(self) -> int:
         """Elements of a tile [count, dim]."""
-        return self.count * padded(self.dim)
+        return self.count * self.angular_width
 
     @property
     def of_one_species(self) -> Panel:
@@ -70,7 +84,7 @@ class Panel:
         return replace(self, targets=tuple(targets))
 
 
-def panels(operation: EdgeSum) -> list[Panel]:
+def panels(operation: EdgeSum, lanes: int) -> list[Panel]:
     """The panels of an edge sum; neighbouring blocks with the same radial functions are joined."""
     filled = sorted((b for b in operation.blocks if b.count and b.dim), key=lambda b: (b.radial, b.count, b.angular))
     found = []
@@ -78,12 +92,12 @@ def panels(operation: EdgeSum) -> list[Panel]:
         angular, targets = -1, list[tuple[int, int, int]]()
         for b in blocks:
             if targets and b.angular != angular + len(targets):
-                found.append(Panel(radial, count, angular, tuple(targets), operation.n_species))
+                found.append(Panel(radial, count, angular, tuple(targets), operation.n_species, lanes))
                 targets = []
             if not targets:
                 angular = b.angular
             targets += [(b.target, b.dim, m) for m in range(b.dim)]
-        found.append(Panel(radial, count, angular, tuple(targets), operation.n_species))
+        found.append(Panel(radial, count, angular, tuple(targets), operation.n_species, lanes))
     return found
 
 
@@ -107,10 +121,10 @@ class Runs:
             number = f.integer("add", number, self._species)
         self.tile = f.at("%tiles", f.integer("mul", number, tile))
 
-    def _weights(self) -> list[Vector]:
+    def _weights(self, lanes: int) -> list[Vector]:
         f, panel = self.f, self.panel
         column = f.at("%weights", self._species)
-        return [f.broadcast(column, k * panel.table, PACK) for k in range(panel.components)]
+        return [f.broadcast(column, k * panel.table, lanes) for k in range(panel.components)]
 
     def start(self, elements: Sequence[int]) -> list[Vector]:
         """What sums over the edges of the run start from."""
@@ -125,34 +139,39 @@ class Runs:
             for total, at in zip(sums, elements, strict=True):
                 f.store(total, self.tile, at)
             return
-        for k, weight in enumerate(self._weights()):
+        for k, weight in enumerate(self._weights(PACK)):
             for total, at in zip(sums, elements, strict=True):
                 place = k * self._tile + at
                 f.store(f.fma(weight, total, f.load(self.tile, place, PACK)), self.tile, place)
 
-    def hold(self, elements: Sequence[int]) -> list[Vector]:
-        """What is spread over the edges of the run."""
+    def hold(self, elements: Sequence[int], lanes: int) -> list[Vector]:
+        """What is spread over the edges of the run, in registers of ``lanes``."""
         f = self.f
         if not self.panel.table:
-            return self.start(elements)
-        weights = self._weights()
+            return [f.load(self.tile, at, lanes) for at in elements]
+        weights = self._weights(lanes)
         held = []
         for at in elements:
             total: Vector | None = None
             for k, weight in enumerate(weights):
-                total = f.fma(weight, f.load(self.tile, k * self._tile + at, PACK), total)
+                total = f.fma(weight, f.load(self.tile, k * self._tile + at, lanes), total)
             assert total is not None
             held.append(total)
         return held
 
 
+def _pieces(count: int, most: int) -> list[range]:
+    """0 .. count-1 in pieces of nearly the same length, at most ``most``."""
+    pieces = -(-count // most)
+    cuts = [count * k // pieces for k in range(pieces + 1)]
+    return [range(a, b) for a, b in pairwise(cuts)]
+
+
 def sum_edges(f: Function, panel: Panel, packed: str, y: str, width: int) -> None:
     """Add the edges of all runs to the tiles S[m, b]; ``packed`` [edge, b] and ``y`` [m, width] are pointers."""
-    count = padded(panel.count)
+    count = panel.radial_width
     runs = Runs(f, panel, panel.radial_tile)
-    tile_rows = max(1, REGISTERS // (count // PACK))
-    for start in range(0, panel.dim, tile_rows):
-        rows = range(start, min(start + tile_rows, panel.dim))
+    for rows in _pieces(panel.dim, max(1, REGISTERS // (count // PACK))):
         elements = [m * count + b for m in rows for b in range(0, count, PACK)]
         edges = f.loop(runs.end, runs.start(elements), runs.first)
         source = f.at(packed, f.integer("mul", edges.index, count))
@@ -169,38 +188,45 @@ def sum_edges(f: Function, panel: Panel, packed: str, y: str, width: int) -> Non
 
 def spread_radial(f: Function, panel: Panel, packed: str, y: str, width: int) -> None:
     """packed[edge, b] = sum_m y[m, edge] G[m, b] with the tiles G[m, b]."""
-    count = padded(panel.count)
-    _spread(f, panel, panel.radial_tile, packed, y, (panel.dim, count), width)
+    _spread(f, Runs(f, panel, panel.radial_tile), packed, y, (panel.dim, panel.radial_width), PACK, width)
 
 
 def spread_angular(f: Function, panel: Panel, packed: str, radial: str, width: int) -> None:
     """packed[edge, m] = sum_b f[b, edge] G[b, m] with the tiles G[b, m]."""
-    _spread(f, panel, panel.angular_tile, packed, radial, (panel.count, padded(panel.dim)), width)
+    runs = Runs(f, panel, panel.angular_tile)
+    _spread(f, runs, packed, radial, (panel.count, panel.angular_width), panel.lanes, width)
 
 
-def _spread(
-    f: Function, panel: Panel, tile: int, packed: str, factors: str, shape: tuple[int, int], width: int
-) -> None:
-    """packed[edge, j] = sum_i factors[i, edge] G[i, j], G [shape] in tiles of ``tile`` elements."""
+def _spread(f: Function, runs: Runs, packed: str, factors: str, shape: tuple[int, int], lanes: int, width: int) -> None:
+    """packed[edge, j] = sum_i factors[i, edge] G[i, j], G [shape] in registers of ``lanes``."""
     n, size = shape
-    runs = Runs(f, panel, tile)
-    for start in range(0, size, REGISTERS // n * PACK or PACK):
-        parts = range(start, min(start + (REGISTERS // n * PACK or PACK), size), PACK)
-        places = [(i, j) for i in range(n) for j in parts]
-        held = dict(zip(places, runs.hold([i * size + j for i, j in places]), strict=True))
+    factor_rows = _pieces(n, REGISTERS)
+    columns = _pieces(size // lanes, REGISTERS // max(map(len, factor_rows)))
+    for chosen, registers in product(factor_rows, columns):
+        parts = [register * lanes for register in registers]
+        places = [(i, j) for i in chosen for j in parts]
+        held = dict(zip(places, runs.hold([i * size + j for i, j in places], lanes), strict=True))
         edges = f.loop(runs.end, (), runs.first)
         column = f.at(factors, edges.index)
-        sums: dict[tuple[int, int], Vector] = {}
-        for i in range(n):
-            factor = f.broadcast(column, i * width, PACK)
-            for j in parts:
-                # Two chains of additions for each register: one alone would wait for its own result.
-                sums[i % 2, j] = f.fma(factor, held[i, j], sums.get((i % 2, j)))
         out = f.at(packed, f.integer("mul", edges.index, size))
+        sums: dict[tuple[int, int], Vector] = {(0, j): f.load(out, j, lanes) for j in parts if chosen.start}
+        chains = min(len(chosen), -(-SUMS // len(parts)))
+        for i in chosen:
+            factor = f.broadcast(column, i * width, lanes)
+            for j in parts:
+                at = i % chains, j
+                sums[at] = f.fma(factor, held[i, j], sums.get(at))
         for j in parts:
-            f.store(f.add(sums[0, j], sums[1, j]) if n > 1 else sums[0, j], out, j)
+            f.store(_total(f, [sums[k, j] for k in range(chains)]), out, j)
         edges.close()
     runs.loop.close()
+
+
+def _total(f: Function, parts: list[Vector]) -> Vector:
+    """The sum of ``parts``, pair by pair."""
+    while len(parts) > 1:
+        parts = [*(f.add(a, b) for a, b in zip(parts[::2], parts[1::2], strict=False)), *parts[len(parts) // 2 * 2 :]]
+    return parts[0]
 
 
 #: Arguments of the functions between rows and tiles: ``tiles`` is the first atom's tile of the species.
@@ -254,13 +280,13 @@ def unpack_function(module: Module, panel: Panel, scale: float, add: bool) -> st
     """Name of the function ARGUMENTS: rows of S from the tiles S[m, b]."""
 
     def build(f: Function) -> None:
-        count = padded(panel.count)
+        count = panel.radial_width
         groups = _Groups(f, panel, panel.radial_tile)
         for m in range(panel.dim):
             first = groups.row(m)
             for b in range(0, panel.count, PACK):
-                atoms = [f.load(groups.tiles, k * groups.stride + m * count + b, PACK) for k in range(PACK)]
-                for k, row in enumerate(f.transpose(atoms)[: panel.count - b]):
+                atoms = f.load_transpose(groups.tiles, m * count + b, groups.stride, PACK)
+                for k, row in enumerate(atoms[: panel.count - b]):
                     _store_row(f, row, first, (b + k) * groups.step(m), scale, add)
         groups.close()
 
@@ -280,7 +306,7 @@ def pack_radial_function(module: Module, panel: Panel, scale: float) -> str:
     """Name of the function ARGUMENTS: tiles G[m, b] from the rows of S."""
 
     def build(f: Function) -> None:
-        count = padded(panel.count)
+        count = panel.radial_width
         groups = _Groups(f, panel, panel.radial_tile)
         for m in range(panel.dim):
             first = groups.row(m)
@@ -296,7 +322,7 @@ def pack_angular_function(module: Module, panel: Panel, scale: float) -> str:
     """Name of the function ARGUMENTS: tiles G[b, m] from the rows of S."""
 
     def build(f: Function) -> None:
-        dim = padded(panel.dim)
+        dim = panel.angular_width
         groups = _Groups(f, panel, panel.angular_tile)
         radial = f.loop(panel.count)
         tiles = f.at(groups.tiles, f.integer("mul", radial.index, dim))

@@ -6,7 +6,7 @@ Radial functions come with their derivatives in s as *jets*: lists of a function
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from math import comb
+from math import comb, sqrt
 
 import numpy as np
 
@@ -14,7 +14,6 @@ from etn_gpu.backend.cpu.couple import accumulate, cheapest, coefficients, contr
 from etn_gpu.backend.cpu.ir import Function, Vector
 from etn_gpu.plan.operations import Constant, Copy, Couple, CoupleBlock, Harmonics, Powers, Radial
 from etn_gpu.plan.program import Term
-from etn_gpu.symmetry import clebsch_gordan, stretch_factor
 
 Components = list[Vector | None]
 Jet = list[Vector | None]
@@ -98,16 +97,25 @@ class Pointwise:
             for (o, k), value in matrices[at[second]].items():
                 out[at[0] + o] = self.f.fma(value, x[k], out[at[0] + o])
 
-    def _harmonics(self, lmax: int, x: Sequence[Vector]) -> list[Vector]:
-        """By R_l = a_l C^{1, l-1, l}(x, R_{l-1})."""
-        degrees: list[list[Vector]] = [[self.f.constant(1.0)]]
-        for l in range(1, lmax + 1):
-            out: Components = [None] * (2 * l + 1)
-            table = stretch_factor(l) * np.transpose(clebsch_gordan(1, l - 1, l), (2, 0, 1))
-            for (o, k), value in contract(self.f, np.swapaxes(table, 1, 2), x).items():
-                out[o] = self.f.fma(value, degrees[-1][k], out[o])
-            degrees.append([v for v in out if v is not None])
-        return [v for degree in degrees for v in degree]
+    def _harmonics(self, lmax: int, vector: Sequence[Vector]) -> list[Vector]:
+        """F_lm c_m and F_lm s_m, see :func:`~etn_gpu.symmetry.solid_harmonics`; None stands for 1."""
+        f = self.f
+        y, z, x = vector
+        r2 = f.fma(x, x, f.fma(y, y, f.multiply(z, z)))
+        out: Components = [None] * (lmax + 1) ** 2
+        c: Vector | None = None
+        s: Vector | None = None
+        for m in range(lmax + 1):
+            if c is None or s is None:
+                c, s = (x, y) if m else (None, None)
+            else:
+                c, s = f.fma(x, c, f.negate(f.multiply(y, s))), f.fma(x, s, f.multiply(y, c))
+            for l, (factor, g) in enumerate(_polynomials(f, m, lmax, z, r2), m):
+                radial = _scaled(f, factor, g)
+                out[l * l + l + m] = _times(f, radial, c)
+                if m:
+                    out[l * l + l - m] = _times(f, radial, s)
+        return [f.constant(1.0) if v is None else v for v in out]
 
     def _root(self, s: Vector) -> list[Vector]:
         """sqrt(s), 1/s."""
@@ -144,28 +152,26 @@ class Pointwise:
         return self._jets[key]
 
     def _radial(self, spec: Radial, s: Vector) -> list[Jet]:
-        """T_b(x(r)) (1 - s/cutoff^2)^3 and its derivatives; zero from the cutoff on."""
+        """T_b(x(r)) (1 - s/cutoff^2)^3 and its derivatives; zero from the cutoff on.
+
+        The recursion of T_b starts from the envelope instead of 1, so that nothing is left to multiply.
+        """
         f = self.f
         key = ("radial", spec.count, spec.cutoff, spec.inner, s.name)
         if key not in self._jets:
             limit = spec.cutoff**2
-            bound = f.constant(limit)
+            bound, zero = f.constant(limit), f.constant(0.0)
             inside = f.below(s, bound, s, bound)
             root, over = self._root(inside)
             slope = 2.0 / (spec.cutoff - spec.inner)
             x = [f.multiply(f.constant(slope), v) for v in self._power(root, 0.5, over) if v is not None]
             x[0] = f.subtract(x[0], f.constant(1.0 + slope * spec.inner))
-            envelope = self._cutoff(inside, limit)
-            twice: Jet = [f.add(v, v) for v in x]
-            chebyshev: list[Jet] = [[f.constant(1.0)] + [None] * self.order, list(x)]
-            while len(chebyshev) < spec.count:
-                product = self._product(twice, chebyshev[-1])
-                chebyshev.append([self._difference(a, b) for a, b in zip(product, chebyshev[-2], strict=True)])
-            zero = f.constant(0.0)
-            self._jets[key] = [
-                [None if v is None else f.below(s, bound, v, zero) for v in self._product(jet, envelope)]
-                for jet in chebyshev[: spec.count]
-            ]
+            twice = [f.add(v, v) for v in x]
+            envelope = [v and f.below(s, bound, v, zero) for v in self._cutoff(inside, limit)]
+            jets = [envelope, self._product(x, envelope)]
+            while len(jets) < spec.count:
+                jets.append(self._product(twice, jets[-1], [v and f.negate(v) for v in jets[-2]]))
+            self._jets[key] = jets[: spec.count]
         return self._jets[key]
 
     def _cutoff(self, s: Vector, limit: float) -> Jet:
@@ -181,16 +187,11 @@ class Pointwise:
             factor *= -(3 - k) / limit
         return jet
 
-    def _difference(self, a: Vector | None, b: Vector | None) -> Vector | None:
-        if b is None:
-            return a
-        return self.f.subtract(a or self.f.constant(0.0), b)
-
-    def _product(self, a: Jet, b: Jet) -> Jet:
-        """Leibniz rule."""
+    def _product(self, a: Sequence[Vector | None], b: Jet, start: Jet | None = None) -> Jet:
+        """``start`` + a b by the Leibniz rule."""
         jet: Jet = []
         for k in range(len(a)):
-            total: Vector | None = None
+            total = start[k] if start else None
             for j in range(k + 1):
                 left, right = a[j], b[k - j]
                 if left is None or right is None:
@@ -200,3 +201,27 @@ class Pointwise:
                 total = self.f.fma(left, right, total)
             jet.append(total)
         return jet
+
+
+def _polynomials(f: Function, m: int, lmax: int, z: Vector, r2: Vector) -> Iterator[tuple[float, Vector | None]]:
+    """(k, G), l = m .. lmax: Schmidt semi-normalised Legendre functions F_lm = k G, G = z^(l-m) + ... ; None is 1."""
+    below: Vector | None = None
+    g: Vector | None = None
+    k = sqrt((2 if m else 1) * comb(2 * m, m) / 4**m)
+    for l in range(m, lmax + 1):
+        if l > m:
+            last = _times(f, r2, below)
+            ratio = ((l - 1) ** 2 - m**2) / ((2 * l - 1) * (2 * l - 3))
+            below, g = g, z if g is None else f.fma(z, g, _scaled(f, -ratio, last))
+            k *= (2 * l - 1) / sqrt(l**2 - m**2)
+        yield k, g
+
+
+def _times(f: Function, a: Vector | None, b: Vector | None) -> Vector | None:
+    """a b, where None stands for 1."""
+    return f.multiply(a, b) if a and b else a or b
+
+
+def _scaled(f: Function, number: float, a: Vector | None) -> Vector | None:
+    """``number`` a, where None stands for 1."""
+    return _times(f, None if number == 1.0 else f.constant(number), a)
