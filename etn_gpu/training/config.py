@@ -101,7 +101,9 @@ class TrainingConfig:
 
 @dataclass(frozen=True)
 class Event:
-    """Something to show: ``kind`` is 'audit', 'message', 'iteration' or 'done'; other fields belong to some kinds only.
+    """Something to show: ``kind`` is 'audit', 'message', 'iteration', 'sweep' or 'done'.
+
+    Other fields belong to some kinds only.
 
     iteration: ``loss`` per structure, errors ``train`` and ``valid`` (energy_mae in eV/atom, forces_mae in eV/A,
     stress_mae in eV/A^3), seconds ``elapsed`` and ``remaining`` (None without a time limit). done: ``report``.

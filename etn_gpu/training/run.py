@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from etn_gpu import backend as backends
+from etn_gpu.errors import TrainingError
 from etn_gpu.potential import Architecture
 from etn_gpu.training.checkpoint import Progress
 from etn_gpu.training.config import Event, TrainingConfig
@@ -34,7 +35,7 @@ PATIENCE = 4
 #: independent residuals. They are not independent (a model's error is alike in alike atoms), which is as if there were
 #: fewer of them, hence more.
 PRIOR_STRENGTH = 10.0
-#: Random starts that are tried, iterations of each, share of the time limit after which no further one begins.
+#: Random starts that are tried, iterations of each in a round, share of the time limit after which no more are made.
 STARTS, START_ITERATIONS, START_SHARE = 4, 6, 0.1
 #: Iterations on all structures, the held-out ones included, after the best iteration has been found.
 REFITS = 6
@@ -46,7 +47,7 @@ def train(config: TrainingConfig, on_event: OnEvent | None = None) -> TrainingRe
     """Train a potential and write it to ``config.output``; report (JSON), plots (PNG) and checkpoint go beside it.
 
     Raises:
-        DataError: a file that cannot be read or holds no labels.
+        DataError: a file that cannot be read, holds no labels, or one that no calculation gives.
         StructureError: a structure that cannot be evaluated, named by its place in the file.
         TrainingError: nothing to train on, files that cannot be written, or a checkpoint of another run.
     """
@@ -192,7 +193,11 @@ class _Run:
         for number in range(REFITS):
             if not self._time_left():
                 break
-            _, state = problem.iterate(theta, damping, everything, rng, self._time_left)
+            try:
+                _, state = problem.iterate(theta, damping, everything, rng, self._time_left)
+            except TrainingError as error:
+                self.on_event(Event("message", text=f"refit stopped, the model before it is kept: {error}"))
+                break
             theta, damping = state.theta, state.damping
             self.on_event(Event("message", text=f"refit {number + 1} of {REFITS} on all structures"))
         return theta
@@ -238,6 +243,12 @@ class _Run:
         valid_errors = collect_errors(problem.objective, progress.best_theta, data.valid)
         theta = self._refit()
         train_errors = collect_errors(problem.objective, theta, data.train)
+        for name, errors in (("training", train_errors), ("validation", valid_errors)):
+            if not all(np.isfinite(value) for value in summary(errors).values() if value is not None):
+                raise TrainingError(
+                    f"predictions for {name} structures are not finite, so no model is written; the run is kept "
+                    f"in {self.config.checkpoint}. Look for structures with atoms on top of each other."
+                )
         report = TrainingReport(
             self.config.identity() | {"output": str(self.config.output), "time_limit": self.config.time_limit},
             problem.architecture.to_dict(),

@@ -31,13 +31,14 @@ def best_start(
     late: Callable[[], bool],
     time_left: Callable[[], bool],
 ) -> State:
-    """Of some random starts the one with the lowest loss on ``pieces`` after a few iterations.
+    """The most promising of some random starts: the half with the lower loss on ``pieces`` goes on to the next round.
 
-    How far a minimisation comes depends on where it starts, and most of the difference shows early. Once it is ``late``
-    no further start is tried, and a single start is not iterated.
+    How far a minimisation comes depends on where it starts. After a few ``iterations`` most of the difference shows,
+    but not all of it, hence several rounds (successive halving: Jamieson, Talwalkar, arXiv:1502.07943). Once it is
+    ``late`` no further start is tried and no further round begun; a single start is not iterated.
     """
     references = reference_energies(list(problem.train), problem.architecture.n_species)
-    best = State(np.empty(0), np.inf, np.empty(0))
+    states: list[State] = []
     for start in range(starts):
         parameters = initial_parameters(problem.architecture, problem.scales, references, seed + SEED_STEP * start)
         state = State(problem.layout.pack(parameters), np.inf, np.empty(0))
@@ -45,9 +46,30 @@ def best_start(
             return state
         if late():
             break
-        for _ in range(iterations):
-            _, state = problem.iterate(state.theta, state.damping, pieces, rng, time_left)
-        on_event(Event("message", text=f"start {start + 1} of {starts}: loss {state.loss:.4g}"))
-        if state.loss < best.loss:
-            best = state
-    return best
+        states.append(_further(problem, state, pieces, rng, iterations, time_left))
+        on_event(Event("message", text=f"start {start + 1} of {starts}: loss {states[-1].loss:.4g}"))
+    while len(states) > 2 and not late():
+        states = sorted(states, key=_loss)[: len(states) // 2]
+        states = [_further(problem, state, pieces, rng, iterations, time_left) for state in states]
+        losses = ", ".join(f"{state.loss:.4g}" for state in states)
+        on_event(Event("message", text=f"the best {len(states)} of them: loss {losses}"))
+    return min(states, key=_loss)
+
+
+def _further(
+    problem: Problem,
+    state: State,
+    pieces: Sequence[Piece],
+    rng: np.random.Generator,
+    iterations: int,
+    time_left: Callable[[], bool],
+) -> State:
+    for _ in range(iterations):
+        _, state = problem.iterate(state.theta, state.damping, pieces, rng, time_left)
+        if not time_left():
+            break
+    return state
+
+
+def _loss(state: State) -> float:
+    return state.loss
