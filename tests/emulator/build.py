@@ -34,7 +34,7 @@ MODES: dict[str, tuple[tuple[str, ...], tuple[str, ...], tuple[str, ...]]] = {
     ),
 }
 _DYNAMIC = re.compile(r"extern\s+__shared__\s+(?:__align__\s*\(\s*\d+\s*\)\s*)?([\w ]+?)\s+(\w+)\s*\[\s*\]\s*;")
-_STATIC = re.compile(r"__shared__\s+(?:__align__\s*\(\s*(\d+)\s*\)\s*)?([\w ]+?)\s+(\w+)\s*((?:\[[^\]]+\]\s*)*);")
+_STATIC = re.compile(r"__shared__\s+(?:__align__\s*\(\s*(\d+)\s*\)\s*)?([\w *]+[\s*])(\w+)\s*((?:\[[^\]]+\]\s*)*);")
 
 
 def compiler_missing() -> str | None:
@@ -52,7 +52,7 @@ def to_cpp(text: str) -> str:
 
 def _static_shared(match: re.Match[str]) -> str:
     align, kind, name, extents = match.groups()
-    least = align or "1"
+    kind, least = kind.strip(), align or "1"
     return (
         f"using emu_{name} = {kind}{extents}; static char emu_id_{name}; "
         f"emu_{name}& {name} = *(emu_{name}*)emu::static_shared(&emu_id_{name}, sizeof(emu_{name}), "

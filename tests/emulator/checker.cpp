@@ -78,9 +78,9 @@ static bool happened_before(const Access& a) {
 }
 
 [[noreturn]] static void race(const Region& region, const Cell& cell, const Access& other, bool write, const void* where) {
-    const size_t element = &cell - region.cells;
-    fail(where, "race: %s of %s[%zu] and the %s in @%p by thread %d of block %u are not ordered by a barrier",
-         write ? "write" : "read", region.name, element, &other == &cell.write ? "write" : "read", other.where, other.thread,
+    const size_t byte = (&cell - region.cells) * region.element;
+    fail(where, "race: %s of byte %zu of %s and the %s in @%p by thread %d of block %u are not ordered by a barrier",
+         write ? "write" : "read", byte, region.name, &other == &cell.write ? "write" : "read", other.where, other.thread,
          other.block - 1);
 }
 
@@ -88,8 +88,8 @@ static void touch(Region& region, Cell& cell, bool write, bool atomic, const voi
     const Thread& me = *current;
     const Access now = {block.number, block.epoch, me.seen[me.lane], (uint16_t)me.number, atomic, where};
     if (region.is_shared && !write && cell.write.block == 0) {
-        fail(where, "uninitialised: %s[%zu] in shared memory is read before it is written", region.name,
-             (size_t)(&cell - region.cells));
+        fail(where, "uninitialised: byte %zu of %s in shared memory is read before it is written",
+             (size_t)(&cell - region.cells) * region.element, region.name);
     }
     if (!(atomic && cell.write.atomic) && !happened_before(cell.write)) race(region, cell, cell.write, write, where);
     if (write) {

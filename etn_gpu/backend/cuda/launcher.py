@@ -25,13 +25,14 @@ _PLAIN_SHARED_BYTES = 48 * 1024
 class Module:
     """A compiled source: ``module["name"]`` is one of its kernels.
 
-    ``text`` has no includes left; :meth:`of_source` takes a file of ``kernels/``.
+    ``text`` may include headers of ``kernels/``; :meth:`of_source` takes a whole file from there.
 
     Raises:
         BackendError: the text holds no kernel, or one whose arguments cannot be passed, or it does not compile.
     """
 
     def __init__(self, device: Device, text: str, origin: str) -> None:
+        text = sources.inline(text, origin)
         signatures = parse(text, origin)
         try:
             binary = device.load(text, origin)
@@ -45,7 +46,7 @@ class Module:
     @staticmethod
     def of_source(device: Device, name: str) -> Module:
         """The source ``name`` of the folder ``kernels/``."""
-        return Module(device, sources.source(name), name)
+        return Module(device, sources.read(name), name)
 
     def __getitem__(self, name: str) -> Kernel:
         if name not in self._kernels:

@@ -131,8 +131,8 @@ def compiler(major: int) -> Compiler:
         library.nvrtcDestroyProgram.argtypes = [POINTER(c_void_p)]
         return Compiler(library, str(path))
     raise BackendError(
-        f"NVRTC, the run-time compiler of CUDA {major}, is missing ({name} is neither in a Python package nor in CUDA_PATH "
-        f"nor known to the system): pip install 'etn_gpu[cuda{major}]', which brings it."
+        f"NVRTC, the run-time compiler of CUDA {major}, is missing ({name} is neither in a Python package nor in "
+        f"CUDA_PATH nor known to the system): pip install 'etn_gpu[cuda{major}]', which brings it."
     )
 
 
