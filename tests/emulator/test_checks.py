@@ -12,7 +12,7 @@ from tests.emulator import EmulatedDevice, EmulatorError
 
 pytestmark = pytest.mark.emulator
 
-Planted = Callable[[str, int], Kernel]
+Planted = Callable[..., Kernel]
 KERNEL = """#line 1 "test.cu"
 extern "C" __global__ void __launch_bounds__(64) kernel_{k}(const double* x, double* y, int n) {{
     const int t = threadIdx.x;

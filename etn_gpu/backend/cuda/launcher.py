@@ -134,6 +134,6 @@ class Kernel:
             raise BackendError(f"{where}: {value!r} was given, expected a number of type {parameter.dtype}")
         with np.errstate(invalid="ignore", over="ignore"):
             cast: Any = np.asarray(value).astype(parameter.dtype)[()]
-        if cast != value and (parameter.dtype.kind != "f" or np.isinf(cast)):
+        if cast.item() != np.asarray(value).item() and (parameter.dtype.kind != "f" or np.isinf(cast)):
             raise BackendError(f"{where}: {value!r} was given, which a number of type {parameter.dtype} cannot hold")
         return cast
