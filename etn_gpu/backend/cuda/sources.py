@@ -55,18 +55,20 @@ def read(name: str) -> str:
     return str(_kernels().source(name))
 
 
-def inline(text: str, name: str, read: Callable[[str], str] = read) -> str:
+def inline(text: str, name: str, header: Callable[[str], str] | None = None) -> str:
     """``text``, a source called ``name``, with every header in place of its first ``#include`` and of no other.
+
+    ``header`` gives the text of a header, by default that of ``kernels/``.
 
     ``#line`` keeps messages of compilers at the file and line where people find the code.
 
     Raises:
         BackendError: an include in angle brackets, which no compiler at run time would find.
     """
-    return "\n".join([f'#line 1 "{name}"', *_expand(text, name, read, set())]) + "\n"
+    return "\n".join([f'#line 1 "{name}"', *_expand(text, name, header or read, set())]) + "\n"
 
 
-def _expand(text: str, name: str, read: Callable[[str], str], done: set[str]) -> list[str]:
+def _expand(text: str, name: str, read_header: Callable[[str], str], done: set[str]) -> list[str]:
     lines: list[str] = []
     for number, line in enumerate(text.splitlines(), start=1):
         match = _INCLUDE.fullmatch(line)
@@ -83,5 +85,9 @@ def _expand(text: str, name: str, read: Callable[[str], str], done: set[str]) ->
             lines.append("")
             continue
         done.add(header)
-        lines += [f'#line 1 "{header}"', *_expand(read(header), header, read, done), f'#line {number + 1} "{name}"']
+        lines += [
+            f'#line 1 "{header}"',
+            *_expand(read_header(header), header, read_header, done),
+            f'#line {number + 1} "{name}"',
+        ]
     return lines
