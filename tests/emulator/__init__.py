@@ -5,8 +5,8 @@ wait for one another (``scheduler.cpp``); every access to memory is checked (``c
 something wrong raises :class:`EmulatorError` with file, line, array and threads.
 """
 
-from tests.emulator.build import compiler_missing
+from tests.emulator.build import require_compiler
 from tests.emulator.device import EmulatedDevice
 from tests.emulator.kernels import EmulatorError
 
-__all__ = ["EmulatedDevice", "EmulatorError", "compiler_missing"]
+__all__ = ["EmulatedDevice", "EmulatorError", "require_compiler"]

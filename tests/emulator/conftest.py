@@ -7,14 +7,13 @@ from collections.abc import Callable
 import pytest
 
 from etn_gpu.backend.cuda.launcher import Kernel, Module
-from tests.emulator import EmulatedDevice, compiler_missing
+from tests.emulator import EmulatedDevice, require_compiler
 
 
 @pytest.fixture(scope="module")
 def device() -> EmulatedDevice:
     """A device that checks every access."""
-    if (reason := compiler_missing()) is not None:
-        pytest.skip(reason)
+    require_compiler()
     return EmulatedDevice()
 
 

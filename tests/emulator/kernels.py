@@ -50,11 +50,8 @@ class EmulatedFunction:
         self._binary = binary
         self._signature = signature
         self._body = getattr(binary.library, f"emu_call_{signature.name}")
-        self.max_dynamic_shared_size_bytes = 48 * 1024
 
-    def __call__(
-        self, grid: tuple[int, ...], block: tuple[int, ...], args: Sequence[Any], *, shared_mem: int = 0
-    ) -> None:
+    def __call__(self, grid: tuple[int, ...], block: tuple[int, ...], args: Sequence[Any], shared_mem: int) -> None:
         """Run the kernel to its end.
 
         Raises:
@@ -63,10 +60,6 @@ class EmulatedFunction:
         threads = int(np.prod(block))
         if threads % 32 or not 0 < threads <= 1024:
             raise EmulatorError(f"blocks of {threads} threads: expected a multiple of 32 up to 1024")
-        if shared_mem > self.max_dynamic_shared_size_bytes:
-            raise EmulatorError(
-                f"{shared_mem} bytes of dynamic shared memory, {self.max_dynamic_shared_size_bytes} were prepared for"
-            )
         held, arrays = [], []
         for value, parameter in zip(args, self._signature.parameters, strict=True):
             if isinstance(value, np.ndarray):

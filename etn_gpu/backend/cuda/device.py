@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import re
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from typing import Any, Protocol
 
 import numpy as np
@@ -14,6 +15,9 @@ from etn_gpu.backend.cuda import cubins, nvrtc
 from etn_gpu.backend.cuda.availability import unavailable
 from etn_gpu.errors import BackendError, DeviceMemoryError
 
+#: More shared memory than this for a block must be asked for before a launch.
+_PLAIN_SHARED_BYTES = 48 * 1024
+
 #: An array on the device: it has shape, dtype, size, nbytes and flags.c_contiguous like one of NumPy.
 DeviceArray = Any
 
@@ -21,12 +25,8 @@ DeviceArray = Any
 class Function(Protocol):
     """A kernel of a compiled source."""
 
-    max_dynamic_shared_size_bytes: int
-
-    def __call__(
-        self, grid: tuple[int, ...], block: tuple[int, ...], args: Sequence[Any], *, shared_mem: int = 0
-    ) -> None:
-        """Start the kernel on arrays and NumPy scalars."""
+    def __call__(self, grid: tuple[int, ...], block: tuple[int, ...], args: Sequence[Any], shared_mem: int) -> None:
+        """Start the kernel on arrays and NumPy scalars, with so many bytes of dynamic shared memory for each block."""
 
 
 class Binary(Protocol):
@@ -94,28 +94,26 @@ class CupyDevice:
     def load(self, text: str, origin: str) -> Binary:
         """Machine code from NVRTC, by way of the cache on disk."""
         path = cubins.compiled(self._compiler, text, origin, self.architecture)
-        with self._here():
-            module: Binary = self._cupy.RawModule(path=str(path))
-        return module
+        return _CupyBinary(self, self._cupy.RawModule(path=str(path)))
 
     def empty(self, shape: int | tuple[int, ...], dtype: DTypeLike) -> DeviceArray:
         """See :class:`Device`."""
-        with self._here():
+        with self.here():
             return self._cupy.empty(shape, dtype)
 
     def zeros(self, shape: int | tuple[int, ...], dtype: DTypeLike) -> DeviceArray:
         """See :class:`Device`."""
-        with self._here():
+        with self.here():
             return self._cupy.zeros(shape, dtype)
 
     def to_device(self, array: NDArray[Any]) -> DeviceArray:
         """See :class:`Device`."""
-        with self._here():
+        with self.here():
             return self._cupy.asarray(np.ascontiguousarray(array))
 
     def to_host(self, array: DeviceArray) -> NDArray[Any]:
         """See :class:`Device`."""
-        with self._here():
+        with self.here():
             return np.asarray(self._cupy.asnumpy(array))
 
     def holds(self, array: object) -> bool:
@@ -124,18 +122,19 @@ class CupyDevice:
 
     def cumulative(self, counts: DeviceArray) -> DeviceArray:
         """See :class:`Device`."""
-        with self._here():
+        with self.here():
             sums = self._cupy.zeros(len(counts) + 1, np.int64)
-            self._cupy.cumsum(counts, dtype=np.int64, out=sums[1:])
+            if len(counts):
+                self._cupy.cumsum(counts, dtype=np.int64, out=sums[1:])
             return sums
 
     def stable_order(self, keys: DeviceArray) -> DeviceArray:
         """See :class:`Device`."""
-        with self._here():
-            return self._cupy.argsort(keys, kind="stable")
+        with self.here():
+            return self._cupy.argsort(keys, kind="stable") if len(keys) else self._cupy.zeros(0, np.int64)
 
     @contextlib.contextmanager
-    def _here(self) -> Iterator[None]:
+    def here(self) -> Iterator[None]:
         """Work on this device, and report memory that runs out in our own terms."""
         try:
             with self._device:
@@ -144,6 +143,30 @@ class CupyDevice:
             free, total = self._device.mem_info
             kept = self._cupy.get_default_memory_pool().free_bytes()
             raise out_of_memory(str(error), self.name, free + kept, total) from error
+
+
+@dataclass(frozen=True)
+class _CupyBinary:
+    device: CupyDevice
+    module: Any
+
+    def get_function(self, name: str) -> _CupyFunction:
+        return _CupyFunction(self.device, self.module.get_function(name))
+
+
+class _CupyFunction:
+    """A RawKernel that runs on its own device, whichever is current, and asks for much shared memory beforehand."""
+
+    def __init__(self, device: CupyDevice, kernel: Any) -> None:
+        self._device = device
+        self._kernel = kernel
+        self._prepared_bytes = _PLAIN_SHARED_BYTES
+
+    def __call__(self, grid: tuple[int, ...], block: tuple[int, ...], args: Sequence[Any], shared_mem: int) -> None:
+        with self._device.here():
+            if shared_mem > self._prepared_bytes:
+                self._kernel.max_dynamic_shared_size_bytes = self._prepared_bytes = shared_mem
+            self._kernel(grid, block, tuple(args), shared_mem=shared_mem)
 
 
 def out_of_memory(message: str, device: str, free: int, total: int) -> DeviceMemoryError:

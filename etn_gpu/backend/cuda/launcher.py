@@ -18,8 +18,6 @@ from etn_gpu.errors import BackendError
 
 #: A launch has at most this many blocks along x.
 MOST_BLOCKS = 2**31 - 1
-#: More shared memory than this must be asked for before a launch.
-_PLAIN_SHARED_BYTES = 48 * 1024
 
 
 class Module:
@@ -66,7 +64,6 @@ class Kernel:
         self._device = device
         self._function = function
         self._where = f"{origin}, kernel {signature.name}"
-        self._prepared_bytes = _PLAIN_SHARED_BYTES
         self.signature = signature
         self.launches = 0
 
@@ -91,9 +88,7 @@ class Kernel:
             )
         if blocks == 0:
             return
-        if shared_bytes > self._prepared_bytes:
-            self._function.max_dynamic_shared_size_bytes = self._prepared_bytes = shared_bytes
-        self._function((blocks,), (self.signature.threads,), values, shared_mem=shared_bytes)
+        self._function((blocks,), (self.signature.threads,), values, shared_bytes)
         self.launches += 1
 
     def over(self, n: int, lanes: int = 1, /, **arguments: Any) -> None:

@@ -42,6 +42,15 @@ class DeviceEdges:
         return len(self.neighbour)
 
 
+def search_bytes(n_structures: int, n_atoms: int, n_edges: int) -> int:
+    """Bytes of device memory that :meth:`NeighbourSearch.find` takes for a batch, the list included."""
+    n_bins = BINS_PER_ATOM * n_atoms + MORE_BINS * n_structures
+    per_atom = 8 + 8 + (24 + 24 + 12 + 4) + 8 + 8 + 8  # keys, order, slots, counts, offsets, nearest
+    per_structure = 8 * _GRID_SIZE + 24
+    per_edge = 8 + 8 + 12 + 4 + 24  # neighbour, reverse, shifts, species, vectors
+    return per_atom * n_atoms + per_structure * n_structures + (4 + 8) * n_bins + per_edge * n_edges + 16
+
+
 class NeighbourSearch:
     """The kernels of ``neighbours.cu`` on a device."""
 

@@ -6,14 +6,13 @@ import pytest
 
 from etn_gpu.backend.cuda.neighbours import NeighbourSearch
 from etn_gpu.backend.cuda.sums import Sums
-from tests.emulator import EmulatedDevice, compiler_missing
+from tests.emulator import EmulatedDevice, require_compiler
 
 
 @pytest.fixture(scope="session")
 def emulated() -> EmulatedDevice:
     """One emulated device for all tests, so that every kernel is compiled once."""
-    if (reason := compiler_missing()) is not None:
-        pytest.skip(reason)
+    require_compiler()
     return EmulatedDevice()
 
 

@@ -148,6 +148,21 @@ class FakeDevice:
         pass
 
 
+class FakeModule:
+    """As cupy.RawModule, with every kernel the same: it notes its calls."""
+
+    def __init__(self, path: str) -> None:
+        self.path = path
+        self.calls: list[tuple[Any, ...]] = []
+        self.max_dynamic_shared_size_bytes = 0
+
+    def get_function(self, name: str) -> FakeModule:
+        return self
+
+    def __call__(self, *arguments: Any, shared_mem: int) -> None:
+        self.calls.append((*arguments, shared_mem, self.max_dynamic_shared_size_bytes))
+
+
 @pytest.fixture
 def gpu(install: Any) -> CupyDevice:
     def empty(shape: int, dtype: Any) -> Any:
@@ -159,7 +174,7 @@ def gpu(install: Any) -> CupyDevice:
     cupy.cuda.Device = FakeDevice
     cupy.cuda.memory = SimpleNamespace(OutOfMemoryError=OutOfMemoryError)
     cupy.get_default_memory_pool = lambda: SimpleNamespace(free_bytes=lambda: 2**30)
-    cupy.RawModule = lambda path: path
+    cupy.RawModule = FakeModule
     cupy.empty, cupy.zeros, cupy.argsort, cupy.ndarray = empty, np.zeros, np.argsort, np.ndarray
     cupy.asarray, cupy.asnumpy, cupy.cumsum = np.asarray, np.asarray, np.cumsum
     return CupyDevice()
@@ -172,7 +187,14 @@ def test_the_device_of_cupy(gpu: CupyDevice, monkeypatch: pytest.MonkeyPatch) ->
     assert gpu.to_device(np.arange(6).reshape(2, 3).T).flags.c_contiguous
     assert not gpu.holds([1.0])
     monkeypatch.setattr(cubins, "compiled", lambda compiler, text, origin, sm: f"{origin}-{sm}-{text}.cubin")
-    assert str(gpu.load("text", "k.cu")) == "k.cu-90-text.cubin"
+    binary: Any = gpu.load("text", "k.cu")
+    assert binary.module.path == "k.cu-90-text.cubin"
+    function = binary.get_function("k")
+    for shared_bytes in (0, 50_000, 100_000, 60_000):
+        function((2,), (64,), [1], shared_bytes)
+    shape = (2,), (64,), (1,)
+    more = [(0, 0), (50_000, 50_000), (100_000, 100_000), (60_000, 100_000)]
+    assert binary.module.calls == [(*shape, *pair) for pair in more]
 
 
 def test_memory_that_runs_out(gpu: CupyDevice) -> None:

@@ -27,7 +27,6 @@ class RecordingDevice(EmulatedDevice):
     def __init__(self) -> None:
         super().__init__()
         self.calls: list[tuple[Any, ...]] = []
-        self.max_dynamic_shared_size_bytes = 48 * 1024
 
     def load(self, text: str, origin: str) -> Any:
         if "does not compile" in text:
@@ -37,8 +36,8 @@ class RecordingDevice(EmulatedDevice):
     def get_function(self, name: str) -> Any:
         return self
 
-    def __call__(self, *arguments: Any, shared_mem: int = 0) -> None:
-        self.calls.append((*arguments, shared_mem))
+    def __call__(self, *arguments: Any) -> None:
+        self.calls.append(arguments)
 
 
 @pytest.fixture
@@ -79,13 +78,10 @@ def test_nothing_is_started_for_no_items(device: RecordingDevice, kernel: Kernel
     assert kernel.launches == 0
 
 
-def test_much_shared_memory_is_asked_for_first(device: RecordingDevice, kernel: Kernel) -> None:
-    kernel.launch(1, 1000, **fitting(device))
-    assert device.max_dynamic_shared_size_bytes == 48 * 1024
-    kernel.launch(1, 100_000, **fitting(device))
-    kernel.launch(1, 60_000, **fitting(device))
-    assert device.max_dynamic_shared_size_bytes == 100_000
-    assert [call[-1] for call in device.calls] == [1000, 100_000, 60_000]
+def test_dynamic_shared_memory(device: RecordingDevice, kernel: Kernel) -> None:
+    kernel.launch(3, 100_000, **fitting(device))
+    assert device.calls[0][0] == (3,)
+    assert device.calls[0][-1] == 100_000
 
 
 BAD: dict[str, tuple[Any, str]] = {
@@ -167,8 +163,8 @@ def test_a_kernel_that_is_not_there(device: RecordingDevice) -> None:
 
 
 @pytest.mark.emulator
-def test_on_the_emulator() -> None:
-    device = EmulatedDevice()
+def test_on_the_emulator(emulated: EmulatedDevice) -> None:
+    device = emulated
     arguments = fitting(device, x=device.to_device(np.arange(9, dtype=np.float32)))
     Module(device, TEXT, "scale.cu")["scale"].over(9, **arguments)
     np.testing.assert_array_equal(arguments["y"], 2.0 * np.arange(9) + 1)

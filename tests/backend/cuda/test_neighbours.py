@@ -11,7 +11,7 @@ from ase.build import bulk, fcc111, molecule
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
-from etn_gpu.backend.cuda.neighbours import DeviceEdges, NeighbourSearch
+from etn_gpu.backend.cuda.neighbours import DeviceEdges, NeighbourSearch, search_bytes
 from etn_gpu.backend.cuda.structures import DeviceStructures
 from etn_gpu.errors import BackendError
 from etn_gpu.structures import StructureBatch
@@ -254,6 +254,13 @@ def test_the_number_of_launches_does_not_depend_on_the_batch(device: EmulatedDev
         search.find(upload(device, batch), 4.0)
         counts.append(search.launches - before)
     assert counts == [8, 8]
+
+
+def test_memory_is_known_beforehand(device: EmulatedDevice, search: NeighbourSearch) -> None:
+    batch = StructureBatch.build(everything(), SPECIES, 4.0)
+    structures, before = upload(device, batch), device.allocated
+    search.find(structures, 4.0)
+    assert device.allocated - before == search_bytes(batch.n_structures, batch.n_atoms, batch.n_edges)
 
 
 def test_structures_that_do_not_fit_together(device: EmulatedDevice) -> None:
