@@ -6,7 +6,7 @@ something wrong raises :class:`EmulatorError` with file, line, array and threads
 """
 
 from tests.emulator.build import require_compiler
-from tests.emulator.device import EmulatedDevice
+from tests.emulator.device import EmulatedDevice, run_in_order
 from tests.emulator.kernels import EmulatorError
 
-__all__ = ["EmulatedDevice", "EmulatorError", "require_compiler"]
+__all__ = ["EmulatedDevice", "EmulatorError", "require_compiler", "run_in_order"]

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
+from etn_gpu.backend.cuda.device import Device
 from etn_gpu.backend.cuda.signatures import parse
 from tests.emulator.build import library
 from tests.emulator.kernels import EmulatedBinary
@@ -15,6 +16,12 @@ from tests.emulator.kernels import EmulatedBinary
 
 class EmulatedArray(np.ndarray):
     """An array "on the device": what kernels take, while arrays of NumPy are refused as they are on a GPU."""
+
+
+def run_in_order(device: Device, order: int) -> None:
+    """Let threads run in an order of :class:`EmulatedDevice`; a GPU has an order of its own."""
+    if isinstance(device, EmulatedDevice):
+        device.order = order
 
 
 class EmulatedDevice:

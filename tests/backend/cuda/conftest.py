@@ -1,12 +1,14 @@
-"""The kernels on the emulator, and batches of structures on it."""
+"""Devices that the kernels run on: the emulator, and a GPU where there is one."""
 
 from __future__ import annotations
 
 import pytest
 
+from etn_gpu.backend.cuda.availability import unavailable
+from etn_gpu.backend.cuda.device import CupyDevice, Device
 from etn_gpu.backend.cuda.neighbours import NeighbourSearch
 from etn_gpu.backend.cuda.sums import Sums
-from tests.emulator import EmulatedDevice, require_compiler
+from tests.emulator import EmulatedDevice, require_compiler, run_in_order
 
 
 @pytest.fixture(scope="session")
@@ -16,18 +18,27 @@ def emulated() -> EmulatedDevice:
     return EmulatedDevice()
 
 
-@pytest.fixture
-def device(emulated: EmulatedDevice) -> EmulatedDevice:
-    """The emulated device, with threads in ascending order."""
-    emulated.order = 0
+@pytest.fixture(scope="session", params=["emulator", *(["gpu"] if unavailable() is None else [])])
+def device(request: pytest.FixtureRequest) -> Device:
+    """Each device that can be used here."""
+    if request.param == "gpu":
+        return CupyDevice()
+    emulated: EmulatedDevice = request.getfixturevalue("emulated")
     return emulated
 
 
-@pytest.fixture(scope="session")
-def search(emulated: EmulatedDevice) -> NeighbourSearch:
-    return NeighbourSearch(emulated)
+@pytest.fixture(autouse=True)
+def ascending_order(request: pytest.FixtureRequest) -> None:
+    """Threads of the emulator run in ascending order unless a test wants another."""
+    for name in {"device", "emulated"} & set(request.fixturenames):
+        run_in_order(request.getfixturevalue(name), 0)
 
 
 @pytest.fixture(scope="session")
-def sums(emulated: EmulatedDevice) -> Sums:
-    return Sums(emulated)
+def search(device: Device) -> NeighbourSearch:
+    return NeighbourSearch(device)
+
+
+@pytest.fixture(scope="session")
+def sums(device: Device) -> Sums:
+    return Sums(device)

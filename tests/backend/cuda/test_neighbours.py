@@ -11,11 +11,12 @@ from ase.build import bulk, fcc111, molecule
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
+from etn_gpu.backend.cuda.device import Device
 from etn_gpu.backend.cuda.neighbours import DeviceEdges, NeighbourSearch, search_bytes
 from etn_gpu.backend.cuda.structures import DeviceStructures
 from etn_gpu.errors import BackendError
 from etn_gpu.structures import StructureBatch
-from tests.emulator import EmulatedDevice
+from tests.emulator import EmulatedDevice, run_in_order
 
 pytestmark = pytest.mark.emulator
 
@@ -29,7 +30,7 @@ FIELDS = {
 }
 
 
-def upload(device: EmulatedDevice, batch: StructureBatch) -> DeviceStructures:
+def upload(device: Device, batch: StructureBatch) -> DeviceStructures:
     return DeviceStructures.upload(
         device,
         batch.atom_offsets,
@@ -41,23 +42,22 @@ def upload(device: EmulatedDevice, batch: StructureBatch) -> DeviceStructures:
     )
 
 
-def assert_same(edges: DeviceEdges, batch: StructureBatch) -> None:
+def assert_same(device: Device, edges: DeviceEdges, batch: StructureBatch) -> None:
     for name, of_batch in FIELDS.items():
-        given, expected = getattr(edges, name), getattr(batch, of_batch)
+        given, expected = device.to_host(getattr(edges, name)), getattr(batch, of_batch)
         assert given.dtype == expected.dtype, name
         np.testing.assert_array_equal(given, expected, err_msg=name)
-    np.testing.assert_array_equal(edges.species, batch.species_index[batch.neighbour])
+    np.testing.assert_array_equal(device.to_host(edges.species), batch.species_index[batch.neighbour])
     lengths = np.einsum("ex,ex->e", batch.vectors, batch.vectors)
+    nearest = device.to_host(edges.nearest)
     for i in range(batch.n_atoms):
         least = lengths[batch.edge_offsets[i] : batch.edge_offsets[i + 1]].min(initial=np.inf)
-        assert edges.nearest[i] == pytest.approx(least, rel=1e-15)
+        assert nearest[i] == pytest.approx(least, rel=1e-15)
 
 
-def check(
-    device: EmulatedDevice, search: NeighbourSearch, structures: Sequence[Atoms], cutoff: float
-) -> StructureBatch:
+def check(device: Device, search: NeighbourSearch, structures: Sequence[Atoms], cutoff: float) -> StructureBatch:
     batch = StructureBatch.build(structures, SPECIES, cutoff)
-    assert_same(search.find(upload(device, batch), cutoff), batch)
+    assert_same(device, search.find(upload(device, batch), cutoff), batch)
     return batch
 
 
@@ -78,7 +78,7 @@ def mixed(atoms: Atoms, seed: int = 0, amplitude: float = 0.1) -> Atoms:
     bare=st.booleans(),
 )
 def test_random_batches_of_any_cell_and_periodicity(
-    emulated: EmulatedDevice,
+    device: Device,
     search: NeighbourSearch,
     seed: int,
     n_atoms: list[int],
@@ -99,8 +99,8 @@ def test_random_batches_of_any_cell_and_periodicity(
         structures.append(Atoms(rng.choice(SPECIES, n), positions=positions, cell=cell, pbc=pbc))
     batch = StructureBatch.build(structures, SPECIES, cutoff, on_error="collect")
     assume(not batch.failures)
-    emulated.order = seed % 4
-    assert_same(search.find(upload(emulated, batch), cutoff), batch)
+    run_in_order(device, seed % 4)
+    assert_same(device, search.find(upload(device, batch), cutoff), batch)
 
 
 @settings(max_examples=25)
@@ -112,7 +112,7 @@ def test_random_batches_of_any_cell_and_periodicity(
     pbc=st.tuples(st.booleans(), st.booleans(), st.booleans()),
 )
 def test_cells_of_many_bins(
-    emulated: EmulatedDevice,
+    device: Device,
     search: NeighbourSearch,
     seed: int,
     n_atoms: int,
@@ -126,7 +126,7 @@ def test_cells_of_many_bins(
     atoms = Atoms(rng.choice(SPECIES, n_atoms), positions, cell=cell, pbc=pbc)
     batch = StructureBatch.build([atoms], SPECIES, 3.5, on_error="collect")
     assume(not batch.failures)
-    assert_same(search.find(upload(emulated, batch), 3.5), batch)
+    assert_same(device, search.find(upload(device, batch), 3.5), batch)
 
 
 def everything() -> list[Atoms]:
@@ -153,8 +153,8 @@ def everything() -> list[Atoms]:
 
 
 @pytest.mark.parametrize("order", [0, 1, 2])
-def test_a_ragged_batch_in_any_order_of_threads(device: EmulatedDevice, search: NeighbourSearch, order: int) -> None:
-    device.order = order
+def test_a_ragged_batch_in_any_order_of_threads(device: Device, search: NeighbourSearch, order: int) -> None:
+    run_in_order(device, order)
     check(device, search, everything(), 4.5)
 
 
@@ -171,7 +171,7 @@ TINY = {
 
 
 @pytest.mark.parametrize("case", TINY)
-def test_tiny_and_skewed_cells(device: EmulatedDevice, search: NeighbourSearch, case: str) -> None:
+def test_tiny_and_skewed_cells(device: Device, search: NeighbourSearch, case: str) -> None:
     cell, cutoff, pbc = TINY[case]
     atoms = Atoms("AlCu", positions=[[0.1, -7.3, 0.2], [0.6, 0.5, 0.7]], cell=cell, pbc=pbc)
     assert check(device, search, [atoms], cutoff).n_edges > 0
@@ -179,7 +179,7 @@ def test_tiny_and_skewed_cells(device: EmulatedDevice, search: NeighbourSearch, 
 
 @pytest.mark.parametrize("cells", [1, 2, 5])
 def test_crystals_whose_atoms_lie_on_the_planes_between_bins(
-    device: EmulatedDevice, search: NeighbourSearch, cells: int
+    device: Device, search: NeighbourSearch, cells: int
 ) -> None:
     crystal = bulk("Al", cubic=True, a=4.0) * (cells, 1, 2)
     for cutoff, expected in ((3.9999, 12), (4.0001, 18), (4.9, 42)):
@@ -187,7 +187,7 @@ def test_crystals_whose_atoms_lie_on_the_planes_between_bins(
         assert np.all(np.diff(batch.edge_offsets) == expected)
 
 
-def test_more_neighbours_than_are_sorted_in_shared_memory(device: EmulatedDevice, search: NeighbourSearch) -> None:
+def test_more_neighbours_than_are_sorted_in_shared_memory(device: Device, search: NeighbourSearch) -> None:
     batch = check(device, search, [mixed(bulk("Al", cubic=True, a=4.0)), bulk("Al", a=3.0), Atoms("O")], 9.0)
     per_atom = np.diff(batch.edge_offsets)
     assert per_atom.max() > 300
@@ -195,7 +195,7 @@ def test_more_neighbours_than_are_sorted_in_shared_memory(device: EmulatedDevice
 
 
 @pytest.mark.parametrize("cells_away", [10**3, 10**6])
-def test_atoms_far_outside_of_the_cell(device: EmulatedDevice, search: NeighbourSearch, cells_away: int) -> None:
+def test_atoms_far_outside_of_the_cell(device: Device, search: NeighbourSearch, cells_away: int) -> None:
     atoms = mixed(bulk("Al", cubic=True) * (2, 1, 1))
     atoms.positions[[1, 4]] += cells_away * atoms.cell.array.sum(axis=0)
     atoms.positions[6] -= cells_away * atoms.cell.array[1]
@@ -205,7 +205,7 @@ def test_atoms_far_outside_of_the_cell(device: EmulatedDevice, search: Neighbour
 @pytest.mark.parametrize("distance", [150.0, 9e6])
 @pytest.mark.parametrize("pbc", [(True, True, False), (True, False, False), (False, False, False)])
 def test_an_atom_that_left(
-    device: EmulatedDevice, search: NeighbourSearch, pbc: tuple[bool, bool, bool], distance: float
+    device: Device, search: NeighbourSearch, pbc: tuple[bool, bool, bool], distance: float
 ) -> None:
     slab = fcc111("Al", (2, 2, 3), vacuum=0.0, orthogonal=True)
     slab.pbc = pbc
@@ -213,40 +213,40 @@ def test_an_atom_that_left(
     check(device, search, [slab], 5.0)
 
 
-def test_gas_scattered_over_a_huge_box(device: EmulatedDevice, search: NeighbourSearch) -> None:
+def test_gas_scattered_over_a_huge_box(device: Device, search: NeighbourSearch) -> None:
     pairs = np.random.default_rng(3).uniform(-1e6, 1e6, size=(20, 3))
     gas = Atoms("Al40", positions=np.concatenate([pairs, pairs + np.array([0.0, 1.5, 2.0])]))
     assert check(device, search, [gas], 5.0).n_edges == 40
 
 
-def test_vectors_of_atoms_that_moved(device: EmulatedDevice, search: NeighbourSearch) -> None:
+def test_vectors_of_atoms_that_moved(device: Device, search: NeighbourSearch) -> None:
     batch = StructureBatch.build(everything(), SPECIES, 4.5)
     edges = search.find(upload(device, batch), 4.5)
     rng = np.random.default_rng(0)
     moved = batch.with_vectors(
         batch.positions + 0.1 * rng.normal(size=batch.positions.shape), batch.cells * (1 + 0.01 * rng.normal(size=3))
     )
-    assert_same(search.moved(upload(device, moved), edges), moved)
+    assert_same(device, search.moved(upload(device, moved), edges), moved)
 
 
-def test_structures_without_atoms_and_batches_of_none(device: EmulatedDevice, search: NeighbourSearch) -> None:
+def test_structures_without_atoms_and_batches_of_none(device: Device, search: NeighbourSearch) -> None:
     batch = StructureBatch.build([bulk("Al"), molecule("H2O")], SPECIES, 5.0)
     cells, pbc = np.tile(np.eye(3), (4, 1, 1)), np.ones((4, 3), dtype=bool)
     cells[[1, 2]], pbc[[1, 2]] = batch.cells, batch.pbc
     with_gaps = DeviceStructures.upload(
         device, np.array([0, 0, 1, 4, 4]), batch.species_index, batch.positions, cells, pbc, len(SPECIES)
     )
-    assert_same(search.find(with_gaps, 5.0), batch)
+    assert_same(device, search.find(with_gaps, 5.0), batch)
     nothing = DeviceStructures.upload(
         device, np.zeros(1, np.int64), np.zeros(0, np.int32), np.zeros((0, 3)), np.zeros((0, 3, 3)),
         np.zeros((0, 3), bool), 1,
     )  # fmt: skip
     edges = search.find(nothing, 5.0)
     assert edges.n_edges == 0
-    assert edges.offsets.tolist() == [0]
+    assert device.to_host(edges.offsets).tolist() == [0]
 
 
-def test_the_number_of_launches_does_not_depend_on_the_batch(device: EmulatedDevice, search: NeighbourSearch) -> None:
+def test_the_number_of_launches_does_not_depend_on_the_batch(device: Device, search: NeighbourSearch) -> None:
     counts = []
     for structures in ([bulk("Al")], everything()):
         batch = StructureBatch.build(structures, SPECIES, 4.0)
@@ -256,14 +256,14 @@ def test_the_number_of_launches_does_not_depend_on_the_batch(device: EmulatedDev
     assert counts == [8, 8]
 
 
-def test_memory_is_known_beforehand(device: EmulatedDevice, search: NeighbourSearch) -> None:
+def test_memory_is_known_beforehand(emulated: EmulatedDevice) -> None:
     batch = StructureBatch.build(everything(), SPECIES, 4.0)
-    structures, before = upload(device, batch), device.allocated
-    search.find(structures, 4.0)
-    assert device.allocated - before == search_bytes(batch.n_structures, batch.n_atoms, batch.n_edges)
+    structures, before = upload(emulated, batch), emulated.allocated
+    NeighbourSearch(emulated).find(structures, 4.0)
+    assert emulated.allocated - before == search_bytes(batch.n_structures, batch.n_atoms, batch.n_edges)
 
 
-def test_structures_that_do_not_fit_together(device: EmulatedDevice) -> None:
+def test_structures_that_do_not_fit_together(device: Device) -> None:
     offsets, species, positions = np.array([0, 2]), np.zeros(2, np.int32), np.zeros((2, 3))
     cells, pbc = np.zeros((1, 3, 3)), np.zeros((1, 3), bool)
     with pytest.raises(BackendError, match=r"shapes \(\(2,\), \(2,\), \(2, 3\).* were given, expected \(\(3,\)"):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
@@ -38,7 +39,12 @@ SOURCES = [name for name in sources.available() if name.endswith(".cu")]
 
 @pytest.fixture(scope="module")
 def compiler() -> Compiler:
-    return nvrtc.compiler(13)
+    try:
+        return nvrtc.compiler(13)
+    except BackendError as error:
+        if os.environ.get("CI"):
+            raise
+        pytest.skip(str(error))
 
 
 @pytest.mark.parametrize("architecture", ARCHITECTURES)

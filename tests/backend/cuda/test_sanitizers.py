@@ -104,7 +104,7 @@ SPOILED = {
 
 @pytest.mark.parametrize("case", SPOILED)
 def test_kernels_with_a_bug_put_in_are_caught(
-    device: EmulatedDevice, batch: StructureBatch, monkeypatch: pytest.MonkeyPatch, case: str
+    emulated: EmulatedDevice, batch: StructureBatch, monkeypatch: pytest.MonkeyPatch, case: str
 ) -> None:
     file, good, bad, message = SPOILED[case]
     real = sources.read
@@ -115,12 +115,12 @@ def test_kernels_with_a_bug_put_in_are_caught(
         return text.replace(good, bad) if name == file else text
 
     monkeypatch.setattr(sources, "read", read)
-    structures = DeviceStructures.upload(device, **arrays_of(batch), n_species=len(batch.species))
-    segments = Segments.upload(device, batch.atom_offsets)
+    structures = DeviceStructures.upload(emulated, **arrays_of(batch), n_species=len(batch.species))
+    segments = Segments.upload(emulated, batch.atom_offsets)
 
     def run() -> None:
-        NeighbourSearch(device).find(structures, batch.cutoff)
-        Sums(device).sum(device.zeros(batch.n_atoms, np.float64), segments)
+        NeighbourSearch(emulated).find(structures, batch.cutoff)
+        Sums(emulated).sum(emulated.zeros(batch.n_atoms, np.float64), segments)
 
     with pytest.raises(EmulatorError, match=message):
         run()
