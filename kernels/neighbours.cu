@@ -91,22 +91,24 @@ constexpr int SHARED_EDGES = 128;
 
 struct SharedKeys {
     int4* keys;
-    __device__ __forceinline__ int4 load(long long k) const { return keys[k]; }
-    __device__ __forceinline__ void store(long long k, int4 key) const { keys[k] = key; }
+    __device__ __forceinline__ int4 load(int k) const { return keys[k]; }
+    __device__ __forceinline__ void store(int k, int4 key) const { keys[k] = key; }
 };
 
 // The others sort them where they will stay.
 struct ListKeys {
     long long* neighbour;
     int* shifts;
-    __device__ __forceinline__ int4 load(long long k) const {
-        return make_int4((int)neighbour[k], shifts[3 * k], shifts[3 * k + 1], shifts[3 * k + 2]);
+    __device__ __forceinline__ int4 load(int k) const {
+        const int* shift = shifts + 3LL * k;
+        return make_int4((int)neighbour[k], shift[0], shift[1], shift[2]);
     }
-    __device__ __forceinline__ void store(long long k, int4 key) const {
+    __device__ __forceinline__ void store(int k, int4 key) const {
+        int* shift = shifts + 3LL * k;
         neighbour[k] = key.x;
-        shifts[3 * k] = key.y;
-        shifts[3 * k + 1] = key.z;
-        shifts[3 * k + 2] = key.w;
+        shift[0] = key.y;
+        shift[1] = key.z;
+        shift[2] = key.w;
     }
 };
 
@@ -125,19 +127,20 @@ extern "C" __global__ void __launch_bounds__(128) fill_edges(
     const long long s = segment_of(atom_offsets, n_structures, own);
     const long long* atoms = order + atom_offsets[s];
     const long long centre = atoms[slot_place[own]];
-    const long long base = edge_offsets[centre], n = edge_offsets[centre + 1] - base;
+    const long long base = edge_offsets[centre];
+    const int n = (int)(edge_offsets[centre + 1] - base);
     const bool few = n <= SHARED_EDGES;
     const SharedKeys in_shared = {shared_keys + threadIdx.x / 32 * SHARED_EDGES};
     const ListKeys in_list = {neighbour + base, shifts + 3 * base};
 
     const Slots slots = {slot_position, slot_level, slot_wrap, slot_place, starts};
-    long long filled = 0;
+    int filled = 0;
     visit_neighbours(
         slots, cell_of(cells, grids, bins, pbc, atom_offsets, s), own, cutoff,
         [&](bool hit, long long slot, int shift0, int shift1, int shift2) {
             const unsigned hits = __ballot_sync(ALL_LANES, hit);
             if (hit) {
-                const long long k = filled + __popc(hits & ((1u << lane) - 1u));
+                const int k = filled + __popc(hits & ((1u << lane) - 1u));
                 const int4 key = make_int4(slots.place[slot], shift0, shift1, shift2);
                 if (few) {
                     in_shared.store(k, key);
@@ -152,8 +155,8 @@ extern "C" __global__ void __launch_bounds__(128) fill_edges(
     } else {
         warp_sort(in_list, n);
     }
-    for (long long k = lane; k < n; k += 32) {
-        int4 key = few ? in_shared.load(k) : in_list.load(k);
+    for (int k = lane; k < n; k += 32) {
+        const int4 key = few ? in_shared.load(k) : in_list.load(k);
         const long long other = atoms[key.x];
         in_list.store(k, key);
         neighbour[base + k] = other;

@@ -83,10 +83,13 @@ __device__ __forceinline__ void visit_neighbours(
     const int wrap0 = slots.wrap[3 * own], wrap1 = slots.wrap[3 * own + 1], wrap2 = slots.wrap[3 * own + 2];
     const double square = times(cutoff, cutoff);
     const int lane = threadIdx.x & 31;
+    // made once, because a division of 64 bits is slow
+    const Walk second(level[1], reach[1], cell.bins[1], cell.pbc[1]);
+    const Walk third(level[2], reach[2], cell.bins[2], cell.pbc[2]);
     for (Walk a(level[0], reach[0], cell.bins[0], cell.pbc[0]); a.left > 0; a.next(1)) {
-        for (Walk b(level[1], reach[1], cell.bins[1], cell.pbc[1]); b.left > 0; b.next(1)) {
-            const long long column = cell.first_bin + (a.bin * b.bins + b.bin) * cell.bins[2];
-            Walk c(level[2], reach[2], cell.bins[2], cell.pbc[2]);
+        for (Walk b = second; b.left > 0; b.next(1)) {
+            const long long column = cell.first_bin + (a.bin * b.bins + b.bin) * third.bins;
+            Walk c = third;
             while (c.left > 0) {
                 // bins of a column follow one another, and so do their atoms
                 const long long run = min(c.left, c.bins - c.bin);

@@ -79,8 +79,8 @@ def test_the_sanitizers_pass_a_sound_kernel(emulated: EmulatedDevice) -> None:
 SPOILED = {
     "no barrier before sorting": (
         "sort.cuh",
-        "    __syncwarp();\n    for (long long size",
-        "    for (long long size",
+        "    __syncwarp();\n    for (int bits",
+        "    for (int bits",
         "race",
     ),
     "no barrier between steps": ("sort.cuh", "            __syncwarp();\n", "", "race"),
