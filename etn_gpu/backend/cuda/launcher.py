@@ -104,10 +104,21 @@ class Kernel:
                 f"{self._where}: expected the arguments {', '.join(expected)}; "
                 + "; ".join(f"{what}: {', '.join(n)}" for what, n in (("missing", missing), ("unknown", unknown)) if n)
             )
+        self._check_outputs(arguments)
         return [
             self._array(p, arguments[p.name]) if p.is_array else self._scalar(p, arguments[p.name])
             for p in self.signature.parameters
         ]
+
+    def _check_outputs(self, arguments: dict[str, Any]) -> None:
+        """A compiler may keep what it read of one array although it is written through another."""
+        for written in (p.name for p in self.signature.parameters if p.is_output):
+            for name, value in arguments.items():
+                if name != written and value is arguments[written]:
+                    raise BackendError(
+                        f"{self._where}, argument {written}: the array is written, and given as {name} as well; "
+                        "pass a copy"
+                    )
 
     def _array(self, parameter: Parameter, value: Any) -> Any:
         where = f"{self._where}, argument {parameter.name}"

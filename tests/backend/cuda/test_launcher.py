@@ -134,6 +134,15 @@ def test_arrays_of_another_dtype_or_with_strides(device: RecordingDevice, kernel
         kernel.over(9, **fitting(device, y=device.zeros(18, np.float64)[::2]))
 
 
+def test_an_output_that_is_another_argument_as_well(device: RecordingDevice) -> None:
+    text = 'extern "C" __global__ void __launch_bounds__(32) copy(const float* x, float* y, const float* z) {}'
+    copy = Module(device, text, "copy.cu")["copy"]
+    x, y = device.zeros(9, np.float32), device.zeros(9, np.float32)
+    copy.launch(1, x=x, y=y, z=x)
+    with pytest.raises(BackendError, match="kernel copy, argument y: the array is written, and given as z as well"):
+        copy.launch(1, x=x, y=y, z=y)
+
+
 def test_arguments_that_are_missing_or_unknown(device: RecordingDevice, kernel: Kernel) -> None:
     arguments = fitting(device, m=1)
     del arguments["n"], arguments["add"]
