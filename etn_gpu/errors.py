@@ -27,6 +27,15 @@ class BackendError(EtnGpuError, RuntimeError):
     """A backend that was asked for and cannot run here. The message lists those that can."""
 
 
+class DeviceMemoryError(BackendError, MemoryError):
+    """The memory of a GPU does not hold what was asked for: ``requested`` and ``free`` bytes, None where unknown."""
+
+    def __init__(self, message: str, requested: int | None = None, free: int | None = None) -> None:
+        super().__init__(message)
+        self.requested = requested
+        self.free = free
+
+
 class StructureError(EtnGpuError, ValueError):
     """A structure that cannot be evaluated: unknown element, NaN, overlapping atoms, singular cell, no atoms."""
 

@@ -10,7 +10,8 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from etn_gpu.backend.cpu import cache, jit
+from etn_gpu.backend import cache
+from etn_gpu.backend.cpu import jit
 from etn_gpu.backend.cpu.ir import PACK, Function, Module
 
 Array = NDArray[np.floating]

@@ -17,7 +17,7 @@ from typing import Any
 import llvmlite
 import llvmlite.binding as llvm
 
-from etn_gpu.backend.cpu.cache import folder
+from etn_gpu.backend.cache import folder
 
 
 def _machine() -> Any:

@@ -1,0 +1,221 @@
+// Full neighbour lists of many structures: edges sorted by (centre, species of neighbour, neighbour, shift).
+//
+// S structures with N atoms; structure s has the atoms atom_offsets[s] .. atom_offsets[s+1]-1. `order` lists the atoms
+// by structure, then species, then index: the place of an atom in it is what edges are sorted by.
+
+#include "search.cuh"
+#include "sort.cuh"
+
+// Sorting by these keys lists the atoms in `order`.
+extern "C" __global__ void __launch_bounds__(256) species_keys(
+    const long long* __restrict__ atom_offsets, const int* __restrict__ species, long long* __restrict__ keys,
+    long long n_structures, long long n_atoms, int n_species) {
+    const long long i = global_thread();
+    if (i < n_atoms) keys[i] = segment_of(atom_offsets, n_structures, i) * n_species + species[i];
+}
+
+// One thread for each structure: its bins.
+extern "C" __global__ void __launch_bounds__(64) make_grids(
+    const double* __restrict__ cells, const bool* __restrict__ pbc, const long long* __restrict__ atom_offsets,
+    double* __restrict__ grids, long long* __restrict__ bins, double cutoff, long long n_structures) {
+    const long long s = global_thread();
+    if (s >= n_structures) return;
+    const long long n = atom_offsets[s + 1] - atom_offsets[s];
+    make_grid(cells + 9 * s, pbc + 3 * s, n, cutoff, grids + GRID_SIZE * s, bins + 3 * s);
+}
+
+// One thread for each place in `order`: how many atoms each bin holds. Sums of integers do not depend on their order.
+extern "C" __global__ void __launch_bounds__(256) count_bins(
+    const double* __restrict__ positions, const long long* __restrict__ order, const bool* __restrict__ pbc,
+    const long long* __restrict__ atom_offsets, const double* __restrict__ grids, const long long* __restrict__ bins,
+    int* __restrict__ counts, long long n_structures, long long n_atoms) {
+    const long long p = global_thread();
+    if (p >= n_atoms) return;
+    const long long s = segment_of(atom_offsets, n_structures, p);
+    const Location at = locate(row(positions, order[p]), grids + GRID_SIZE * s, bins + 3 * s, pbc + 3 * s);
+    atomicAdd(&counts[first_bin(atom_offsets[s], s) + at.bin], 1);
+}
+
+// One thread for each place in `order`: sorts the atoms into their bins, which counts `counts` down to 0. In which order
+// the atoms of a bin come may differ from run to run; sorting the edges undoes it.
+extern "C" __global__ void __launch_bounds__(256) fill_bins(
+    const double* __restrict__ positions, const long long* __restrict__ order, const bool* __restrict__ pbc,
+    const long long* __restrict__ atom_offsets, const double* __restrict__ grids, const long long* __restrict__ bins,
+    const long long* __restrict__ starts, int* __restrict__ counts, double* __restrict__ slot_position,
+    double* __restrict__ slot_level, int* __restrict__ slot_wrap, int* __restrict__ slot_place, long long n_structures,
+    long long n_atoms) {
+    const long long p = global_thread();
+    if (p >= n_atoms) return;
+    const long long s = segment_of(atom_offsets, n_structures, p);
+    const Vector position = row(positions, order[p]);
+    const Location at = locate(position, grids + GRID_SIZE * s, bins + 3 * s, pbc + 3 * s);
+    const long long bin = first_bin(atom_offsets[s], s) + at.bin;
+    const long long slot = starts[bin] + atomicSub(&counts[bin], 1) - 1;
+    slot_position[3 * slot] = position.x;
+    slot_position[3 * slot + 1] = position.y;
+    slot_position[3 * slot + 2] = position.z;
+    for (int k = 0; k < 3; k++) {
+        slot_level[3 * slot + k] = at.level[k];
+        slot_wrap[3 * slot + k] = at.wrap[k];
+    }
+    slot_place[slot] = (int)(p - atom_offsets[s]);
+}
+
+__device__ __forceinline__ Cell cell_of(
+    const double* cells, const double* grids, const long long* bins, const bool* pbc, const long long* atom_offsets,
+    long long s) {
+    return {cells + 9 * s, grids + GRID_SIZE * s, bins + 3 * s, pbc + 3 * s, first_bin(atom_offsets[s], s)};
+}
+
+// One warp for each slot: how many edges its atom has.
+extern "C" __global__ void __launch_bounds__(128) count_edges(
+    const double* __restrict__ cells, const double* __restrict__ grids, const long long* __restrict__ bins,
+    const bool* __restrict__ pbc, const long long* __restrict__ atom_offsets, const long long* __restrict__ order,
+    const double* __restrict__ slot_position, const double* __restrict__ slot_level, const int* __restrict__ slot_wrap,
+    const int* __restrict__ slot_place, const long long* __restrict__ starts, long long* __restrict__ counts,
+    double cutoff, long long n_structures, long long n_atoms) {
+    const long long own = global_thread() / 32;
+    if (own >= n_atoms) return;
+    const long long s = segment_of(atom_offsets, n_structures, own);
+    const Slots slots = {slot_position, slot_level, slot_wrap, slot_place, starts};
+    long long count = 0;
+    visit_neighbours(
+        slots, cell_of(cells, grids, bins, pbc, atom_offsets, s), own, cutoff,
+        [&](bool hit, long long, int, int, int) { count += hit; });
+    count = group_sum<32>(count);
+    if ((threadIdx.x & 31) == 0) counts[order[atom_offsets[s] + slot_place[own]]] = count;
+}
+
+// Atoms with at most this many neighbours sort them in shared memory.
+constexpr int SHARED_EDGES = 128;
+
+struct SharedKeys {
+    int4* keys;
+    __device__ __forceinline__ int4 load(int k) const { return keys[k]; }
+    __device__ __forceinline__ void store(int k, int4 key) const { keys[k] = key; }
+};
+
+// The others sort them where they will stay.
+struct ListKeys {
+    long long* neighbour;
+    int* shifts;
+    __device__ __forceinline__ int4 load(int k) const {
+        const int* shift = shifts + 3LL * k;
+        return make_int4((int)neighbour[k], shift[0], shift[1], shift[2]);
+    }
+    __device__ __forceinline__ void store(int k, int4 key) const {
+        int* shift = shifts + 3LL * k;
+        neighbour[k] = key.x;
+        shift[0] = key.y;
+        shift[1] = key.z;
+        shift[2] = key.w;
+    }
+};
+
+// One warp for each slot: finds the edges again, sorts them, writes them.
+extern "C" __global__ void __launch_bounds__(128) fill_edges(
+    const double* __restrict__ cells, const double* __restrict__ grids, const long long* __restrict__ bins,
+    const bool* __restrict__ pbc, const long long* __restrict__ atom_offsets, const long long* __restrict__ order,
+    const double* __restrict__ slot_position, const double* __restrict__ slot_level, const int* __restrict__ slot_wrap,
+    const int* __restrict__ slot_place, const long long* __restrict__ starts, const int* __restrict__ species,
+    const long long* __restrict__ edge_offsets, long long* __restrict__ neighbour, int* __restrict__ shifts,
+    int* __restrict__ edge_species, double cutoff, long long n_structures, long long n_atoms) {
+    __shared__ int4 shared_keys[128 / 32 * SHARED_EDGES];
+    const long long own = global_thread() / 32;
+    if (own >= n_atoms) return;
+    const int lane = threadIdx.x & 31;
+    const long long s = segment_of(atom_offsets, n_structures, own);
+    const long long* atoms = order + atom_offsets[s];
+    const long long centre = atoms[slot_place[own]];
+    const long long base = edge_offsets[centre];
+    const int n = (int)(edge_offsets[centre + 1] - base);
+    const bool few = n <= SHARED_EDGES;
+    const SharedKeys in_shared = {shared_keys + threadIdx.x / 32 * SHARED_EDGES};
+    const ListKeys in_list = {neighbour + base, shifts + 3 * base};
+
+    const Slots slots = {slot_position, slot_level, slot_wrap, slot_place, starts};
+    int filled = 0;
+    visit_neighbours(
+        slots, cell_of(cells, grids, bins, pbc, atom_offsets, s), own, cutoff,
+        [&](bool hit, long long slot, int shift0, int shift1, int shift2) {
+            const unsigned hits = __ballot_sync(ALL_LANES, hit);
+            if (hit) {
+                const int k = filled + __popc(hits & ((1u << lane) - 1u));
+                const int4 key = make_int4(slots.place[slot], shift0, shift1, shift2);
+                if (few) {
+                    in_shared.store(k, key);
+                } else {
+                    in_list.store(k, key);
+                }
+            }
+            filled += __popc(hits);
+        });
+    if (few) {
+        warp_sort(in_shared, n);
+    } else {
+        warp_sort(in_list, n);
+    }
+    for (int k = lane; k < n; k += 32) {
+        const int4 key = few ? in_shared.load(k) : in_list.load(k);
+        const long long other = atoms[key.x];
+        in_list.store(k, key);
+        neighbour[base + k] = other;
+        edge_species[base + k] = species[other];
+    }
+}
+
+// Whether edge e of some atom comes before an edge to atom `other` with these shifts.
+__device__ __forceinline__ bool comes_before(
+    const long long* neighbour, const int* shifts, const int* edge_species, long long e, int other_species,
+    long long other, int shift0, int shift1, int shift2) {
+    if (edge_species[e] != other_species) return edge_species[e] < other_species;
+    if (neighbour[e] != other) return neighbour[e] < other;
+    if (shifts[3 * e] != shift0) return shifts[3 * e] < shift0;
+    if (shifts[3 * e + 1] != shift1) return shifts[3 * e + 1] < shift1;
+    return shifts[3 * e + 2] < shift2;
+}
+
+// Eight threads for each atom: the edge that runs the other way, found by bisection among the edges of the neighbour.
+extern "C" __global__ void __launch_bounds__(256) reverse_edges(
+    const int* __restrict__ species, const long long* __restrict__ edge_offsets,
+    const long long* __restrict__ neighbour, const int* __restrict__ shifts, const int* __restrict__ edge_species,
+    long long* __restrict__ reverse, long long n_atoms) {
+    const long long i = global_thread() / 8;
+    if (i >= n_atoms) return;
+    for (long long e = edge_offsets[i] + threadIdx.x % 8; e < edge_offsets[i + 1]; e += 8) {
+        const long long j = neighbour[e];
+        long long low = edge_offsets[j], n = edge_offsets[j + 1] - low;
+        while (n > 0) {
+            const long long half = n / 2;
+            const bool right = comes_before(
+                neighbour, shifts, edge_species, low + half, species[i], i, -shifts[3 * e], -shifts[3 * e + 1],
+                -shifts[3 * e + 2]);
+            low = right ? low + half + 1 : low;
+            n = right ? n - half - 1 : half;
+        }
+        reverse[e] = low;
+    }
+}
+
+// Eight threads for each atom: the vectors of its edges, and the square of the shortest length, inf without edges.
+extern "C" __global__ void __launch_bounds__(256) edge_vectors(
+    const double* __restrict__ positions, const double* __restrict__ cells, const long long* __restrict__ atom_offsets,
+    const long long* __restrict__ edge_offsets, const long long* __restrict__ neighbour,
+    const int* __restrict__ shifts, double* __restrict__ vectors, double* __restrict__ nearest, long long n_structures,
+    long long n_atoms) {
+    const long long i = global_thread() / 8;
+    if (i >= n_atoms) return;
+    const double* cell = cells + 9 * segment_of(atom_offsets, n_structures, i);
+    const Vector centre = row(positions, i);
+    double least = __longlong_as_double(0x7ff0000000000000LL);
+    for (long long e = edge_offsets[i] + threadIdx.x % 8; e < edge_offsets[i + 1]; e += 8) {
+        const Vector edge = edge_vector(
+            centre, row(positions, neighbour[e]), cell, shifts[3 * e], shifts[3 * e + 1], shifts[3 * e + 2]);
+        vectors[3 * e] = edge.x;
+        vectors[3 * e + 1] = edge.y;
+        vectors[3 * e + 2] = edge.z;
+        least = fmin(least, dot(edge, edge));
+    }
+    least = group_min<8>(least);
+    if (threadIdx.x % 8 == 0) nearest[i] = least;
+}

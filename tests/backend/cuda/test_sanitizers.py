@@ -1,0 +1,126 @@
+"""The kernels under AddressSanitizer and UndefinedBehaviorSanitizer, and with barriers taken out."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from ase import Atoms
+from ase.build import bulk, molecule
+
+from etn_gpu.backend.cpu.edge_sums import sum_edges
+from etn_gpu.backend.cuda import sources
+from etn_gpu.backend.cuda.neighbours import NeighbourSearch
+from etn_gpu.backend.cuda.structures import DeviceStructures
+from etn_gpu.backend.cuda.sums import Segments, Sums
+from etn_gpu.structures import StructureBatch
+from tests.emulator import EmulatedDevice, EmulatorError, under_asan
+
+pytestmark = pytest.mark.emulator
+
+
+@pytest.fixture(scope="module")
+def batch(emulated: EmulatedDevice) -> StructureBatch:
+    crystal = bulk("Al", cubic=True) * (2, 2, 3)
+    crystal.rattle(0.1, seed=2)
+    return StructureBatch.build([crystal, molecule("H2O"), bulk("Al", a=3.0), Atoms("O")], ("Al", "H", "O"), 6.0)
+
+
+def arrays_of(batch: StructureBatch) -> dict[str, Any]:
+    return {
+        "atom_offsets": batch.atom_offsets,
+        "species": batch.species_index,
+        "positions": batch.positions,
+        "cells": batch.cells,
+        "pbc": batch.pbc,
+    }
+
+
+def test_all_kernels_under_the_sanitizers(batch: StructureBatch, tmp_path: Path) -> None:
+    gradient = np.random.default_rng(0).normal(size=batch.vectors.shape)
+    source, target = tmp_path / "batch.npz", tmp_path / "result.npz"
+    np.savez(source, cutoff=batch.cutoff, gradient=gradient, n_species=len(batch.species), **arrays_of(batch))
+    done = under_asan.run("batch", source, target)
+    assert done.returncode == 0, done.stderr
+    assert done.stderr == ""
+    forces, virials = np.empty((batch.n_atoms, 3)), np.empty((batch.n_atoms, 6))
+    sum_edges(gradient, batch.vectors, batch.reverse, batch.edge_offsets, forces, virials)
+    with np.load(target) as result:
+        for name in ("neighbour", "reverse", "vectors"):
+            np.testing.assert_array_equal(result[name], getattr(batch, name))
+        np.testing.assert_allclose(result["forces"], forces, rtol=0, atol=1e-11)
+        expected = np.add.reduceat(virials, batch.atom_offsets[:-1])
+        np.testing.assert_allclose(result["virials"], expected, rtol=0, atol=1e-10)
+
+
+@pytest.mark.parametrize(
+    ("kernel", "message"),
+    [
+        ("beyond", "AddressSanitizer: heap-buffer-overflow"),
+        ("shared", "AddressSanitizer: heap-buffer-overflow"),
+        ("overflow", "planted.cu:.*: runtime error: signed integer overflow"),
+    ],
+)
+def test_the_sanitizers_find_planted_bugs(emulated: EmulatedDevice, kernel: str, message: str) -> None:
+    done = under_asan.run(kernel)
+    assert done.returncode != 0
+    assert re.search(message, done.stderr), done.stderr
+
+
+def test_the_sanitizers_pass_a_sound_kernel(emulated: EmulatedDevice) -> None:
+    done = under_asan.run("sound")
+    assert (done.returncode, done.stderr) == (0, "")
+
+
+#: What is taken out of a file or put in another's place -> what the emulator finds.
+SPOILED = {
+    "no barrier before sorting": (
+        "sort.cuh",
+        "    __syncwarp();\n    for (int bits",
+        "    for (int bits",
+        "race",
+    ),
+    "no barrier between steps": ("sort.cuh", "            __syncwarp();\n", "", "race"),
+    "too little shared memory": ("neighbours.cu", "[128 / 32 * SHARED_EDGES]", "[SHARED_EDGES]", "out of bounds|race"),
+    "atoms beyond the last": ("neighbours.cu", "if (own >= n_atoms) return;", "", "out of bounds"),
+    "a bin counted without an atomic": (
+        "neighbours.cu",
+        "atomicAdd(&counts[first_bin(atom_offsets[s], s) + at.bin], 1);",
+        "counts[first_bin(atom_offsets[s], s) + at.bin] += 1;",
+        "race: (read|write) of byte .* of counts",
+    ),
+    "a tree without barriers": ("sums.cu", "        __syncthreads();\n", "", "(race|uninitialised): .* of partial"),
+    "only some at the barrier": (
+        "sums.cu",
+        "    partial[t] = own;\n",
+        "    partial[t] = own; if (t > 99) return;\n",
+        "divergent",
+    ),
+}
+
+
+@pytest.mark.parametrize("case", SPOILED)
+def test_kernels_with_a_bug_put_in_are_caught(
+    emulated: EmulatedDevice, batch: StructureBatch, monkeypatch: pytest.MonkeyPatch, case: str
+) -> None:
+    file, good, bad, message = SPOILED[case]
+    real = sources.read
+
+    def read(name: str) -> str:
+        text = real(name)
+        assert name != file or good in text
+        return text.replace(good, bad) if name == file else text
+
+    monkeypatch.setattr(sources, "read", read)
+    structures = DeviceStructures.upload(emulated, **arrays_of(batch), n_species=len(batch.species))
+    segments = Segments.upload(emulated, batch.atom_offsets)
+
+    def run() -> None:
+        NeighbourSearch(emulated).find(structures, batch.cutoff)
+        Sums(emulated).sum(emulated.zeros(batch.n_atoms, np.float64), segments)
+
+    with pytest.raises(EmulatorError, match=message):
+        run()

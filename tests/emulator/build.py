@@ -1,0 +1,109 @@
+"""Compiles kernel text and the emulator into a shared library, kept by the hash of all that decides it."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import re
+import shutil
+import subprocess
+import tempfile
+from functools import cache
+from pathlib import Path
+
+import pytest
+
+from etn_gpu.backend.cache import folder
+
+_HERE = Path(__file__).parent
+_RUNTIME = ("fibers.cpp", "scheduler.cpp", "checker.cpp")
+_COMMON = ("-std=c++20", "-g1", "-fPIC", "-ffp-contract=off", "-w", "-fno-omit-frame-pointer", f"-I{_HERE}")
+_UNDEFINED = "undefined,float-cast-overflow"
+#: mode -> flags for the kernels, for the emulator itself, for the linker
+MODES: dict[str, tuple[tuple[str, ...], tuple[str, ...], tuple[str, ...]]] = {
+    # calls of the checker in place of those of ThreadSanitizer and UndefinedBehaviorSanitizer
+    "check": (
+        ("-O1", f"-fsanitize=thread,{_UNDEFINED}", "--param=tsan-instrument-func-entry-exit=0"),
+        ("-O2", "-DEMU_CHECK"),
+        (),
+    ),
+    "fast": (("-O2",), ("-O2",), ()),
+    # the real AddressSanitizer and UndefinedBehaviorSanitizer; the process must have been started with libasan
+    "address": (
+        ("-O1", f"-fsanitize=address,{_UNDEFINED}", "-fno-sanitize-recover=all"),
+        ("-O1", "-fsanitize=address"),
+        ("-fsanitize=address,undefined",),
+    ),
+}
+_DYNAMIC = re.compile(r"extern\s+__shared__\s+(?:__align__\s*\(\s*\d+\s*\)\s*)?([\w ]+?)\s+(\w+)\s*\[\s*\]\s*;")
+_STATIC = re.compile(r"__shared__\s+(?:__align__\s*\(\s*(\d+)\s*\)\s*)?([\w *]+[\s*])(\w+)\s*((?:\[[^\]]+\]\s*)*);")
+
+
+def require_compiler() -> None:
+    """Skip the test that asks where the emulator cannot be built; in continuous integration, fail it."""
+    if shutil.which("g++") is None:
+        reason = "g++ is not installed; it compiles the kernels for the emulator (apt-get install g++)"
+        if os.environ.get("CI"):
+            pytest.fail(reason)
+        pytest.skip(reason)
+
+
+def to_cpp(text: str) -> str:
+    """Kernel text as C++: declarations of shared memory become calls of the emulator, line by line."""
+    text = _DYNAMIC.sub(r"\1* const \2 = (\1*)emu::dynamic_shared();", text)
+    return _STATIC.sub(_static_shared, text)
+
+
+def _static_shared(match: re.Match[str]) -> str:
+    align, kind, name, extents = match.groups()
+    kind, least = kind.strip(), align or "1"
+    return (
+        f"using emu_{name} = {kind}{extents}; static char emu_id_{name}; "
+        f"emu_{name}& {name} = *(emu_{name}*)emu::static_shared(&emu_id_{name}, sizeof(emu_{name}), "
+        f'alignof({kind}) > {least} ? alignof({kind}) : {least}, sizeof({kind}) < 4 ? sizeof({kind}) : 4, "{name}");'
+    )
+
+
+def library(text: str, kernels: tuple[str, ...], mode: str) -> Path:
+    """The shared library with ``kernels`` of ``text``, each as a C function ``emu_call_<kernel>(void**)``."""
+    flags, _, linking = MODES[mode]
+    calls = "".join(f'extern "C" void emu_call_{name}(void** a) {{ emu::call({name}, a); }}\n' for name in kernels)
+    code = f'#include "cuda.h"\n{to_cpp(text)}\n#line 1 "calls"\n{calls}'
+    runtime = _runtime(mode)
+    target = folder() / "emulator" / f"{_digest(code, *flags, *linking, *map(str, runtime))}.so"
+    if not target.exists():
+        with tempfile.TemporaryDirectory() as scratch:
+            source, made = Path(scratch) / "kernels.cpp", Path(scratch) / "kernels.o"
+            source.write_text(code, encoding="utf-8")
+            _run("-c", source, "-o", made, *_COMMON, *flags)
+            linked = target.with_suffix(f".{os.getpid()}")
+            _run("-shared", "-Wl,-Bsymbolic", made, *runtime, "-o", linked, *linking)
+            linked.replace(target)
+    return target
+
+
+@cache
+def _runtime(mode: str) -> tuple[Path, ...]:
+    """The object files of the emulator itself."""
+    flags = MODES[mode][1]
+    texts = [path.read_text("utf-8") for path in sorted([*_HERE.glob("*.h"), *_HERE.glob("*.cpp")])]
+    made = folder() / "emulator" / f"runtime-{_digest(*texts, *flags)}"
+    objects = tuple(made / Path(name).with_suffix(".o") for name in _RUNTIME)
+    if not all(path.exists() for path in objects):
+        made.mkdir(parents=True, exist_ok=True)
+        for name, path in zip(_RUNTIME, objects, strict=True):
+            partial = path.with_suffix(f".{os.getpid()}")
+            _run("-c", _HERE / name, "-o", partial, *_COMMON, *flags)
+            partial.replace(path)
+    return objects
+
+
+def _run(*arguments: str | Path) -> None:
+    done = subprocess.run(["g++", *map(str, arguments)], capture_output=True, text=True, check=False)
+    if done.returncode != 0:
+        raise RuntimeError(f"g++ failed on the emulated kernels:\n{done.stderr}")
+
+
+def _digest(*parts: str) -> str:
+    version = subprocess.run(["g++", "--version"], capture_output=True, text=True, check=True).stdout
+    return hashlib.sha256("|".join((version, *_COMMON, *parts)).encode()).hexdigest()[:24]

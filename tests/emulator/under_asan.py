@@ -1,0 +1,80 @@
+"""Runs kernels under the real AddressSanitizer and UndefinedBehaviorSanitizer: ``python -m tests.emulator.under_asan``.
+
+A program of its own, because the sanitizer must be loaded before everything else; :func:`run` starts it. It loads
+neither numba nor ASE, which have nothing to find here.
+"""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from etn_gpu.backend.cuda.launcher import Module
+from etn_gpu.backend.cuda.neighbours import NeighbourSearch
+from etn_gpu.backend.cuda.structures import DeviceStructures
+from etn_gpu.backend.cuda.sums import Segments, Sums
+from tests.emulator import EmulatedDevice
+
+PLANTED = """
+extern "C" __global__ void __launch_bounds__(32) sound(const double* x, double* y, int n) { y[threadIdx.x] = x[n]; }
+extern "C" __global__ void __launch_bounds__(32) beyond(const double* x, double* y, int n) {
+    y[threadIdx.x] = x[n + 1];
+}
+extern "C" __global__ void __launch_bounds__(32) overflow(const double* x, double* y, int n) {
+    y[threadIdx.x] = n + 2147483600;
+}
+extern "C" __global__ void __launch_bounds__(32) shared(const double* x, double* y, int n) {
+    __shared__ double s[32];
+    double* p = s;
+    p[threadIdx.x + n - 60] = x[n];
+    y[threadIdx.x] = s[threadIdx.x];
+}
+"""
+
+
+def run(task: str, *paths: Path) -> subprocess.CompletedProcess[str]:
+    """Do a task of :func:`main` in a process with the sanitizers."""
+    names = ("libasan.so", "libubsan.so")
+    found = [
+        subprocess.run(["g++", f"-print-file-name={n}"], capture_output=True, text=True, check=True) for n in names
+    ]
+    environment = os.environ | {
+        "LD_PRELOAD": " ".join(done.stdout.strip() for done in found),
+        "ASAN_OPTIONS": "detect_leaks=0",
+        "UBSAN_OPTIONS": "print_stacktrace=0",
+        "PYTHONPATH": os.pathsep.join(path for path in sys.path if path),
+        "OPENBLAS_NUM_THREADS": "1",
+    }
+    command = [sys.executable, "-m", "tests.emulator.under_asan", task, *map(str, paths)]
+    return subprocess.run(command, capture_output=True, text=True, check=False, env=environment)
+
+
+def main(task: str, *paths: str) -> None:
+    """``batch``: lists and sums of the structures in a file, into another; else the name of a planted kernel."""
+    device = EmulatedDevice("address", order=2)
+    if task == "batch":
+        source, target = paths
+        with np.load(source) as arrays:
+            np.savez(target, **_evaluate(device, dict(arrays)))
+        return
+    kernel = Module(device, PLANTED, "planted.cu")[task]
+    kernel.launch(1, x=device.zeros(64, np.float64), y=device.zeros(32, np.float64), n=63)
+
+
+def _evaluate(device: EmulatedDevice, arrays: dict[str, Any]) -> dict[str, Any]:
+    cutoff, gradient, n_species = float(arrays.pop("cutoff")), arrays.pop("gradient"), int(arrays.pop("n_species"))
+    edges = NeighbourSearch(device).find(DeviceStructures.upload(device, **arrays, n_species=n_species), cutoff)
+    sums = Sums(device)
+    forces, virials = sums.forces_and_virials(device.to_device(gradient), edges.vectors, edges.reverse, edges.offsets)
+    total = sums.sum(virials, Segments.upload(device, arrays["atom_offsets"]))
+    result = {"neighbour": edges.neighbour, "reverse": edges.reverse, "vectors": edges.vectors, "forces": forces}
+    return {name: device.to_host(array) for name, array in (result | {"virials": total}).items()}
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])
