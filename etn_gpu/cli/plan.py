@@ -16,8 +16,8 @@ def plan(
         str, typer.Argument(metavar="MODEL", help="Name of a shipped model, or path of a model file (.etn).")
     ],
 ) -> None:
-    """Show how a model is contracted: the path, flops and bytes per atom, and the
-    largest intermediate.
+    """Show how a model is contracted: the path, flops and bytes per atom, the
+    largest intermediate; and what its file tells of data, licence and citation.
 
     \b
     Examples:
@@ -31,4 +31,9 @@ def plan(
     console.print(
         f"{model}: {' '.join(potential.species)}, cutoff {potential.cutoff:g} A", style="bold", soft_wrap=True
     )
+    console.print(f"bonds                 {' | '.join(potential.architecture.bonds)}", soft_wrap=True)
     console.print(str(potential.plan_report()), soft_wrap=True)
+    for label, name in (("data", "training_data_origin"), ("licence", "licence"), ("cite", "citation")):
+        told = potential.metadata.get(name, ())
+        for line in told if isinstance(told, list | tuple) else (told,):
+            console.print(f"{label:<22}{line}", soft_wrap=True, markup=False, highlight=False)

@@ -57,5 +57,5 @@ def test_every_backend_agrees(run: Run) -> None:
 def test_plan(run: Run) -> None:
     finished = run("plan", "nbmotaw")
     assert finished.code == 0
-    for word in ("flops", "bytes", "largest intermediate"):
+    for word in ("flops", "bytes", "largest intermediate", "bonds", "BSD-3-Clause", "doi 10.", "materialsvirtuallab"):
         assert word in finished.out
