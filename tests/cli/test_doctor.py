@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -93,10 +94,16 @@ def test_usable_cores() -> None:
 
 def test_plan_prints_the_report(run: Run, stand_in: Any) -> None:
     stand_in.plan_report = lambda: "step 1: [atom, l] -> [x]\n400 flops per atom"
+    stand_in.architecture = SimpleNamespace(bonds=("2x0e+1x1o", "2x0e"))
+    stand_in.metadata = {"licence": "MIT [data]", "citation": ["A, 2023", "B, 2024"], "training_data": {"atoms": 5}}
     finished = run("plan", "nbmotaw")
     assert finished.code == 0
     assert finished.out.splitlines() == [
         "nbmotaw: Mo Nb Ta W, cutoff 5 A",
+        "bonds                 2x0e+1x1o | 2x0e",
         "step 1: [atom, l] -> [x]",
         "400 flops per atom",
+        "licence               MIT [data]",
+        "cite                  A, 2023",
+        "cite                  B, 2024",
     ]
