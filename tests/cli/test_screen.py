@@ -202,7 +202,7 @@ def test_ctrl_c_from_outside_leaves_valid_files(tmp_path: Path) -> None:
     with subprocess.Popen(
         command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
     ) as process:
-        deadline = monotonic() + 60.0
+        deadline = monotonic() + 240.0
         while monotonic() < deadline and process.poll() is None and not _has_lines(tmp_path / "results.csv", 40):
             sleep(0.05)
         process.send_signal(signal.SIGINT)
