@@ -45,8 +45,10 @@ def alloys(count: int) -> list[Atoms]:
 
 @pytest.fixture
 def data(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """The working folder, with `train.extxyz` in it."""
+    """The working folder, with `train.extxyz` in it; trainings go on from their first start, and soon end."""
     monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("etn_gpu.training.run.STARTS", 1)
+    monkeypatch.setattr("etn_gpu.training.run.REFITS", 1)
     write("train.extxyz", alloys(6))
     return tmp_path
 
