@@ -109,13 +109,7 @@ def mean_absolute_errors(
     """Of energy per atom, force components and stress components, as ``etn-gpu evaluate`` defines them."""
     metrics = Metrics()
     for s, result in enumerate(results):
-        metrics.add(
-            result,
-            n_atoms=len(test.atoms[s]),
-            energy=test.energy[s],
-            forces=test.forces[s],
-            stress=test.stress[s],
-        )
+        metrics.add(result, **test.of(s))
     return metrics.energy.mae, metrics.forces.mae, metrics.stress.mae
 
 

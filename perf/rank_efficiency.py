@@ -66,7 +66,7 @@ def against_ranks(options: argparse.Namespace, limit: float) -> Iterator[dict[st
     """One result for each k."""
     folder = options.models.expanduser() / f"{options.set}-{options.preset}-{options.structures}-{limit:g}s"
     fit, held = split_file(DATA_SETS[options.set].path(), folder, options.structures)
-    reported = read_labelled(held)
+    fitted, reported = read_labelled(fit), read_labelled(held)
     for k in options.ranks:
         preset = with_equal_ranks(PRESETS[options.preset], k)
         config = TrainingConfig(fit, folder / f"{k}.etn", preset=preset, method="gradient", time_limit=limit)
@@ -74,7 +74,7 @@ def against_ranks(options: argparse.Namespace, limit: float) -> Iterator[dict[st
         yield {
             "k": k,
             "errors": mean_errors(model, reported),
-            "errors of training": mean_errors(model, read_labelled(fit)),
+            "errors of training": mean_errors(model, fitted),
             **provenance(model),
         }
 

@@ -51,13 +51,7 @@ def mean_errors(model: ETNPotential, labels: LabelledSet, indices: Sequence[int]
     metrics = Metrics()
     results = model.evaluate([labels.atoms[i] for i in chosen], backend="numba", dtype="float64") if chosen else []
     for i, result in zip(chosen, results, strict=True):
-        metrics.add(
-            result,
-            n_atoms=len(labels.atoms[i]),
-            energy=labels.energy[i],
-            forces=labels.forces[i],
-            stress=labels.stress[i],
-        )
+        metrics.add(result, **labels.of(i))
     units = {"energy": 1e-3, "forces": 1.0, "stress": GPA}
     errors = {
         f"{name}_{kind}": None if (error := getattr(getattr(metrics, name), kind)) is None else error / unit

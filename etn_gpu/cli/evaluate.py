@@ -119,14 +119,7 @@ def _evaluate_files(
                     if outcome.failed:
                         failures.append({"source": str(path), "index": index, "message": outcome.message})
                         continue
-                    metrics.add(
-                        labels.config_type[index],
-                        outcome.results(),
-                        n_atoms=len(labels.atoms[index]),
-                        energy=labels.energy[index],
-                        forces=labels.forces[index],
-                        stress=labels.stress[index],
-                    )
+                    metrics.add(labels.config_type[index], outcome.results(), **labels.of(index))
                 advance(len(batch), str(path))
     return metrics, failures, seconds
 

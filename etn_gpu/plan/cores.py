@@ -11,6 +11,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from functools import cached_property
 
+import numpy as np
+from numpy.typing import NDArray
+
 from etn_gpu.errors import NetworkError
 from etn_gpu.symmetry import Irreps
 
@@ -52,6 +55,13 @@ class Path:
     out: Sector
     weight: int
     row_stride: int
+
+    @property
+    def places(self) -> NDArray[np.int64]:
+        """Where G lies among the weights: [multiplicity of out, of left, of feature]."""
+        shape = (self.out.mul, self.left.mul, self.feature.mul)
+        strides = np.array((self.row_stride, self.feature.mul, 1))
+        return self.weight + np.tensordot(strides, np.indices(shape), axes=1)
 
 
 @dataclass(frozen=True)

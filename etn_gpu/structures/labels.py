@@ -48,6 +48,15 @@ class LabelledSet:
     keys: dict[str, Counter[str]] = field(default_factory=lambda: {name: Counter() for name in PROPERTIES})
     n_stress_ignored: int = 0
 
+    def of(self, index: int) -> dict[str, Any]:
+        """Number of atoms and labels of one structure, by the names of what errors are computed from."""
+        return {
+            "n_atoms": len(self.atoms[index]),
+            "energy": self.energy[index],
+            "forces": self.forces[index],
+            "stress": self.stress[index],
+        }
+
     def __len__(self) -> int:
         return len(self.atoms)
 

@@ -51,9 +51,7 @@ def parameter_scales(architecture: Architecture, piece: Piece, backend: str | No
             scales[f"B{l}"] *= (smooth / spread[l])[None, :, None, None] * species
     for core in architecture.train.cores:
         for path in core.paths:
-            for c in range(path.out.mul):
-                at = path.weight + c * path.row_stride
-                scales[core.name][at : at + path.left.mul * path.feature.mul] = path.row_stride**-0.5
+            scales[core.name][path.places] = path.row_stride**-0.5
     if "E0" in shapes:
         scales["E0"][:] = np.inf
     return scales
@@ -89,7 +87,7 @@ def identity(core: Core) -> Array:
         if (path.feature.l, path.feature.p) == (0, 1) and (path.left.l, path.left.p) == (path.out.l, path.out.p):
             diagonal = np.arange(min(path.left.mul, path.out.mul))
             coefficient = float(clebsch_gordan(path.left.l, 0, path.left.l)[0, 0, 0])
-            weights[path.weight + diagonal * (path.row_stride + path.feature.mul)] = 1.0 / coefficient
+            weights[path.places[diagonal, diagonal, 0]] = 1.0 / coefficient
     return weights
 
 

@@ -61,9 +61,7 @@ class Unknowns:
         places, ridge, along = [np.arange(free.start, free.stop)], [np.zeros(free.stop - free.start)], []
         n = len(places[0])
         for path in core.paths:
-            shape = (path.out.mul, path.left.mul, path.feature.mul)
-            strides = np.array((path.row_stride, path.feature.mul, 1))
-            grid = start + path.weight + np.tensordot(strides, np.indices(shape), axes=1)
+            grid = start + path.places
             sector, grid = (path.left, grid.swapaxes(0, 1)) if leg == "left" else (path.out, grid)
             ir = Irrep(sector.l, sector.p)
             chosen = grid if kept is None else grid[: kept.count(ir)]

@@ -62,13 +62,7 @@ def test_errors_are_those_that_the_file_tells(name: str, data_dir: Path) -> None
     chosen = np.random.default_rng(0).permutation(len(labels))[:100]
     metrics = Metrics()
     for i, result in zip(chosen, model.evaluate([labels.atoms[i] for i in chosen]), strict=True):
-        metrics.add(
-            result,
-            n_atoms=len(labels.atoms[i]),
-            energy=labels.energy[i],
-            forces=labels.forces[i],
-            stress=labels.stress[i],
-        )
+        metrics.add(result, **labels.of(i))
     told = model.metadata["errors"]["train"]
     assert metrics.forces.mae == pytest.approx(told["forces_mae"], rel=0.3)
     assert metrics.energy.mae == pytest.approx(told["energy_mae"], rel=0.5)

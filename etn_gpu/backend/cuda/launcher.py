@@ -52,6 +52,11 @@ class Module:
         return self._kernels[name]
 
     @property
+    def launches(self) -> int:
+        """How many kernels were started so far."""
+        return sum(kernel.launches for kernel in self._kernels.values())
+
+    @property
     def kernels(self) -> tuple[Kernel, ...]:
         """All kernels, in the order of the source."""
         return tuple(self._kernels.values())

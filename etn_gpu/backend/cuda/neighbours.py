@@ -6,7 +6,7 @@ are. See ``kernels/neighbours.cu`` for how it is done.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -61,7 +61,7 @@ class NeighbourSearch:
     @property
     def launches(self) -> int:
         """How many kernels were started so far."""
-        return sum(kernel.launches for kernel in self._module.kernels)
+        return self._module.launches
 
     def find(self, structures: DeviceStructures, cutoff: float) -> DeviceEdges:
         """All edges shorter than ``cutoff`` (A).
@@ -91,7 +91,7 @@ class NeighbourSearch:
     def moved(self, structures: DeviceStructures, edges: DeviceEdges) -> DeviceEdges:
         """The same edges with the vectors of ``structures``, whose atoms or cells have moved since the search."""
         vectors, nearest = self._vectors(structures, edges.offsets, edges.neighbour, edges.shifts)
-        return DeviceEdges(edges.offsets, edges.neighbour, edges.species, edges.shifts, edges.reverse, vectors, nearest)
+        return replace(edges, vectors=vectors, nearest=nearest)
 
     def _bins(self, structures: DeviceStructures, cutoff: float) -> dict[str, DeviceArray | float | int]:
         """Sort the atoms into bins; all arguments that both passes of the search share."""

@@ -57,7 +57,7 @@ class Sums:
     @property
     def launches(self) -> int:
         """How many kernels were started so far."""
-        return sum(kernel.launches for kernel in self._module.kernels)
+        return self._module.launches
 
     def forces_and_virials(
         self, gradient: DeviceArray, vectors: DeviceArray, reverse: DeviceArray, edge_offsets: DeviceArray
