@@ -6,8 +6,8 @@ from collections.abc import Callable
 
 import pytest
 
-from etn_gpu.backend.cpu.lowering import split
 from etn_gpu.backend.cpu.schedule import Close, Open, Release, Run, schedule
+from etn_gpu.backend.phases import split
 from etn_gpu.plan import Program, ProgramBuilder, Term
 from etn_gpu.plan.operations import Couple, CoupleBlock, EdgeSum, Mix, MixBlock
 from etn_gpu.plan.program import Step

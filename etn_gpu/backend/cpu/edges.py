@@ -11,8 +11,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from etn_gpu.backend.columns import Columns
 from etn_gpu.backend.cpu.ir import PACK, Function, Vector
-from etn_gpu.backend.cpu.layout import Columns
 from etn_gpu.backend.cpu.panels import EDGE_ARGUMENTS, Panel, padded, spread_angular, spread_radial, sum_edges
 from etn_gpu.backend.cpu.pointwise import Components, Pointwise
 from etn_gpu.plan.operations import EdgeSum, Powers, Radial

@@ -10,16 +10,16 @@ from itertools import accumulate
 import numpy as np
 from numpy.typing import NDArray
 
-from etn_gpu.backend import numpy_backend
+from etn_gpu.backend.columns import Columns, total
 from etn_gpu.backend.cpu.driver import execute
 from etn_gpu.backend.cpu.edges import EDGE_WIDTH
 from etn_gpu.backend.cpu.ir import BYTES
 from etn_gpu.backend.cpu.jit import Library, object_code
-from etn_gpu.backend.cpu.layout import Columns
 from etn_gpu.backend.cpu.lowering import VECTORS, Lowered, lower, phase_name
 from etn_gpu.backend.cpu.threads import at_most
 from etn_gpu.backend.geometry import Geometry
-from etn_gpu.plan.program import Program, Step
+from etn_gpu.backend.parameters import fold, parameter_outputs
+from etn_gpu.plan.program import Program
 
 Array = NDArray[np.floating]
 #: Most chunks of blocks that are added to sums over atoms of their own (their order is fixed), and in other runs.
@@ -70,8 +70,7 @@ def run(
     dtype = np.dtype(dtype)
     compiled = _compiled(program, dtype.name)
     tables = compiled.lowered
-    given = [np.asarray(inputs[v.name], np.float64).ravel() for v in program.inputs if v.space == "param"]
-    parameters = _parameters(program, dtype.name, np.concatenate(given).tobytes() if given else b"")
+    parameters = fold(program, tables.parameters, inputs, dtype)
     lanes = BYTES // dtype.itemsize
     width = lanes * VECTORS
     order, block_offsets, chunk_offsets = _blocks(geometry, samples, width, bool(tables.gradients))
@@ -79,10 +78,10 @@ def run(
     # Inputs stay float64 until they are staged: edge vectors lose no digits before the cast.
     edge_in = _gather(tables.inputs["edge"], inputs, geometry.n_edges)
     atom_in = _gather(tables.inputs["atom"], inputs, geometry.n_atoms)
-    in_width, out_width = edge_in.shape[1], _total(tables.outputs["edge"])
+    in_width, out_width = edge_in.shape[1], total(tables.outputs["edge"])
     edge_out = np.empty((geometry.n_edges, out_width), dtype)
-    atom_out = np.empty((geometry.n_atoms, _total(tables.outputs["atom"])), dtype)
-    gradients = np.zeros((len(chunk_offsets) - 1, _total(tables.gradients)))
+    atom_out = np.empty((geometry.n_atoms, total(tables.outputs["atom"])), dtype)
+    gradients = np.zeros((len(chunk_offsets) - 1, total(tables.gradients)))
     most = _most_edges(geometry, order, block_offsets)
     with at_most(threads) as used:
         execute(
@@ -110,37 +109,6 @@ def run(
     if samples is None:
         gradients = gradients.sum(axis=0)
     return _outputs(program, tables, parameters, edge_out, atom_out, gradients, dtype)
-
-
-@lru_cache(maxsize=16)
-def _parameters(program: Program, dtype: str, given: bytes) -> Array:
-    """All parameters, given (float64, in the order of the inputs) and folded, in one flat array.
-
-    Folding takes a millisecond or two: for a small structure longer than everything else, so a model is folded once.
-    """
-    tables = _compiled(program, dtype).lowered
-    values: dict[str, Array] = {}
-    rest = np.frombuffer(given)
-    for v in program.inputs:
-        if v.space == "param":
-            values[v.name], rest = rest[: v.size], rest[v.size :]
-    _run_parameter_steps(tables.before, values, ())
-    flat = np.empty(_total(tables.parameters), dtype)
-    for name, (offset, size) in tables.parameters.items():
-        flat[offset : offset + size] = values[name]
-    flat.flags.writeable = False
-    return flat
-
-
-def _run_parameter_steps(steps: tuple[Step, ...], values: dict[str, Array], lead: tuple[int, ...]) -> None:
-    """Add the values of ``steps`` to ``values``; ``lead`` is (samples,) after a sum over atoms sample by sample."""
-    for step in steps:
-        out = np.zeros((*lead, step.out.size))
-        for term in step.terms:
-            at = [values[name] for name in term.operands]
-            at.insert(term.slot, out)
-            numpy_backend.apply_parameter_term(term, at)
-        values[step.out.name] = out
 
 
 def _blocks(
@@ -180,16 +148,12 @@ def _most_edges(geometry: Geometry, order: NDArray[np.int64], block_offsets: NDA
     return int(np.diff(ends[block_offsets]).max(initial=0))
 
 
-def _total(columns: Columns) -> int:
-    return sum(size for _, size in columns.values())
-
-
 def _gather(columns: Columns, inputs: Mapping[str, Array], count: int) -> NDArray[np.float64]:
     """Inputs side by side [count, total]; a single input that already fits is not copied."""
     if len(columns) == 1:
         (name,) = columns
         return np.ascontiguousarray(inputs[name], np.float64)
-    out = np.empty((count, _total(columns)))
+    out = np.empty((count, total(columns)))
     for name, (offset, size) in columns.items():
         out[:, offset : offset + size] = inputs[name]
     return out
@@ -204,20 +168,9 @@ def _outputs(
     gradients: Array,
     dtype: np.dtype,
 ) -> dict[str, Array]:
-    values: dict[str, Array] = {}
-    if any(program.values[value].space == "param" for _, value in program.outputs):
-        for name, (offset, size) in tables.parameters.items():
-            values[name] = parameters[offset : offset + size].astype(np.float64)
-        for name, (offset, size) in tables.gradients.items():
-            values[name] = gradients[..., offset : offset + size]
-        _run_parameter_steps(tables.after, values, gradients.shape[:-1])
-    results = {}
+    results = parameter_outputs(program, tables.parameters, parameters, tables.gradients, gradients, dtype)
     for name, value in program.outputs:
-        space = program.values[value].space
-        if space == "param":
-            shape = (*gradients.shape[:-1], program.values[value].size)
-            results[name] = np.broadcast_to(values[value], shape).astype(dtype)
-        else:
+        if (space := program.values[value].space) != "param":
             offset, size = tables.outputs[space][name]
             source = edge_out if space == "edge" else atom_out
             results[name] = np.ascontiguousarray(source[:, offset : offset + size])

@@ -11,18 +11,18 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from etn_gpu.backend.columns import Columns, column_layout
 from etn_gpu.backend.cpu.atoms import AtomSteps, Written
 from etn_gpu.backend.cpu.edges import EdgePhase, Use
 from etn_gpu.backend.cpu.ir import Function, Module
-from etn_gpu.backend.cpu.layout import ARGUMENTS, Columns, Layout, column_layout
+from etn_gpu.backend.cpu.layout import ARGUMENTS, Layout
 from etn_gpu.backend.cpu.panels import panels
 from etn_gpu.backend.cpu.schedule import Close, Open, Release, Run, schedule
 from etn_gpu.backend.cpu.sites import Sites, mix_and_pack, pack, unpack, unpack_and_mix
-from etn_gpu.errors import BackendError
-from etn_gpu.plan.operations import EdgeSum, Mix
-from etn_gpu.plan.program import Program, Step, Term, Value, identity
+from etn_gpu.backend.phases import chosen_edge_steps, number_phases, split
+from etn_gpu.plan.operations import EdgeSum
+from etn_gpu.plan.program import Program, Step, Term, Value
 
-SUMMED = "#summed"
 #: Registers of atoms in a block: more share the loading of code and weights, fewer need less cache.
 VECTORS = 1
 ON_ATOMS, ON_EDGES = 0, 1
@@ -54,8 +54,6 @@ class Lowered:
     outputs: dict[str, Columns]
     parameters: Columns
     gradients: Columns
-    before: tuple[Step, ...]
-    after: tuple[Step, ...]
 
 
 def phase_name(number: int) -> str:
@@ -72,11 +70,11 @@ class _Lowering:
     def __init__(self, program: Program, dtype: np.dtype) -> None:
         self.program = program
         self.module = Module(dtype, VECTORS)
-        self.before, self.body, self.after = split(program)
-        self.phase = self._phases()
+        before, self.body, _ = split(program)
+        self.phase = number_phases(program, self.body)
         inputs = [v for v in program.inputs if v.space == "param"]
         self.layout = Layout(
-            column_layout([*inputs, *(s.out for s in self.before)]),
+            column_layout([*inputs, *(s.out for s in before)]),
             column_layout([s.out for s in self.body if s.out.space == "param"]),
         )
         self.inputs = {s: column_layout(v for v in program.inputs if v.space == s) for s in ("edge", "atom")}
@@ -109,19 +107,7 @@ class _Lowering:
             self.outputs,
             self.layout.parameters,
             self.layout.gradients,
-            tuple(self.before),
-            tuple(self.after),
         )
-
-    def _phases(self) -> dict[str, int]:
-        """Edge values get even phases, all others odd ones; a value comes after all that it depends on."""
-        values = self.program.values
-        phase = {v.name: 0 if v.space == "edge" else 1 for v in self.program.inputs if v.space != "param"}
-        for step in self.body:
-            parity = 0 if step.out.space == "edge" else 1
-            earliest = max((phase[n] for t in step.terms for n in t.operands if values[n].space != "param"), default=0)
-            phase[step.out.name] = earliest + (earliest + parity) % 2
-        return phase
 
     def _kept(self, phase: int) -> set[str]:
         """Atom values that are outputs, or that something outside their own phase reads."""
@@ -179,7 +165,8 @@ class _Lowering:
                 sums += self.summed[step.out.name]
         names = self.program.output_names
         outputs = [name for name in self.outputs["edge"] if self.phase[names[name]] == phase]
-        steps, needed = self._chosen({names[name] for name in outputs}, sums)
+        wanted = {names[name] for name in outputs} | {n for use in sums for n in use.term.operands}
+        steps, needed = chosen_edge_steps(self.body, wanted)
         inputs = {name: place for name, place in self.inputs["edge"].items() if name in needed}
         spreads = [
             (step.out.name, use)
@@ -199,16 +186,6 @@ class _Lowering:
         total = sum(self.outputs["edge"][name][1] for name in outputs)
         stores = ((0, total, self.outputs["edge"][outputs[0]][0]),) if outputs else ()
         self.transfers.append(Transfer((), stores))
-
-    def _chosen(self, wanted: set[str], sums: list[Use]) -> tuple[list[Step], set[str]]:
-        """The edge steps that the outputs and sums of a phase need, and the names of all values among them."""
-        needed = wanted | {n for use in sums for n in use.term.operands}
-        chosen: list[Step] = []
-        for step in reversed(self.body):
-            if step.out.space == "edge" and step.out.name in needed:
-                chosen.insert(0, step)
-                needed |= {n for t in step.terms for n in t.operands}
-        return chosen, needed
 
     def _prepare(self, phase: int, sums: list[Use], spreads: list[tuple[str, Use]]) -> None:
         """Zero the tiles that are summed into, fill those that are spread over the edges."""
@@ -270,33 +247,3 @@ class _Lowering:
         """Whether an atom phase makes the value of ``step``."""
         name = step.out.name
         return self.phase[name] == phase and step.out.space != "edge" and name not in self.sites.unheld
-
-
-def split(program: Program) -> tuple[list[Step], list[Step], list[Step]]:
-    """Parameter steps before the sum over atoms, everything batched, parameter steps after the sum."""
-    values = program.values
-    before: list[Step] = []
-    body: list[Step] = []
-    after: list[Step] = []
-    reduced: set[str] = set()
-    for step in program.steps:
-        if step.out.space != "param":
-            body.append(step)
-            continue
-        summing = tuple(t for t in step.terms if any(values[n].space != "param" for n in t.operands))
-        others = tuple(t for t in step.terms if t not in summing)
-        if any(not (isinstance(t.operation, Mix) and t.slot == 0) for t in summing):
-            raise BackendError(f"the value {step.out.name!r} is a sum over atoms, but not of a mixing")
-        late = bool(summing) or any(n in reduced for t in others for n in t.operands)
-        if summing:
-            partial = Value(f"{step.out.name}{SUMMED}", "param", step.out.size) if others else step.out
-            body.append(Step(partial, summing))
-            if others:
-                after.append(Step(step.out, (identity(step.out, partial.name), *others)))
-        else:
-            (after if late else before).append(step)
-        if late:
-            reduced.add(step.out.name)
-    if used := {n for s in body for t in s.terms for n in t.operands} & reduced:
-        raise BackendError(f"the values {sorted(used)} are sums over atoms, used again inside a sum over atoms")
-    return before, body, after

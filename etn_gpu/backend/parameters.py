@@ -1,0 +1,80 @@
+"""Steps between parameters: what they are folded into before a batch, and what follows its sums over atoms.
+
+They hold no batch, so every backend leaves them to NumPy, in float64.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from functools import lru_cache
+
+import numpy as np
+from numpy.typing import DTypeLike, NDArray
+
+from etn_gpu.backend import numpy_backend
+from etn_gpu.backend.columns import Columns
+from etn_gpu.backend.phases import split
+from etn_gpu.plan.program import Program, Step
+
+Array = NDArray[np.floating]
+
+
+def fold(program: Program, columns: Columns, inputs: Mapping[str, Array], dtype: DTypeLike) -> Array:
+    """The parameters ``columns``, given and folded, in one flat array [total] that must not be written to.
+
+    Folding takes a millisecond or two: for a small structure longer than everything else, so a model is folded once.
+    """
+    given = [np.asarray(inputs[v.name], np.float64).ravel() for v in program.inputs if v.space == "param"]
+    layout = tuple((name, *place) for name, place in columns.items())
+    return _fold(program, layout, np.dtype(dtype).name, np.concatenate(given).tobytes() if given else b"")
+
+
+@lru_cache(maxsize=16)
+def _fold(program: Program, layout: tuple[tuple[str, int, int], ...], dtype: str, given: bytes) -> Array:
+    values: dict[str, Array] = {}
+    rest = np.frombuffer(given)
+    for v in program.inputs:
+        if v.space == "param":
+            values[v.name], rest = rest[: v.size], rest[v.size :]
+    before, _, _ = split(program)
+    _run(before, values, ())
+    flat = np.empty(sum(size for _, _, size in layout), dtype)
+    for name, offset, size in layout:
+        flat[offset : offset + size] = values[name]
+    flat.flags.writeable = False
+    return flat
+
+
+def parameter_outputs(
+    program: Program, columns: Columns, parameters: Array, sums: Columns, rows: Array, dtype: np.dtype
+) -> dict[str, Array]:
+    """The outputs in parameter space, [size] or [samples, size].
+
+    parameters [total]: the folded ``columns``; rows [total] or [samples, total]: the sums over atoms ``sums``.
+    """
+    outputs = [(name, program.values[value]) for name, value in program.outputs]
+    if all(value.space != "param" for _, value in outputs):
+        return {}
+    values: dict[str, Array] = {}
+    for name, (offset, size) in columns.items():
+        values[name] = parameters[offset : offset + size].astype(np.float64)
+    for name, (offset, size) in sums.items():
+        values[name] = rows[..., offset : offset + size]
+    _, _, after = split(program)
+    _run(after, values, rows.shape[:-1])
+    return {
+        name: np.broadcast_to(values[value.name], (*rows.shape[:-1], value.size)).astype(dtype)
+        for name, value in outputs
+        if value.space == "param"
+    }
+
+
+def _run(steps: Sequence[Step], values: dict[str, Array], lead: tuple[int, ...]) -> None:
+    """Add the values of ``steps`` to ``values``; ``lead`` is (samples,) after a sum over atoms sample by sample."""
+    for step in steps:
+        out = np.zeros((*lead, step.out.size))
+        for term in step.terms:
+            at = [values[name] for name in term.operands]
+            at.insert(term.slot, out)
+            numpy_backend.apply_parameter_term(term, at)
+        values[step.out.name] = out
