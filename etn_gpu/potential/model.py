@@ -114,16 +114,40 @@ class ETNPotential:
         """
         many = _as_list(structures)
         results: list[Result] = []
-        for first, chunk in _chunks(many):
-            try:
-                batch = StructureBatch.build(chunk, self.species, self.cutoff)
-            except StructureError as error:
-                raise _renumbered(error, first, len(many), chunk, self) from None
-            out = self.evaluate_batch(
-                batch, forces=forces, stress=stress, backend=backend, dtype=dtype, threads=threads
-            )
-            results.extend(out)
+        for chunk in _chunks(many):
+            for outcome in self.evaluate_each(
+                chunk, forces=forces, stress=stress, backend=backend, dtype=dtype, threads=threads
+            ):
+                if isinstance(outcome, StructureError):
+                    where = f"structure {len(results)} (of {len(many)}, counted from 0)"
+                    raise StructureError(f"{where}: {outcome}") from outcome
+                results.append(outcome)
         return results
+
+    def evaluate_each(
+        self,
+        structures: Sequence[Atoms],
+        *,
+        forces: bool = True,
+        stress: bool = True,
+        backend: str | None = None,
+        dtype: str | None = None,
+        threads: int | None = None,
+    ) -> list[Result | StructureError]:
+        """As :meth:`evaluate`, as one batch, but with the error in the place of a structure that cannot be evaluated.
+
+        Raises:
+            BackendError: a backend or dtype that cannot be used here.
+            NetworkError: the potential has a covariant output instead of an energy.
+        """
+        self._check_energy()
+        batch = StructureBatch.build(structures, self.species, self.cutoff, on_error="collect")
+        results = self.evaluate_batch(
+            batch, forces=forces, stress=stress, backend=backend, dtype=dtype, threads=threads
+        )
+        outcomes: dict[int, Result | StructureError] = dict(batch.failures)
+        outcomes |= zip(map(int, batch.kept), results, strict=True)
+        return [outcomes[s] for s in range(len(structures))]
 
     def evaluate_batch(
         self,
@@ -179,12 +203,15 @@ class ETNPotential:
             f"ETNPotential({symbols}, order {order}, cutoff {self.cutoff:g} A, {parameters} parameters, {self.dtype})"
         )
 
-    def _check_batch(self, batch: StructureBatch) -> None:
+    def _check_energy(self) -> None:
         if not self.architecture.is_energy:
             target = self.architecture.target
             raise NetworkError(
                 f"this potential has the covariant output {target}; use covariants() instead of evaluate()"
             )
+
+    def _check_batch(self, batch: StructureBatch) -> None:
+        self._check_energy()
         if tuple(batch.species) != self.species or batch.cutoff < self.cutoff:
             raise StructureError(
                 f"the batch was built for species {batch.species} and cutoff {batch.cutoff} A, this potential needs "
@@ -219,25 +246,14 @@ def _as_list(structures: Atoms | Sequence[Atoms]) -> list[Atoms]:
     return list(structures)
 
 
-def _chunks(structures: list[Atoms]) -> Iterator[tuple[int, list[Atoms]]]:
-    """(index of the first, structures) with about BATCH_ATOMS atoms each."""
+def _chunks(structures: list[Atoms]) -> Iterator[list[Atoms]]:
+    """Consecutive structures with about BATCH_ATOMS atoms in each list."""
     first, atoms = 0, 0
     for i, structure in enumerate(structures):
         size = len(structure) if hasattr(structure, "__len__") else 1
         if i > first and atoms + size > BATCH_ATOMS:
-            yield first, structures[first:i]
+            yield structures[first:i]
             first, atoms = i, 0
         atoms += size
     if structures:
-        yield first, structures[first:]
-
-
-def _renumbered(
-    error: StructureError, first: int, total: int, chunk: list[Atoms], model: ETNPotential
-) -> StructureError:
-    """The same error with the index counted over all structures."""
-    if first == 0 and len(chunk) == total:
-        return error
-    failures = StructureBatch.build(chunk, model.species, model.cutoff, on_error="collect").failures
-    index = min(failures)
-    return StructureError(f"structure {first + index} (of {total}, counted from 0): {failures[index]}")
+        yield structures[first:]

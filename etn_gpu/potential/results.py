@@ -59,14 +59,31 @@ class BatchResult:
         dtype: str,
     ) -> BatchResult:
         """Sum up per structure; ``virials`` [N, 6] in eV."""
+        offsets = batch.atom_offsets
+        energy = assembly.segment_sum(energies[:, None], offsets)[:, 0]
+        both = None if virials is None else (virials, assembly.segment_sum(virials, offsets))
+        return BatchResult.of_sums(
+            offsets, batch.volumes, energies, energy, forces, both, extrapolating, backend, dtype
+        )
+
+    @staticmethod
+    def of_sums(
+        atom_offsets: NDArray[np.int64],
+        volumes: Array,
+        energies: Array,
+        energy: Array,
+        forces: Array | None,
+        virials: tuple[Array, Array] | None,
+        extrapolating: NDArray[np.bool_],
+        backend: str,
+        dtype: str,
+    ) -> BatchResult:
+        """Stresses from ``virials`` of atoms [N, 6] and of structures [S, 6] in eV, and ``volumes`` [S] in A^3."""
         stress = stresses = None
         if virials is not None:
-            stress = assembly.stresses(batch, virials)
-            stresses = virials / batch.volumes[batch.structure_of_atom][:, None]
-        energy = assembly.segment_sum(energies[:, None], batch.atom_offsets)[:, 0]
-        return BatchResult(
-            batch.atom_offsets, energies, energy, forces, stress, stresses, extrapolating, backend, dtype
-        )
+            stresses = virials[0] / np.repeat(volumes, np.diff(atom_offsets))[:, None]
+            stress = virials[1] / volumes[:, None]
+        return BatchResult(atom_offsets, energies, energy, forces, stress, stresses, extrapolating, backend, dtype)
 
     def __iter__(self) -> Iterator[Result]:
         for s, (a, b) in enumerate(zip(self.atom_offsets[:-1], self.atom_offsets[1:], strict=True)):

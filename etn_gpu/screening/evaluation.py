@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from etn_gpu.errors import EtnGpuError
+from etn_gpu.errors import EtnGpuError, StructureError
 from etn_gpu.screening.batching import number_density
 from etn_gpu.structures import StructureBatch
 
@@ -62,7 +62,7 @@ def evaluate_each(model: ETNPotential, structures: Sequence[Atoms], **options: A
     Args:
         model: the potential.
         structures: any number of structures.
-        options: passed on to `model.evaluate_batch` (`backend`, `dtype`, `threads`).
+        options: passed on to `model.evaluate_each` (`backend`, `dtype`, `threads`).
     """
     try:
         return _evaluate_together(model, structures, options)
@@ -74,21 +74,21 @@ def evaluate_each(model: ETNPotential, structures: Sequence[Atoms], **options: A
 
 
 def _evaluate_together(model: ETNPotential, structures: Sequence[Atoms], options: dict[str, Any]) -> list[Outcome]:
-    outcomes: list[Outcome | None] = [_refuse_too_dense(atoms) for atoms in structures]
-    places = [place for place, outcome in enumerate(outcomes) if outcome is None]
-    batch = StructureBatch.build([structures[p] for p in places], model.species, model.cutoff, on_error="collect")
-    for index, failure in batch.failures.items():
-        outcomes[places[index]] = Outcome(failed=True, message=str(failure))
-    if batch.n_structures:
-        results = model.evaluate_batch(batch, forces=True, stress=True, **options)
-        for number, (index, result) in enumerate(zip(batch.kept, results, strict=True)):
-            outcomes[places[index]] = _outcome(model, batch, number, result)
-    return [outcome for outcome in outcomes if outcome is not None]
+    outcomes: dict[int, Outcome] = {}
+    for place, atoms in enumerate(structures):
+        if (refused := _refuse_too_dense(atoms)) is not None:
+            outcomes[place] = refused
+    places = [place for place in range(len(structures)) if place not in outcomes]
+    results = model.evaluate_each([structures[place] for place in places], **options)
+    outcomes |= {p: _outcome(model, structures[p], result) for p, result in zip(places, results, strict=True)}
+    return [outcomes[place] for place in range(len(structures))]
 
 
-def _outcome(model: ETNPotential, batch: StructureBatch, number: int, result: Result) -> Outcome:
+def _outcome(model: ETNPotential, atoms: Atoms, result: Result | StructureError) -> Outcome:
+    if isinstance(result, StructureError):
+        return Outcome(failed=True, message=str(result))
     finite = math.isfinite(result["energy"]) and np.isfinite(result["forces"]).all()
-    if not finite or (batch.pbc[number].all() and "stress" not in result):
+    if not finite or (atoms.pbc.all() and "stress" not in result):
         return Outcome(failed=True, message="the energy, a force or the stress that came out is not a finite number")
     return Outcome(
         energy=result["energy"],
@@ -96,7 +96,7 @@ def _outcome(model: ETNPotential, batch: StructureBatch, number: int, result: Re
         forces=result["forces"],
         stress=result.get("stress"),
         extrapolating=result.extrapolating,
-        message=_describe_closest_pair(model, batch, number) if result.extrapolating else "",
+        message=_describe_closest_pair(model, atoms) if result.extrapolating else "",
     )
 
 
@@ -111,14 +111,11 @@ def _refuse_too_dense(atoms: Atoms) -> Outcome | None:
     )
 
 
-def _describe_closest_pair(model: ETNPotential, batch: StructureBatch, number: int) -> str:
+def _describe_closest_pair(model: ETNPotential, atoms: Atoms) -> str:
     """Names the pair that is furthest below the smallest distance seen in training."""
-    first, last = batch.atom_offsets[number], batch.atom_offsets[number + 1]
-    offsets = batch.edge_offsets[first : last + 1]
-    edges = slice(offsets[0], offsets[-1])
-    distances = np.linalg.norm(batch.vectors[edges], axis=1)
-    centres = np.repeat(batch.species_index[first:last], np.diff(offsets))
-    neighbours = batch.species_index[batch.neighbour[edges]]
+    batch = StructureBatch.build([atoms], model.species, model.cutoff)
+    distances = np.linalg.norm(batch.vectors, axis=1)
+    centres, neighbours = batch.species_index[batch.centre], batch.species_index[batch.neighbour]
     limits = np.asarray(model.minimum_distances)[centres, neighbours]
     worst = int(np.argmin(distances - limits))
     pair = f"{model.species[centres[worst]]}-{model.species[neighbours[worst]]}"

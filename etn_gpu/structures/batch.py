@@ -9,14 +9,9 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from etn_gpu.errors import StructureError
-from etn_gpu.structures.geometry import Geometry, cell_volumes
-from etn_gpu.structures.validate import (
-    all_but,
-    check_cutoff,
-    geometry_failures,
-    overlap_failures,
-    species_of,
-)
+from etn_gpu.structures.admission import admit
+from etn_gpu.structures.geometry import cell_volumes
+from etn_gpu.structures.validate import check_cutoff, overlap_failures
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -86,29 +81,22 @@ class StructureBatch:
         from etn_gpu.structures.neighbours import neighbour_list
 
         cutoff = check_cutoff(cutoff)
-        failures = _foreign_objects(structures)
-        kept = np.array([s for s in range(len(structures)) if s not in failures], dtype=np.int64)
-
-        geometry = Geometry.gather([structures[s] for s in kept])
-        faults = geometry_failures(geometry, species_of(geometry.numbers, species), species, cutoff)
-        geometry, kept = _leave_out(geometry, kept, faults, failures)
-
-        species_index = species_of(geometry.numbers, species)
-        edges = neighbour_list(geometry, species_index, cutoff)
-        overlapping = overlap_failures(geometry, edges)
-        rest, kept = _leave_out(geometry, kept, overlapping, failures)
-        if failures and on_error == "raise":
-            first = min(failures)
-            raise StructureError(f"structure {first} (of {len(structures)}, counted from 0): {failures[first]}")
+        admitted = admit(structures, species, cutoff)
+        edges = neighbour_list(admitted.geometry, admitted.species_index, cutoff)
+        overlapping = overlap_failures(admitted.geometry, edges)
+        admitted = admitted.without(overlapping)
+        if admitted.failures and on_error == "raise":
+            first, failure = next(iter(admitted.failures.items()))
+            raise StructureError(f"structure {first} (of {len(structures)}, counted from 0): {failure}")
         if overlapping:
-            geometry, species_index = rest, species_of(rest.numbers, species)
-            edges = neighbour_list(geometry, species_index, cutoff)
+            edges = neighbour_list(admitted.geometry, admitted.species_index, cutoff)
+        geometry = admitted.geometry
         return cls(
             species=tuple(species),
             cutoff=cutoff,
             atom_offsets=geometry.atom_offsets,
             structure_of_atom=geometry.structure_of_atom,
-            species_index=species_index,
+            species_index=admitted.species_index,
             positions=geometry.positions,
             cells=geometry.cells,
             pbc=geometry.pbc,
@@ -119,8 +107,8 @@ class StructureBatch:
             shifts=edges.shifts,
             reverse=edges.reverse,
             shortest=edges.shortest,
-            kept=kept,
-            failures=dict(sorted(failures.items())),
+            kept=admitted.kept,
+            failures=admitted.failures,
         )
 
     @property
@@ -224,25 +212,3 @@ def _copy_of_shape(values: ArrayLike, shape: tuple[int, ...], name: str) -> NDAr
     if array.shape != shape:
         raise StructureError(f"{name} have shape {array.shape}: expected {shape}, as in the batch.")
     return array
-
-
-def _foreign_objects(structures: Sequence[Atoms]) -> dict[int, StructureError]:
-    from ase import Atoms
-
-    return {
-        s: StructureError(f"{type(item).__name__} is no structure: expected an ase.Atoms.")
-        for s, item in enumerate(structures)
-        if not isinstance(item, Atoms)
-    }
-
-
-def _leave_out(
-    geometry: Geometry,
-    kept: NDArray[np.int64],
-    faults: dict[int, StructureError],
-    failures: dict[int, StructureError],
-) -> tuple[Geometry, NDArray[np.int64]]:
-    """The geometry without the faulty structures, whose errors go to `failures` under their index in the input."""
-    failures.update((int(kept[s]), error) for s, error in faults.items())
-    keep = all_but(faults, geometry.n_structures)
-    return geometry.select(keep), kept[keep]

@@ -10,6 +10,7 @@ import pytest
 from ase import Atoms
 from numpy.typing import NDArray
 
+from etn_gpu.errors import StructureError
 from etn_gpu.potential import BatchResult, Result, assembly
 from etn_gpu.structures import StructureBatch
 
@@ -50,6 +51,13 @@ class LennardJones:
             "numpy",
             "float64",
         )
+
+    def evaluate_each(self, structures: list[Atoms], **options: Any) -> list[Result | StructureError]:
+        batch = StructureBatch.build(structures, self.species, self.cutoff, on_error="collect")
+        found: dict[int, Result | StructureError] = dict(batch.failures)
+        if batch.n_structures:
+            found |= zip(map(int, batch.kept), self.evaluate_batch(batch, **options), strict=True)
+        return [found[place] for place in range(len(structures))]
 
     def evaluate(self, structures: list[Atoms], **options: Any) -> list[Result]:
         return list(self.evaluate_batch(StructureBatch.build(structures, self.species, self.cutoff), **options))
