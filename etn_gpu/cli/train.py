@@ -52,7 +52,7 @@ def train(
     method: Annotated[
         Method, typer.Option(help="sweeps adapts the ranks to the data, gradient keeps those of the preset.")
     ] = Method.gradient,
-    cutoff: Annotated[float, typer.Option(help="Radius of the neighbourhood of an atom, in A.")] = 5.0,
+    cutoff: Annotated[float, typer.Option(help="Radius of the neighbourhood of an atom, in A.")] = 5.6,
     weights: Annotated[
         str | None,
         typer.Option(

@@ -36,7 +36,7 @@ class TrainingConfig:
     valid_fraction: float = 0.1
     preset: str | Preset = "standard"
     method: str = "gradient"
-    cutoff: float = 5.0
+    cutoff: float = 5.6
     weights: dict[str, float] | None = None
     time_limit: float | None = None
     seed: int = 0

@@ -29,7 +29,7 @@ Array = NDArray[np.float64]
 FIRST_PIECES = 4
 #: An iteration that lowers the loss by less than this calls for more data; several in a row with all data end the run.
 SLOW = 0.1
-CONVERGED = 0.002
+CONVERGED = 0.001
 PATIENCE = 4
 #: With residuals in units of sigma and parameters in units of their natural size the strength is about 1 for
 #: independent residuals. They are not independent (a model's error is alike in alike atoms), which is as if there were
