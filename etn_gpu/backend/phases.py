@@ -18,7 +18,7 @@ _SUMMED = "#summed"
 
 def number_phases(program: Program, body: Sequence[Step]) -> dict[str, int]:
     """Phase of each batched value: even for edges, odd for all others; a value comes after all that it depends on."""
-    values = program.values
+    values = program.values | {s.out.name: s.out for s in body}
     phase = {v.name: 0 if v.space == "edge" else 1 for v in program.inputs if v.space != "param"}
     for step in body:
         parity = 0 if step.out.space == "edge" else 1

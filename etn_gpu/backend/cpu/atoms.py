@@ -11,7 +11,7 @@ from etn_gpu.backend.cpu.couple import couple_function
 from etn_gpu.backend.cpu.ir import Function
 from etn_gpu.backend.cpu.layout import Layout
 from etn_gpu.backend.cpu.mix import Shape, mix_function, weights_function
-from etn_gpu.backend.cpu.pointwise import copied
+from etn_gpu.backend.pointwise import copied
 from etn_gpu.errors import BackendError
 from etn_gpu.plan.operations import Constant, Copy, Couple, CoupleBlock, Mix
 from etn_gpu.plan.program import Step, Term, Value

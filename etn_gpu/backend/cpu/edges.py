@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from etn_gpu.backend.columns import Columns
 from etn_gpu.backend.cpu.ir import PACK, Function, Vector
 from etn_gpu.backend.cpu.panels import EDGE_ARGUMENTS, Panel, padded, spread_angular, spread_radial, sum_edges
-from etn_gpu.backend.cpu.pointwise import Components, Pointwise
+from etn_gpu.backend.pointwise import Components, Pointwise
 from etn_gpu.plan.operations import EdgeSum, Powers, Radial
 from etn_gpu.plan.program import Step, Term
 
@@ -164,7 +164,7 @@ class EdgePhase:
         for name in sorted(needed):
             points.values[name] = [f.load(self._row(name, k), lane) for k in range(self.sizes[name])]
         for step in steps:
-            out: Components = [None] * step.out.size
+            out: Components[Vector] = [None] * step.out.size
             for term in step.terms:
                 if isinstance(term.operation, EdgeSum):
                     for name, use in self.spreads:
@@ -182,13 +182,13 @@ class EdgePhase:
         self._store_outputs(points, level, lane)
         loop.close()
 
-    def _load_inputs(self, points: Pointwise, lane: str) -> None:
+    def _load_inputs(self, points: Pointwise[Vector], lane: str) -> None:
         f = self.f
         staged = f.at("%edge_in", f.integer("mul", lane, self.width))
         for name, (column, size) in self.inputs.items():
             points.values[name] = f.deinterleave(staged, self.width, range(column, column + size))
 
-    def _store_outputs(self, points: Pointwise, level: int, lane: str) -> None:
+    def _store_outputs(self, points: Pointwise[Vector], level: int, lane: str) -> None:
         """The outputs of this phase, once all of them are there, side by side."""
         f = self.f
         if not self.outputs or level != self._last_level():
@@ -202,7 +202,7 @@ class EdgePhase:
         """Segment after which all outputs are there."""
         return max((self._level[name] for name in self.outputs), default=0)
 
-    def _gather(self, use: Use, lane: str, out: Components) -> None:
+    def _gather(self, use: Use, lane: str, out: Components[Vector]) -> None:
         """Add what was spread over the edges to the components of a value."""
         f, panel = self.f, use.panel
         if use.term.slot == 0:

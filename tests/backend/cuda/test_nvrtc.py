@@ -33,6 +33,15 @@ MOST_REGISTERS = {
         "segment_sum_float64": 40,
         "segment_min_float64": 40,
     },
+    "margins.cu": {"atom_margins": 48},
+    "slots.cu": {"fill_slots": 24},
+    "tiles.cu": {
+        "gather_tiles_float32": 40,
+        "gather_tiles_float64": 40,
+        "scatter_tiles_float32": 40,
+        "scatter_tiles_float64": 40,
+        "column_sums": 64,
+    },
 }
 SOURCES = [name for name in sources.available() if name.endswith(".cu")]
 

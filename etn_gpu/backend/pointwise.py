@@ -1,4 +1,4 @@
-"""Operations on a vector of edges as straight-line code: every component is a register value.
+"""Operations on edges as straight-line code: every component is a value in a register.
 
 Radial functions come with their derivatives in s as *jets*: lists of a function and its derivatives of order 1, 2, ...
 """
@@ -7,16 +7,17 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from math import comb, sqrt
+from typing import Generic
 
 import numpy as np
 
-from etn_gpu.backend.cpu.couple import accumulate, cheapest, coefficients, contract
-from etn_gpu.backend.cpu.ir import Function, Vector
+from etn_gpu.backend.arithmetic import Arithmetic, N
+from etn_gpu.backend.coupling import accumulate, cheapest, coefficients, contract
 from etn_gpu.plan.operations import Constant, Copy, Couple, CoupleBlock, Harmonics, Powers, Radial
 from etn_gpu.plan.program import Term
 
-Components = list[Vector | None]
-Jet = list[Vector | None]
+Components = list[N | None]
+Jet = list[N | None]
 
 
 def copied(operation: Copy, slot: int) -> Iterator[tuple[int, int]]:
@@ -30,16 +31,19 @@ def copied(operation: Copy, slot: int) -> Iterator[tuple[int, int]]:
             yield to, of
 
 
-class Pointwise:
-    """Writes terms for one vector of edges into a function; ``values`` holds the components of each edge value."""
+class Pointwise(Generic[N]):
+    """Writes terms between edge values; ``values`` holds the components of each of them, by name.
 
-    def __init__(self, f: Function, order: int) -> None:
+    ``order`` is the largest order of a derivative that will be asked for.
+    """
+
+    def __init__(self, f: Arithmetic[N], order: int) -> None:
         self.f = f
         self.order = order
-        self.values: dict[str, list[Vector]] = {}
-        self._jets: dict[tuple[object, ...], list[Jet]] = {}
+        self.values: dict[str, list[N]] = {}
+        self._jets: dict[tuple[object, ...], list[Jet[N]]] = {}
 
-    def term(self, term: Term, out: Components) -> None:
+    def term(self, term: Term, out: Components[N]) -> None:
         """Add ``term`` to the components of its output; None stands for zero."""
         operation = term.operation
         given = [self.values[name] for name in term.operands]
@@ -62,25 +66,25 @@ class Pointwise:
             for k, value in enumerate(self._harmonics(operation.lmax, given[0])):
                 out[k] = self._add(value, out[k], term.scale)
 
-    def _take(self, jets: Sequence[Jet], order: int, scale: float, out: Components) -> None:
+    def _take(self, jets: Sequence[Jet[N]], order: int, scale: float, out: Components[N]) -> None:
         """Add one derivative of several functions."""
         for k, jet in enumerate(jets):
             if (derivative := jet[order]) is not None:
                 out[k] = self._add(derivative, out[k], scale)
 
-    def _add(self, value: Vector, total: Vector | None, scale: float) -> Vector:
+    def _add(self, value: N, total: N | None, scale: float) -> N:
         if scale != 1.0:
             return self.f.fma(self.f.constant(scale), value, total)
         return value if total is None else self.f.add(value, total)
 
     def _couple(
-        self, block: CoupleBlock, slot: int, scale: float, given: Sequence[Sequence[Vector]], out: Components
+        self, block: CoupleBlock, slot: int, scale: float, given: Sequence[Sequence[N]], out: Components[N]
     ) -> None:
         table = scale * block.coefficient * coefficients(block.ls, slot)
         operands = [s for s in range(3) if s != slot]
         strides = [tuple(k * (2 * block.ls[s] + 1) for k in block.strides[s]) for s in (slot, *operands)]
         work = cheapest(table, block.counts, strides[1], strides[2])
-        matrices: dict[int, dict[tuple[int, int], Vector]] = {}
+        matrices: dict[int, dict[tuple[int, int], N]] = {}
         for index in np.ndindex(block.counts):
             at = [
                 block.offsets[s] + sum(i * k for i, k in zip(index, steps, strict=True))
@@ -97,14 +101,14 @@ class Pointwise:
             for (o, k), value in matrices[at[second]].items():
                 out[at[0] + o] = self.f.fma(value, x[k], out[at[0] + o])
 
-    def _harmonics(self, lmax: int, vector: Sequence[Vector]) -> list[Vector]:
+    def _harmonics(self, lmax: int, vector: Sequence[N]) -> list[N]:
         """F_lm c_m and F_lm s_m, see :func:`~etn_gpu.symmetry.solid_harmonics`; None stands for 1."""
         f = self.f
         y, z, x = vector
         r2 = f.fma(x, x, f.fma(y, y, f.multiply(z, z)))
         out: Components = [None] * (lmax + 1) ** 2
-        c: Vector | None = None
-        s: Vector | None = None
+        c: N | None = None
+        s: N | None = None
         for m in range(lmax + 1):
             if c is None or s is None:
                 c, s = (x, y) if m else (None, None)
@@ -117,14 +121,14 @@ class Pointwise:
                     out[l * l + l - m] = _times(f, radial, s)
         return [f.constant(1.0) if v is None else v for v in out]
 
-    def _root(self, s: Vector) -> list[Vector]:
+    def _root(self, s: N) -> list[N]:
         """sqrt(s), 1/s."""
         key = ("root", s.name)
         if key not in self._jets:
             self._jets[key] = [[self.f.sqrt(s), self.f.divide(self.f.constant(1.0), s)]]
         return [v for v in self._jets[key][0] if v is not None]
 
-    def _power(self, first: Vector, exponent: float, over: Vector) -> Jet:
+    def _power(self, first: N, exponent: float, over: N) -> Jet[N]:
         """s^exponent, given as ``first``, and its derivatives."""
         jet: Jet = [first]
         for k in range(self.order):
@@ -133,17 +137,17 @@ class Pointwise:
         return jet
 
     @staticmethod
-    def _last(jet: Jet) -> Vector:
+    def _last(jet: Jet[N]) -> N:
         assert jet[-1] is not None
         return jet[-1]
 
-    def _powers(self, lmax: int, s: Vector) -> list[Jet]:
+    def _powers(self, lmax: int, s: N) -> list[Jet[N]]:
         """r^-l, l = 0 .. lmax."""
         key = ("powers", lmax, s.name)
         if key not in self._jets:
             root, over = self._root(s)
             inverse = self.f.multiply(root, over)
-            jets: list[Jet] = [[self.f.constant(1.0)] + [None] * self.order]
+            jets: list[Jet[N]] = [[self.f.constant(1.0)] + [None] * self.order]
             power = inverse
             for l in range(1, lmax + 1):
                 jets.append(self._power(power, -0.5 * l, over))
@@ -151,7 +155,7 @@ class Pointwise:
             self._jets[key] = jets
         return self._jets[key]
 
-    def _radial(self, spec: Radial, s: Vector) -> list[Jet]:
+    def _radial(self, spec: Radial, s: N) -> list[Jet[N]]:
         """T_b(x(r)) (1 - s/cutoff^2)^3 and its derivatives; zero from the cutoff on.
 
         The recursion of T_b starts from the envelope instead of 1, so that nothing is left to multiply.
@@ -174,11 +178,11 @@ class Pointwise:
             self._jets[key] = jets[: spec.count]
         return self._jets[key]
 
-    def _cutoff(self, s: Vector, limit: float) -> Jet:
+    def _cutoff(self, s: N, limit: float) -> Jet[N]:
         """u^3 with u = 1 - s/limit, and its derivatives in s."""
         f = self.f
         u = f.fma(f.constant(-1.0 / limit), s, f.constant(1.0))
-        powers: list[Vector] = [f.constant(1.0), u, f.multiply(u, u)]
+        powers: list[N] = [f.constant(1.0), u, f.multiply(u, u)]
         powers.append(f.multiply(powers[2], u))
         jet: Jet = []
         factor = 1.0
@@ -187,7 +191,7 @@ class Pointwise:
             factor *= -(3 - k) / limit
         return jet
 
-    def _product(self, a: Sequence[Vector | None], b: Jet, start: Jet | None = None) -> Jet:
+    def _product(self, a: Sequence[N | None], b: Jet[N], start: Jet[N] | None = None) -> Jet[N]:
         """``start`` + a b by the Leibniz rule."""
         jet: Jet = []
         for k in range(len(a)):
@@ -203,10 +207,10 @@ class Pointwise:
         return jet
 
 
-def _polynomials(f: Function, m: int, lmax: int, z: Vector, r2: Vector) -> Iterator[tuple[float, Vector | None]]:
+def _polynomials(f: Arithmetic[N], m: int, lmax: int, z: N, r2: N) -> Iterator[tuple[float, N | None]]:
     """(k, G), l = m .. lmax: Schmidt semi-normalised Legendre functions F_lm = k G, G = z^(l-m) + ... ; None is 1."""
-    below: Vector | None = None
-    g: Vector | None = None
+    below: N | None = None
+    g: N | None = None
     k = sqrt((2 if m else 1) * comb(2 * m, m) / 4**m)
     for l in range(m, lmax + 1):
         if l > m:
@@ -217,11 +221,11 @@ def _polynomials(f: Function, m: int, lmax: int, z: Vector, r2: Vector) -> Itera
         yield k, g
 
 
-def _times(f: Function, a: Vector | None, b: Vector | None) -> Vector | None:
+def _times(f: Arithmetic[N], a: N | None, b: N | None) -> N | None:
     """a b, where None stands for 1."""
     return f.multiply(a, b) if a and b else a or b
 
 
-def _scaled(f: Function, number: float, a: Vector | None) -> Vector | None:
+def _scaled(f: Arithmetic[N], number: float, a: N | None) -> N | None:
     """``number`` a, where None stands for 1."""
     return _times(f, None if number == 1.0 else f.constant(number), a)
