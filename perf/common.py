@@ -14,11 +14,12 @@ import time
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
-from ase import Atoms
-from ase.build import bulk
+
+if TYPE_CHECKING:
+    from ase import Atoms
 
 RESULTS = Path(__file__).parent / "results"
 #: Kernels that OpenBLAS is told to use on a processor with AVX-512; its own detection may settle for half the speed.
@@ -77,6 +78,8 @@ def bcc_crystal(
         displacement: standard deviation of the atoms' displacements along each axis, in A.
         seed: of species and displacements.
     """
+    from ase.build import bulk
+
     rng = np.random.default_rng(seed)
     atoms = bulk("W", "bcc", a=a, cubic=True) * cells
     atoms.set_chemical_symbols(rng.choice(list(species), len(atoms)))

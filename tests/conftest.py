@@ -36,6 +36,13 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     )
 
 
+    parser.addoption(
+        "--emulated-gpu",
+        action="store_true",
+        help="let the backend cuda run on the emulator of tests/emulator: slow, every access to memory is checked",
+    )
+
+
 def _backends(config: pytest.Config) -> list[str]:
     """Backends the tests run on: those asked for, or all that are usable. Asking for an unusable one is an error."""
     from etn_gpu.backend import available
@@ -51,6 +58,10 @@ def _backends(config: pytest.Config) -> list[str]:
 
 
 def pytest_configure(config: pytest.Config) -> None:
+    if config.getoption("--emulated-gpu"):
+        from tests.emulator import stand_in_for_a_gpu
+
+        stand_in_for_a_gpu()
     if config.getoption("--backend"):
         _backends(config)
 

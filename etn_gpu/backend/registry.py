@@ -9,26 +9,24 @@ from collections.abc import Mapping
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
+from etn_gpu.backend.cuda.availability import unavailable
 from etn_gpu.backend.geometry import Geometry
 from etn_gpu.errors import BackendError
 from etn_gpu.plan.program import Program
 
 ENVIRONMENT_VARIABLE = "ETN_GPU_BACKEND"
-#: In order of preference.
-NAMES = ("numba", "numpy")
+#: In order of preference. A GPU is used where it is asked for by name.
+NAMES = ("numba", "numpy", "cuda")
 DTYPES = ("float64", "float32")
 
 
 def available() -> dict[str, str | None]:
     """Each backend's name with None where it can run here, else the reason why it cannot."""
-    reasons: dict[str, str | None] = {"numpy": None, "numba": None}
-    if importlib.util.find_spec("numba") is None:
-        reasons["numba"] = "the package numba is not installed (pip install numba)"
-    return {name: reasons[name] for name in NAMES}
+    return {name: _obstacle(name) for name in NAMES}
 
 
 def resolve(name: str | None = None) -> str:
-    """The backend meant by ``name``: that one, else the environment variable ETN_GPU_BACKEND, else the best here.
+    """The backend meant by ``name``: that one, else the environment variable ETN_GPU_BACKEND, else the best CPU one.
 
     Raises:
         BackendError: the backend asked for is unknown or cannot run here; the message lists those that can.
@@ -36,15 +34,24 @@ def resolve(name: str | None = None) -> str:
     source = "backend="
     if name is None and (name := os.environ.get(ENVIRONMENT_VARIABLE) or None) is not None:
         source = f"{ENVIRONMENT_VARIABLE}="
-    reasons = available()
-    usable = [n for n, reason in reasons.items() if reason is None]
     if name is None:
-        return usable[0]
-    if name not in reasons:
-        raise BackendError(f"{source}{name!r} is not a backend; those that can run here: {', '.join(usable)}")
-    if (reason := reasons[name]) is not None:
-        raise BackendError(f"{source}{name!r} cannot run here: {reason}. Backends that can: {', '.join(usable)}")
-    return name
+        return next(n for n in NAMES if _obstacle(n) is None)
+    reason = _obstacle(name) if name in NAMES else None
+    if name in NAMES and reason is None:
+        return name
+    usable = ", ".join(n for n in NAMES if _obstacle(n) is None)
+    if name not in NAMES:
+        raise BackendError(f"{source}{name!r} is not a backend; those that can run here: {usable}")
+    raise BackendError(f"{source}{name!r} cannot run here: {reason}. Backends that can: {usable}")
+
+
+def _obstacle(name: str) -> str | None:
+    """Why a backend cannot run here, None where it can. CuPy is not imported unless it is asked for."""
+    if name == "cuda":
+        return unavailable()
+    if name == "numba" and importlib.util.find_spec("numba") is None:
+        return "the package numba is not installed (pip install numba)"
+    return None
 
 
 def check_dtype(dtype: DTypeLike) -> np.dtype:
@@ -91,6 +98,10 @@ def run(
         from etn_gpu.backend import numpy_backend
 
         return numpy_backend.run(program, inputs, geometry, dtype=checked, samples=samples)
+    if name == "cuda":
+        from etn_gpu.backend.cuda import executor as cuda_executor
+
+        return cuda_executor.run(program, inputs, geometry, dtype=checked, samples=samples)
     from etn_gpu.backend.cpu import executor
 
     return executor.run(program, inputs, geometry, dtype=checked, samples=samples, threads=threads)

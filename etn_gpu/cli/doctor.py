@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import platform
+from functools import partial
 from importlib.metadata import PackageNotFoundError, version
 from typing import TYPE_CHECKING, Annotated
 
@@ -103,13 +104,13 @@ def numba_threads() -> str:
 
 
 def cuda_devices() -> list[str]:
-    """Name, memory and compute capability of each CUDA device, as far as cupy sees any."""
-    try:
-        import cupy
-    except ImportError:
-        return ["none: cupy is not installed (pip install etn_gpu[cuda12] or etn_gpu[cuda13])"]
-    if not cupy.cuda.is_available():
-        return ["none: cupy finds no driver or no device"]
+    """Name, memory and compute capability of each CUDA device, or why none can be used and what to do."""
+    from etn_gpu.backend.cuda.availability import unavailable
+
+    if (reason := unavailable()) is not None:
+        return [f"none that can be used: {reason}"]
+    import cupy
+
     devices = []
     for number in range(cupy.cuda.runtime.getDeviceCount()):
         properties = cupy.cuda.runtime.getDeviceProperties(number)
@@ -122,7 +123,7 @@ def cuda_devices() -> list[str]:
 def _check_backends(console: Console, model: ETNPotential, name: str) -> bool:
     """Shows a line for each backend and dtype; True when all that can run agree with the oracle."""
     from etn_gpu.backend import available
-    from etn_gpu.cli.selfcheck import ORACLE, TOLERANCES, largest_difference
+    from etn_gpu.potential.selfcheck import ORACLE, TOLERANCES, largest_difference
 
     table = new_table()
     for heading in ("backend", "dtype", "largest relative difference", "verdict"):
@@ -134,7 +135,7 @@ def _check_backends(console: Console, model: ETNPotential, name: str) -> bool:
             continue
         for dtype, tolerance in TOLERANCES.items():
             try:
-                difference = largest_difference(model, backend, dtype)
+                difference = largest_difference(model, partial(model.evaluate, backend=backend, dtype=dtype))
             except Exception as error:  # a broken backend must not hide the verdict on the others
                 passed = False
                 table.add_row(backend, dtype, "", f"FAILED: {type(error).__name__}: {error}", style="red")

@@ -20,7 +20,7 @@ class DtypeName(StrEnum):
 Backend = Annotated[
     str | None,
     typer.Option(
-        help="Backend of the evaluation. Default: ETN_GPU_BACKEND if set, else the best available (see doctor)."
+        help="numba, numpy or cuda (see doctor). Default: ETN_GPU_BACKEND if set, else the best one for CPUs."
     ),
 ]
 Dtype = Annotated[DtypeName | None, typer.Option(help="Floating point type of the evaluation. Default: the model's.")]

@@ -105,8 +105,8 @@ class ETNPotential:
     ) -> list[Result]:
         """Evaluate one or many structures as ragged batches; one :class:`Result` per structure, in order.
 
-        ``backend`` 'numba' or 'numpy' (default: ETN_GPU_BACKEND, else the best there is); ``dtype`` 'float64' or
-        'float32' (default: the model's).
+        ``backend`` 'numba', 'numpy' or 'cuda' (default: ETN_GPU_BACKEND, else the best on a CPU); ``dtype`` 'float64'
+        or 'float32' (default: the model's).
 
         Raises:
             StructureError: a structure that cannot be evaluated, named by its index.
@@ -141,6 +141,11 @@ class ETNPotential:
             NetworkError: the potential has a covariant output instead of an energy.
         """
         self._check_energy()
+        if backends.resolve(backend) == "cuda":
+            from etn_gpu.potential.on_device import evaluate_each_on_device
+
+            kind = backends.check_dtype(dtype or self.dtype).name
+            return evaluate_each_on_device(self, structures, forces=forces, stress=stress, dtype=kind)
         batch = StructureBatch.build(structures, self.species, self.cutoff, on_error="collect")
         results = self.evaluate_batch(
             batch, forces=forces, stress=stress, backend=backend, dtype=dtype, threads=threads

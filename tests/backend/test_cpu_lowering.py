@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from etn_gpu.backend.cpu.lowering import lower
-from etn_gpu.backend.cpu.rows import Rows
+from etn_gpu.backend.rows import Rows
 from etn_gpu.errors import BackendError
 from etn_gpu.plan import ProgramBuilder, Term
 from etn_gpu.plan.operations import Mix, MixBlock

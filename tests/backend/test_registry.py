@@ -34,8 +34,8 @@ def inputs() -> dict[str, Any]:
     return {"w": np.array([2.0]), "x": np.array([[3.0], [4.0]]), "edges": np.zeros((3, 2))}
 
 
-def test_numba_is_preferred() -> None:
-    assert list(available()) == list(NAMES) == ["numba", "numpy"]
+def test_numba_is_preferred_and_a_gpu_is_never_used_unasked() -> None:
+    assert list(available()) == list(NAMES) == ["numba", "numpy", "cuda"]
     assert available()["numpy"] is None
     assert resolve() == next(name for name, reason in available().items() if reason is None)
 
@@ -49,8 +49,16 @@ def test_the_argument_beats_the_environment(monkeypatch: pytest.MonkeyPatch) -> 
 
 
 def test_unknown_backend() -> None:
-    with pytest.raises(BackendError, match=r"^backend='cuda' is not a backend; those that can run here: .*numpy$"):
+    with pytest.raises(BackendError, match=r"^backend='gpu' is not a backend; those that can run here: .*numpy"):
+        resolve("gpu")
+
+
+def test_a_gpu_that_is_not_there(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(registry, "unavailable", lambda: "no driver: install one")
+    expected = r"^backend='cuda' cannot run here: no driver: install one\. Backends that can: numba, numpy$"
+    with pytest.raises(BackendError, match=expected):
         resolve("cuda")
+    assert resolve() == "numba"
 
 
 def test_unknown_backend_in_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from types import SimpleNamespace
 from typing import Any
 
@@ -11,8 +12,8 @@ import pytest
 
 import etn_gpu.backend
 from etn_gpu.cli.doctor import usable_cores
-from etn_gpu.cli.selfcheck import check_structures, largest_difference
 from etn_gpu.potential import BatchResult
+from etn_gpu.potential.selfcheck import check_structures, largest_difference
 from etn_gpu.structures import StructureBatch
 
 Run = Callable[..., Any]
@@ -76,7 +77,8 @@ def test_difference_is_relative(stand_in: Any, monkeypatch: pytest.MonkeyPatch) 
         return result
 
     monkeypatch.setattr(stand_in, "evaluate_batch", scaled)
-    assert largest_difference(stand_in, "other", "float64") == pytest.approx(1e-6, rel=1e-3)
+    difference = largest_difference(stand_in, partial(stand_in.evaluate, backend="other", dtype="float64"))
+    assert difference == pytest.approx(1e-6, rel=1e-3)
 
 
 def test_check_structures_cover_every_periodicity_and_species() -> None:

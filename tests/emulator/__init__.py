@@ -8,5 +8,6 @@ something wrong raises :class:`EmulatorError` with file, line, array and threads
 from tests.emulator.build import require_compiler
 from tests.emulator.device import EmulatedDevice, run_in_order
 from tests.emulator.kernels import EmulatorError
+from tests.emulator.stand_in import stand_in_for_a_gpu
 
-__all__ = ["EmulatedDevice", "EmulatorError", "require_compiler", "run_in_order"]
+__all__ = ["EmulatedDevice", "EmulatorError", "require_compiler", "run_in_order", "stand_in_for_a_gpu"]

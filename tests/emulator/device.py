@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import math
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
-from etn_gpu.backend.cuda.device import Device
+from etn_gpu.backend.cuda.device import Device, out_of_memory
 from etn_gpu.backend.cuda.signatures import parse
 from tests.emulator.build import library
 from tests.emulator.kernels import EmulatedBinary
@@ -41,6 +42,8 @@ class EmulatedDevice:
         self.allocated = 0
         # between arrays nothing may be read; AddressSanitizer has such gaps of its own
         self._gap = 0 if mode == "address" else 256
+        #: Bytes of the largest array that there is room for, None for any.
+        self.memory: int | None = None
 
     def load(self, text: str, origin: str) -> EmulatedBinary:
         """Compile a source."""
@@ -53,6 +56,8 @@ class EmulatedDevice:
         extents = (shape,) if isinstance(shape, (int, np.integer)) else shape
         size = math.prod(extents) * of.itemsize
         self.allocated += size
+        if self.memory is not None and size > self.memory:
+            raise out_of_memory(f"Out of memory allocating {size:,} bytes.", self.name, self.memory, self.memory)
         memory = np.full(size + 2 * self._gap, 0xFF, dtype=np.uint8)
         return memory[self._gap : self._gap + size].view(of).reshape(extents).view(EmulatedArray)
 
@@ -87,3 +92,18 @@ class EmulatedDevice:
     def stable_order(self, keys: Any) -> EmulatedArray:
         """Indices that sort the keys."""
         return self.to_device(np.argsort(np.asarray(keys), kind="stable"))
+
+    def queue(self, number: int) -> AbstractContextManager[None]:
+        """Here all queues are one."""
+        assert number in (0, 1)
+        return nullcontext()
+
+    def synchronize(self) -> None:
+        """Every kernel has ended when its launch returns."""
+
+    def free_bytes(self) -> int | None:
+        """What :attr:`memory` leaves."""
+        return self.memory
+
+    def release(self) -> None:
+        """NumPy gives memory back at once."""

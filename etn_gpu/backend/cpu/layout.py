@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from etn_gpu.backend.columns import Columns
-from etn_gpu.backend.cpu.rows import Rows
+from etn_gpu.backend.rows import Rows
 
 #: Arguments of every phase function; the driver passes them in this order.
 ARGUMENTS = (

@@ -5,7 +5,9 @@ from __future__ import annotations
 import contextlib
 import re
 from collections.abc import Iterator, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any, Protocol
 
 import numpy as np
@@ -37,13 +39,16 @@ class Binary(Protocol):
 
 
 class Device(Protocol):
-    """Arrays and kernels in one place. All calls follow one another in the order they were made.
+    """Arrays and kernels in one place. Calls outside of a queue follow one another in the order they were made.
 
     ``name`` is for people; ``max_shared_bytes`` is the most shared memory that a block can have.
     """
 
     name: str
     max_shared_bytes: int
+
+    def __hash__(self) -> int:
+        """A device is the key of what was compiled for it."""
 
     def load(self, text: str, origin: str) -> Binary:
         """Compile a source without includes, called ``origin`` in messages; BackendError where that fails."""
@@ -68,6 +73,21 @@ class Device(Protocol):
 
     def stable_order(self, keys: DeviceArray) -> DeviceArray:
         """The indices that sort keys [n], int64; equal keys stay in their order."""
+
+    def queue(self, number: int) -> AbstractContextManager[None]:
+        """Calls inside follow one another in a queue of their own, 0 or 1, beside those in the other.
+
+        An array must be used in the queue where it was made, unless :meth:`synchronize` came in between.
+        """
+
+    def synchronize(self) -> None:
+        """Wait until everything is done."""
+
+    def free_bytes(self) -> int | None:
+        """Bytes that arrays can still take, None where nothing bounds them."""
+
+    def release(self) -> None:
+        """Give memory that arrays no longer take back for arrays of any size."""
 
 
 class CupyDevice:
@@ -133,6 +153,32 @@ class CupyDevice:
         with self.here():
             return self._cupy.argsort(keys, kind="stable") if len(keys) else self._cupy.zeros(0, np.int64)
 
+    @cached_property
+    def _queues(self) -> tuple[Any, ...]:
+        return tuple(self._cupy.cuda.Stream(non_blocking=True) for _ in range(2))
+
+    @contextlib.contextmanager
+    def queue(self, number: int) -> Iterator[None]:
+        """See :class:`Device`."""
+        with self.here(), self._queues[number]:
+            yield
+
+    def synchronize(self) -> None:
+        """See :class:`Device`."""
+        with self.here():
+            self._device.synchronize()
+
+    def free_bytes(self) -> int:
+        """See :class:`Device`."""
+        with self.here():
+            free: int = self._device.mem_info[0] + self._cupy.get_default_memory_pool().free_bytes()
+            return free
+
+    def release(self) -> None:
+        """See :class:`Device`."""
+        with self.here():
+            self._cupy.get_default_memory_pool().free_all_blocks()
+
     @contextlib.contextmanager
     def here(self) -> Iterator[None]:
         """Work on this device, and report memory that runs out in our own terms."""
@@ -140,9 +186,7 @@ class CupyDevice:
             with self._device:
                 yield
         except self._cupy.cuda.memory.OutOfMemoryError as error:
-            free, total = self._device.mem_info
-            kept = self._cupy.get_default_memory_pool().free_bytes()
-            raise out_of_memory(str(error), self.name, free + kept, total) from error
+            raise out_of_memory(str(error), self.name, self.free_bytes(), self._device.mem_info[1]) from error
 
 
 @dataclass(frozen=True)

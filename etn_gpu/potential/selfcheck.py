@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from ase import Atoms
 
@@ -39,12 +39,12 @@ def check_structures(species: Sequence[str], cutoff: float) -> list[Atoms]:
     return structures
 
 
-def largest_difference(model: ETNPotential, backend: str, dtype: str) -> float:
+def largest_difference(model: ETNPotential, evaluate: Callable[[list[Atoms]], Sequence[Mapping[str, Any]]]) -> float:
     """Largest difference of any energy, force or stress component from the oracle's, relative to the largest of its
-    kind."""
+    kind; ``evaluate`` gives results under ASE's names."""
     structures = check_structures(model.species, model.cutoff)
     expected = model.evaluate(structures, backend=ORACLE, dtype="float64")
-    found = model.evaluate(structures, backend=backend, dtype=dtype)
+    found = evaluate(structures)
     differences = []
     for quantity in ("energies", "forces", "stress"):
         oracle = np.concatenate([result[quantity] for result in expected if quantity in result])

@@ -1,0 +1,161 @@
+"""Energies, forces and virials of many structures, from positions to results without leaving the device.
+
+How many kernels are started does not depend on the structures, and one number comes back to the host in between: how
+many edges there are.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import lru_cache
+
+import numpy as np
+from numpy.typing import NDArray
+
+from etn_gpu.backend.cuda.device import Device, DeviceArray
+from etn_gpu.backend.cuda.executor import DeviceGeometry, compiled
+from etn_gpu.backend.cuda.launcher import Module
+from etn_gpu.backend.cuda.neighbours import DeviceEdges, NeighbourSearch, search_bytes
+from etn_gpu.backend.cuda.slots import SlotFiller
+from etn_gpu.backend.cuda.structures import DeviceStructures
+from etn_gpu.backend.cuda.sums import Segments, Sums
+from etn_gpu.plan.program import Program
+
+_LANES_PER_ATOM = 8
+
+
+@dataclass(frozen=True)
+class DeviceResults:
+    """Results on a device, float64: energies of atoms [N] and of structures, energy [S], in eV; where gradients were
+    asked for, forces [N, 3] in eV/A, and virials of atoms [N, 6] and of structures, virial [S, 6], in eV (xx, yy, zz,
+    yz, xz, xy). nearest [S] is the square of the shortest edge in A^2, margin [S] the least distance beyond the limit
+    of its pair of species in A; both are infinite without edges.
+    """
+
+    energies: DeviceArray
+    energy: DeviceArray
+    forces: DeviceArray | None
+    virials: DeviceArray | None
+    virial: DeviceArray | None
+    nearest: DeviceArray
+    margin: DeviceArray
+
+
+class _Tools:
+    """The kernels that every model uses."""
+
+    def __init__(self, device: Device) -> None:
+        self.search = NeighbourSearch(device)
+        self.sums = Sums(device)
+        self.slots = SlotFiller(device)
+        self.margins = Module.of_source(device, "margins.cu")
+
+    @property
+    def launches(self) -> int:
+        return sum(tool.launches for tool in (self.search, self.sums, self.slots, self.margins))
+
+
+@lru_cache(maxsize=8)
+def _tools(device: Device) -> _Tools:
+    return _Tools(device)
+
+
+class Evaluator:
+    """A potential on a device.
+
+    Args:
+        device: where to run.
+        programs: the Program of atomic energies (edge input x, output e), and that of energies and edge gradients
+            (inputs x and e_bar, outputs e and g).
+        parameters: the parameter inputs of both, flat.
+        limits: [n_species, n_species] closest distances in A that count as known, 0 where there are none.
+        cutoff: in A.
+        dtype: float32 or float64, of everything between edge vectors, which are float64, and sums over atoms, which are
+            float64 again.
+
+    Raises:
+        BackendError: a Program that cannot be lowered, or kernels that do not compile.
+    """
+
+    def __init__(
+        self,
+        device: Device,
+        programs: tuple[Program, Program],
+        parameters: Mapping[str, NDArray[np.float64]],
+        limits: NDArray[np.float64],
+        cutoff: float,
+        dtype: np.dtype,
+    ) -> None:
+        self.device = device
+        self.cutoff = cutoff
+        self._tools = _tools(device)
+        self._energy, self._gradient = (compiled(device, program, np.dtype(dtype)) for program in programs)
+        self._parameters = {p: p.parameters(parameters) for p in (self._energy, self._gradient)}
+        self._limits = device.to_device(np.asarray(limits, np.float64))
+        self._ones = device.to_device(np.ones((0, 1)))
+        device.synchronize()
+
+    @property
+    def launches(self) -> int:
+        """How many kernels were started so far, those of other models on the device included."""
+        return self._tools.launches + self._energy.launches + self._gradient.launches
+
+    def bytes(self, n_structures: int, n_atoms: int, n_edges: int, gradients: bool = True) -> int:
+        """Bytes of device memory that a batch needs, its own arrays and its results included."""
+        program = self._gradient if gradients else self._energy
+        structures = 8 * n_structures + 100 * n_structures + 28 * n_atoms
+        slots = (8 + 8 + 4) * (n_atoms + 32)
+        results = (8 + 8 + 72 * gradients) * n_atoms + 80 * n_structures
+        search = search_bytes(n_structures, n_atoms, n_edges)
+        return structures + search + slots + program.bytes(n_atoms, n_edges) + results
+
+    def evaluate(self, structures: DeviceStructures, segments: Segments, *, gradients: bool = True) -> DeviceResults:
+        """Results of a batch; ``segments`` are the atoms of its structures. Forces and virials where ``gradients``.
+
+        Raises:
+            DeviceMemoryError: the device has no room; nothing is kept then.
+        """
+        edges = self._tools.search.find(structures, self.cutoff)
+        return self.of_edges(structures, edges, segments, gradients=gradients)
+
+    def of_edges(
+        self, structures: DeviceStructures, edges: DeviceEdges, segments: Segments, *, gradients: bool = True
+    ) -> DeviceResults:
+        """Results of a batch whose edges, none of them longer than needed for the cutoff, are known."""
+        sums = self._tools.sums
+        program = self._gradient if gradients else self._energy
+        inputs = {"x": edges.vectors}
+        if gradients:
+            inputs["e_bar"] = self._ones_for(structures.n_atoms)
+        geometry = DeviceGeometry(edges.offsets, edges.species, self._tools.slots.fill(structures.species))
+        outputs, _ = program.run(self._parameters[program], inputs, geometry)
+        energies = outputs["e"].reshape(-1)
+        forces = virials = virial = None
+        if gradients:
+            forces, virials = sums.forces_and_virials(outputs["g"], edges.vectors, edges.reverse, edges.offsets)
+            virial = sums.sum(virials, segments)
+        return DeviceResults(
+            energies,
+            sums.sum(energies, segments),
+            forces,
+            virials,
+            virial,
+            sums.minimum(edges.nearest, segments),
+            sums.minimum(self._margins(structures, edges), segments),
+        )
+
+    def _margins(self, structures: DeviceStructures, edges: DeviceEdges) -> DeviceArray:
+        margins = self.device.empty(structures.n_atoms, np.float64)
+        self._tools.margins["atom_margins"].over(
+            structures.n_atoms, _LANES_PER_ATOM, vectors=edges.vectors, edge_offsets=edges.offsets,
+            species=structures.species, edge_species=edges.species, limits=self._limits, margins=margins,
+            n_species=structures.n_species, n_atoms=structures.n_atoms,
+        )  # fmt: skip
+        return margins
+
+    def _ones_for(self, n_atoms: int) -> DeviceArray:
+        if len(self._ones) < n_atoms:
+            self._ones = self.device.to_device(np.ones((n_atoms, 1)))
+            self.device.synchronize()
+        return self._ones[:n_atoms]

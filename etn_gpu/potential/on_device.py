@@ -1,0 +1,230 @@
+"""Structures evaluated on a device, from their positions on, in parts that fit into its memory.
+
+Parts take turns in two queues: while one is computed, the next is prepared and copied, and the last is fetched.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from etn_gpu.backend.cuda import executor
+from etn_gpu.backend.cuda.device import Device
+from etn_gpu.backend.cuda.evaluation import DeviceResults, Evaluator
+from etn_gpu.backend.cuda.structures import DeviceStructures
+from etn_gpu.backend.cuda.sums import Segments
+from etn_gpu.errors import BackendError, DeviceMemoryError, StructureError
+from etn_gpu.potential.architecture import Architecture
+from etn_gpu.potential.programs import programs
+from etn_gpu.potential.results import BatchResult, Result
+from etn_gpu.potential.selfcheck import ORACLE, TOLERANCES, largest_difference
+from etn_gpu.structures import StructureBatch
+from etn_gpu.structures.admission import Admitted, admit
+from etn_gpu.structures.geometry import cell_volumes
+from etn_gpu.structures.validate import SAME_PLACE
+
+if TYPE_CHECKING:
+    from ase import Atoms
+
+    from etn_gpu.potential.model import ETNPotential
+
+#: Most atoms of a part: enough to keep a GPU busy, few enough to keep copies and kernels side by side.
+PART_ATOMS = 1_000_000
+#: Share of the free memory that the parts in both queues may be expected to take.
+MEMORY_SHARE = 0.8
+#: More than the atoms of a solid have within the cutoff of any potential that ships.
+PLENTY_OF_NEIGHBOURS = 400
+
+
+@dataclass(frozen=True)
+class _Part:
+    """The structures first .. end-1 of those that were admitted."""
+
+    first: int
+    end: int
+
+    def halves(self) -> list[_Part]:
+        middle = (self.first + self.end) // 2
+        return [_Part(self.first, middle), _Part(middle, self.end)]
+
+
+def evaluate_each_on_device(
+    model: ETNPotential,
+    structures: Sequence[Atoms],
+    *,
+    forces: bool,
+    stress: bool,
+    dtype: str,
+    device: Device | None = None,
+) -> list[Result | StructureError]:
+    """See :meth:`ETNPotential.evaluate_each`; ``device`` is the first GPU unless given.
+
+    Raises:
+        BackendError: the first results of such a model on the device are not those of NumPy.
+        DeviceMemoryError: a single structure does not fit into the memory of the device.
+    """
+    device = device or executor.default_device()
+    _require_agreement(model, device, dtype)
+    return _Run(model, structures, device, forces, stress, dtype).outcomes()
+
+
+#: Architectures, dtypes and devices that have been checked in this process.
+_agreeing: set[tuple[Architecture, str, Device]] = set()
+
+
+def _require_agreement(model: ETNPotential, device: Device, dtype: str) -> None:
+    """Check a kind of model against NumPy when it first runs on a device: wrong numbers must not pass in silence."""
+    key = (model.architecture, dtype, device)
+    if key in _agreeing:
+        return
+
+    def evaluate(structures: list[Atoms]) -> list[Result]:
+        outcomes = _Run(model, structures, device, True, True, dtype).outcomes()
+        return [outcome for outcome in outcomes if not isinstance(outcome, StructureError)]
+
+    difference = largest_difference(model, evaluate)
+    if not difference <= TOLERANCES[dtype]:
+        raise BackendError(
+            f"the cuda backend does not agree with {ORACLE} for this model on {device.name}: a relative difference of "
+            f"{difference:.1e} in {dtype}, {TOLERANCES[dtype]:g} is allowed. Use another backend, and report what "
+            "`etn-gpu doctor` says."
+        )
+    _agreeing.add(key)
+
+
+class _Run:
+    """One call: the structures, the model on the device, and what is asked for."""
+
+    def __init__(
+        self, model: ETNPotential, structures: Sequence[Atoms], device: Device, forces: bool, stress: bool, dtype: str
+    ) -> None:
+        self.model, self.structures, self.device = model, structures, device
+        self.forces, self.stress, self.dtype = forces, stress, dtype
+        self.admitted: Admitted = admit(structures, model.species, model.cutoff)
+        both = programs(model.architecture)
+        flat = {name: np.ravel(value) for name, value in model.parameters.items()}
+        self.evaluator = Evaluator(
+            device, (both.energy, both.gradient), flat, model.minimum_distances, model.cutoff, np.dtype(dtype)
+        )
+
+    @property
+    def gradients(self) -> bool:
+        """Whether the gradients of the energy are needed."""
+        return self.forces or self.stress
+
+    def outcomes(self) -> list[Result | StructureError]:
+        """What came of each structure, in order."""
+        outcomes: dict[int, Result | StructureError] = dict(self.admitted.failures)
+        for part, results in self.results():
+            outcomes |= zip(map(int, self.admitted.kept[part.first : part.end]), results, strict=True)
+        return [outcomes[s] for s in range(len(self.structures))]
+
+    def results(self) -> Iterator[tuple[_Part, list[Result | StructureError]]]:
+        """Parts in order, with the results of their structures."""
+        todo = list(reversed(list(self._parts())))
+        pending: tuple[_Part, int, DeviceResults] | None = None
+        queue = 0
+        while todo:
+            part = todo.pop()
+            try:
+                with self.device.queue(queue):
+                    started = self._start(part)
+            except DeviceMemoryError:
+                if part.end - part.first == 1 and pending is None:
+                    raise
+                # First make room: the other queue's part may be what fills the memory.
+                if pending is None:
+                    todo.extend(reversed(part.halves()))
+                else:
+                    todo.append(part)
+                    yield pending[0], self._fetch(*pending)
+                    pending = None
+                self.device.release()
+                continue
+            if pending is not None:
+                yield pending[0], self._fetch(*pending)
+            pending = (part, queue, started)
+            queue = 1 - queue
+        if pending is not None:
+            yield pending[0], self._fetch(*pending)
+
+    def _parts(self) -> Iterator[_Part]:
+        """Consecutive structures that together are small enough for half of the memory; single ones may be larger."""
+        geometry = self.admitted.geometry
+        sizes = np.diff(geometry.atom_offsets)
+        free = self.device.free_bytes()
+        limit = np.inf if free is None else 0.5 * MEMORY_SHARE * free
+        edges = self._expected_edges(limit)
+        first = 0
+        atoms, pairs = 0, 0.0
+        for s in range(geometry.n_structures):
+            needed = self.evaluator.bytes(
+                s + 1 - first, int(atoms + sizes[s]), int(pairs + edges[s]), gradients=self.gradients
+            )
+            if s > first and (atoms + sizes[s] > PART_ATOMS or needed > limit):
+                yield _Part(first, s)
+                first, atoms, pairs = s, 0, 0.0
+            atoms, pairs = atoms + int(sizes[s]), pairs + float(edges[s])
+        if geometry.n_structures > first:
+            yield _Part(first, geometry.n_structures)
+
+    def _expected_edges(self, limit: float) -> NDArray[np.float64]:
+        """Edges of each structure, or as many as no structure of a solid has where even those fit into memory."""
+        geometry = self.admitted.geometry
+        plenty = PLENTY_OF_NEIGHBOURS * np.diff(geometry.atom_offsets)
+        atoms = min(len(geometry.positions), PART_ATOMS)
+        if self.evaluator.bytes(geometry.n_structures, atoms, PLENTY_OF_NEIGHBOURS * atoms) <= limit:
+            return plenty.astype(np.float64)
+        return geometry.estimate_edges(self.model.cutoff)
+
+    def _start(self, part: _Part) -> DeviceResults:
+        geometry = self.admitted.geometry
+        offsets = geometry.atom_offsets[part.first : part.end + 1]
+        atoms, structures = slice(offsets[0], offsets[-1]), slice(part.first, part.end)
+        on_device = DeviceStructures.upload(
+            self.device,
+            offsets - offsets[0],
+            self.admitted.species_index[atoms],
+            geometry.positions[atoms],
+            geometry.cells[structures],
+            geometry.pbc[structures],
+            len(self.model.species),
+        )
+        segments = Segments.upload(self.device, offsets - offsets[0])
+        return self.evaluator.evaluate(on_device, segments, gradients=self.gradients)
+
+    def _fetch(self, part: _Part, queue: int, results: DeviceResults) -> list[Result | StructureError]:
+        with self.device.queue(queue):
+            host: dict[str, Any] = {
+                name: None if array is None else self.device.to_host(array) for name, array in vars(results).items()
+            }
+        geometry = self.admitted.geometry
+        offsets = geometry.atom_offsets[part.first : part.end + 1]
+        structures = slice(part.first, part.end)
+        batch = BatchResult.of_sums(
+            offsets - offsets[0],
+            cell_volumes(geometry.cells[structures], geometry.pbc[structures]),
+            host["energies"].astype(np.float64),
+            host["energy"],
+            host["forces"] if self.forces else None,
+            (host["virials"], host["virial"]) if self.stress else None,
+            host["margin"] < 0.0,
+            "cuda",
+            self.dtype,
+        )
+        outcomes: list[Result | StructureError] = list(batch)
+        for place in np.flatnonzero(host["nearest"] < SAME_PLACE**2):
+            outcomes[place] = self._overlap(int(self.admitted.kept[part.first + place]))
+        return outcomes
+
+    def _overlap(self, index: int) -> StructureError:
+        """The error of a structure with two atoms at one place, in the words of the list on the host."""
+        batch = StructureBatch.build(
+            [self.structures[index]], self.model.species, self.model.cutoff, on_error="collect"
+        )
+        (error,) = batch.failures.values()
+        return error

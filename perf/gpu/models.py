@@ -1,0 +1,91 @@
+"""Potentials with random parameters whose site vectors are of order one and whose forces are of order 1 eV/A."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property, lru_cache
+
+import numpy as np
+from gpu import oracle
+from gpu.crystals import CUTOFF, SPECIES, Array, Structures, bcc
+
+from etn_gpu import backend
+from etn_gpu.backend.cuda.device import Device
+from etn_gpu.backend.cuda.evaluation import Evaluator
+from etn_gpu.plan import Program, ProgramBuilder
+from etn_gpu.potential import Architecture, Preset, preset_architecture
+from etn_gpu.potential.programs import Programs, programs
+
+INNER = 1.8
+#: What compiles in a moment for the emulator, with all that is special: two degrees and species embeddings.
+TINY = Preset(2, (1, 1), ("1x0e+1x1o",), 2, 1)
+
+
+@dataclass(frozen=True)
+class Expected:
+    """Results of structures in float64: energies [N] and energy [S], forces [N, 3], virials [N, 6], virial [S, 6]."""
+
+    energies: Array
+    energy: Array
+    forces: Array
+    virials: Array
+    virial: Array
+
+
+@dataclass(frozen=True)
+class Model:
+    """An architecture with parameters, flat and by name."""
+
+    architecture: Architecture
+    parameters: dict[str, Array]
+
+    @cached_property
+    def programs(self) -> Programs:
+        """All Programs of the architecture."""
+        return programs(self.architecture)
+
+    @cached_property
+    def limits(self) -> Array:
+        """Distances in A below which a pair of species counts as too close; some pairs of a bcc crystal are."""
+        n = len(SPECIES)
+        return np.where(np.add.outer(np.arange(n), np.arange(n)) % 2, 2.4, 2.6)
+
+    def evaluator(self, device: Device, dtype: str) -> Evaluator:
+        """The potential on a device."""
+        both = (self.programs.energy, self.programs.gradient)
+        return Evaluator(device, both, self.parameters, self.limits, CUTOFF, np.dtype(dtype))
+
+    def run(self, program: Program, structures: Structures, edges: oracle.Edges) -> dict[str, Array]:
+        """A Program of energies or gradients by NumPy in float64."""
+        known = {"x": edges.vectors, "e_bar": np.ones((structures.n_atoms, 1)), **self.parameters}
+        inputs = {v.name: known[v.name] for v in program.inputs}
+        found = backend.run(program, inputs, edges.geometry(structures), backend="numpy")
+        return {name: values.astype(np.float64) for name, values in found.items()}
+
+    def expected(self, structures: Structures, edges: oracle.Edges) -> Expected:
+        """Results by NumPy."""
+        found = self.run(self.programs.gradient, structures, edges)
+        forces, virials = oracle.forces_and_virials(edges, found["g"])
+        energies, offsets = found["e"][:, 0], structures.atom_offsets
+        return Expected(
+            energies, oracle.segment_sums(energies, offsets), forces, virials, oracle.segment_sums(virials, offsets)
+        )
+
+
+@lru_cache(maxsize=8)
+def model(name: str, seed: int) -> Model:
+    """The preset ``name``, or the one called tiny, with parameters that follow from the seed."""
+    rng = np.random.default_rng(seed)
+    architecture = preset_architecture(TINY if name == "tiny" else name, SPECIES, CUTOFF, INNER)
+    parameters = {key: rng.normal(size=int(np.prod(shape))) for key, shape in architecture.parameter_shapes.items()}
+    scaled = Model(architecture, parameters)
+    structures = bcc(rng, (2, 2, 2))
+    edges = oracle.neighbour_list(structures, CUTOFF)
+    # The site vector is linear in B and A but for the constant in its first component, forces are in the last core.
+    site = ProgramBuilder(scaled.programs.energy).build({"v": "v"})
+    spread = np.std(scaled.run(site, structures, edges)["v"][:, 1:])
+    for key in [k for k in parameters if k[0] in "AB"]:
+        parameters[key] /= spread
+    forces = scaled.expected(structures, edges).forces
+    parameters[architecture.train.cores[-1].name] /= np.sqrt(np.mean(forces**2))
+    return scaled
