@@ -15,6 +15,9 @@ from etn_gpu.backend.cuda.executor import run
 from etn_gpu.backend.cuda.lowering import lower
 from etn_gpu.plan import Program, ProgramBuilder, Term
 from etn_gpu.plan.operations import EdgeSum, EdgeSumBlock, Mix, MixBlock
+from etn_gpu.potential import preset_architecture
+from etn_gpu.potential.programs import programs
+from tests.emulator import EmulatedDevice, require_compiler
 
 pytestmark = pytest.mark.emulator
 
@@ -47,6 +50,30 @@ def test_programs_of_a_potential(
     expected = run_on_host(program, inputs, geometry, backend="numpy")
     found = run(program, inputs, geometry, dtype=np.dtype(dtype), device=device)
     assert {array.dtype.name for array in found.values()} == {dtype}
+    assert_close(found, expected, TOLERANCES[dtype])
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("preset", ["small", "standard"])
+@pytest.mark.parametrize(("kind", "dtype"), [("gradient", "float32"), ("parameter_gradient", "float64")])
+def test_presets(
+    geometry_of: Callable[..., Geometry],
+    inputs_for: Callable[..., Any],
+    assert_close: Callable[..., None],
+    preset: str,
+    kind: str,
+    dtype: str,
+) -> None:
+    """Real sizes, without the checks of every access, which would take minutes."""
+    require_compiler()
+    geometry = geometry_of([50] * 3 + [0, 7] + [20] * 30, 4)
+    program = getattr(programs(preset_architecture(preset, ("Nb", "Mo", "Ta", "W"), 5.0, 1.0)), kind)
+    inputs = inputs_for(program, geometry)
+    for value in program.inputs:
+        if value.space == "param":
+            inputs[value.name] *= 0.3
+    expected = run_on_host(program, inputs, geometry, backend="numpy")
+    found = run(program, inputs, geometry, dtype=np.dtype(dtype), device=EmulatedDevice("fast"))
     assert_close(found, expected, TOLERANCES[dtype])
 
 
