@@ -14,10 +14,15 @@ from typing import Any
 
 import numpy as np
 
+from etn_gpu.backend import Geometry
+from etn_gpu.backend.cuda import executor
+from etn_gpu.backend.cuda.evaluation import Evaluator
 from etn_gpu.backend.cuda.launcher import Module
 from etn_gpu.backend.cuda.neighbours import NeighbourSearch
 from etn_gpu.backend.cuda.structures import DeviceStructures
-from etn_gpu.backend.cuda.sums import Segments, Sums
+from etn_gpu.backend.cuda.sums import Segments
+from etn_gpu.potential import Architecture
+from etn_gpu.potential.programs import programs
 from tests.emulator import EmulatedDevice
 
 PLANTED = """
@@ -55,7 +60,7 @@ def run(task: str, *paths: Path) -> subprocess.CompletedProcess[str]:
 
 
 def main(task: str, *paths: str) -> None:
-    """``batch``: lists and sums of the structures in a file, into another; else the name of a planted kernel."""
+    """``batch``: an evaluation of the structures in a file, into another; else the name of a planted kernel."""
     device = EmulatedDevice("address", order=2)
     if task == "batch":
         source, target = paths
@@ -66,14 +71,31 @@ def main(task: str, *paths: str) -> None:
     kernel.launch(1, x=device.zeros(64, np.float64), y=device.zeros(32, np.float64), n=63)
 
 
+def potential() -> tuple[Architecture, dict[str, Any]]:
+    """A small potential of three species, and random parameters."""
+    architecture = Architecture(("Al", "H", "O"), 6.0, 0.5, 3, (2, 2, 1), 2, 2, ("2x0e+1x1o", "1x0e+1x1o+1x2e"))
+    rng = np.random.default_rng(0)
+    return architecture, {name: rng.normal(size=shape) for name, shape in architecture.parameter_shapes.items()}
+
+
 def _evaluate(device: EmulatedDevice, arrays: dict[str, Any]) -> dict[str, Any]:
-    cutoff, gradient, n_species = float(arrays.pop("cutoff")), arrays.pop("gradient"), int(arrays.pop("n_species"))
-    edges = NeighbourSearch(device).find(DeviceStructures.upload(device, **arrays, n_species=n_species), cutoff)
-    sums = Sums(device)
-    forces, virials = sums.forces_and_virials(device.to_device(gradient), edges.vectors, edges.reverse, edges.offsets)
-    total = sums.sum(virials, Segments.upload(device, arrays["atom_offsets"]))
-    result = {"neighbour": edges.neighbour, "reverse": edges.reverse, "vectors": edges.vectors, "forces": forces}
-    return {name: device.to_host(array) for name, array in (result | {"virials": total}).items()}
+    structures = DeviceStructures.upload(device, **arrays, n_species=3)
+    architecture, parameters = potential()
+    flat = {name: np.ravel(value) for name, value in parameters.items()}
+    made = programs(architecture)
+    dtype = np.dtype("float64")
+    evaluator = Evaluator(device, (made.energy, made.gradient), flat, np.ones((3, 3)), architecture.cutoff, dtype)
+    edges = NeighbourSearch(device).find(structures, architecture.cutoff)
+    results = evaluator.of_edges(structures, edges, Segments.upload(device, arrays["atom_offsets"]))
+    listed = {"neighbour": edges.neighbour, "reverse": edges.reverse, "vectors": edges.vectors}
+    geometry = Geometry(*(device.to_host(a) for a in (edges.offsets, structures.species, edges.species)))
+    inputs = {
+        "x": device.to_host(edges.vectors), "dx": np.ones((edges.n_edges, 3)),
+        "e_bar": np.ones((geometry.n_atoms, 1)), "de_bar": np.ones((geometry.n_atoms, 1)), **flat,
+    }  # fmt: skip
+    gradients = executor.run(made.parameter_gradient, inputs, geometry, dtype=dtype, device=device)
+    found = {name: device.to_host(a) for name, a in (vars(results) | listed).items() if a is not None}
+    return found | {name: array for name, array in gradients.items() if name.endswith("_bar")}
 
 
 if __name__ == "__main__":

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any
@@ -13,6 +14,7 @@ from numpy.typing import NDArray
 
 from etn_gpu import tensor as tn
 from etn_gpu.symmetry import Irrep, Irreps
+from tests.tensor.lookalike import make_lookalike
 
 DENSE_LIMIT = 40_000
 SECTORS = [Irrep(l, p) for l in range(3) for p in (1, -1)]
@@ -86,3 +88,11 @@ def rotate() -> Callable[[NDArray[Any], Sequence[Irreps], NDArray[Any]], NDArray
 def assert_close() -> Callable[..., None]:
     """assert_allclose with an absolute tolerance, by default far above rounding and far below the numbers."""
     return partial(np.testing.assert_allclose, rtol=0.0, atol=1e-11)
+
+
+@pytest.fixture
+def lookalike(monkeypatch: pytest.MonkeyPatch) -> Any:
+    """A library of arrays that are not NumPy's, with the functions that NumPy and CuPy both have."""
+    module = make_lookalike()
+    monkeypatch.setitem(sys.modules, "lookalike", module)
+    return module

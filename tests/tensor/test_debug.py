@@ -89,7 +89,7 @@ def test_a_contraction_above_the_bound(square: tn.Tensor, monkeypatch: pytest.Mo
         out *= 100.0
 
     # The module, which the function of its name hides in the package.
-    monkeypatch.setattr(import_module("etn_gpu.tensor.contract"), "multiply_into", wrong)
+    monkeypatch.setattr(import_module("etn_gpu.tensor.products"), "multiply_into", wrong)
     with tn.debug(), pytest.raises(TensorError, match="contract gave more than the product of the norms"):
         tn.contract(square, square, [(1, 0)])
 

@@ -1,130 +1,19 @@
 """Arrays of another library: no operation touches them with NumPy behind the caller's back.
 
-The look-alike stands for CuPy where there is no GPU: it has the functions that NumPy and CuPy share, and its arrays
-refuse to become NumPy arrays unless ``get`` is called, just as CuPy's.
+The look-alike of :mod:`tests.tensor.lookalike` stands for CuPy where there is no GPU.
 """
 
 from __future__ import annotations
 
-import sys
-from collections.abc import Callable
-from types import ModuleType
 from typing import Any
 
 import numpy as np
 import pytest
-from numpy.typing import NDArray
 
 from etn_gpu import tensor as tn
 from etn_gpu.errors import TensorError
 from etn_gpu.tensor.arrays import Constants
-
-
-class DeviceArray:
-    """An array that, like CuPy's, refuses to become a NumPy array unless ``get`` is called."""
-
-    __module__ = "lookalike.core"
-    __array_ufunc__ = None
-    __hash__ = None  # type: ignore[assignment]
-
-    def __init__(self, host: NDArray[Any]) -> None:
-        self.host = host
-        self.device = Device()
-
-    def get(self) -> NDArray[Any]:
-        return self.host.copy()
-
-    def __array__(self, *_: object, **__: object) -> NDArray[Any]:
-        raise TypeError("Implicit conversion to a NumPy array is not allowed.")
-
-    def __getattr__(self, name: str) -> Any:
-        if name.startswith("__"):
-            raise AttributeError(name)
-        return lift(getattr(self.host, name))
-
-    def __getitem__(self, key: Any) -> Any:
-        return lift(self.host[lower(key)])
-
-    def __setitem__(self, key: Any, value: Any) -> None:
-        self.host[lower(key)] = lower(value)
-
-    def __len__(self) -> int:
-        return len(self.host)
-
-    def __bool__(self) -> bool:
-        return bool(self.host)
-
-    def __float__(self) -> float:
-        return float(self.host)
-
-
-class Device:
-    """A device: a context manager, as in CuPy."""
-
-    def __enter__(self) -> Device:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        return None
-
-    def __str__(self) -> str:
-        return "<Device 0>"
-
-
-def lift(value: Any) -> Any:
-    """Arrays, scalars of arrays and functions of NumPy as those of the look-alike."""
-    if isinstance(value, (np.ndarray, np.number, np.bool_)):
-        return DeviceArray(np.asarray(value))
-    if isinstance(value, tuple):
-        return tuple(map(lift, value))
-    if callable(value) and not isinstance(value, type):
-        return lambda *args, **kwargs: lift(value(*map(lower, args), **{k: lower(v) for k, v in kwargs.items()}))
-    return value
-
-
-def lower(value: Any) -> Any:
-    """The arguments for NumPy; an array of the host among them is an error, as in CuPy."""
-    if isinstance(value, DeviceArray):
-        return value.host
-    if isinstance(value, np.ndarray):
-        raise TypeError(f"Unsupported type {type(value)}")
-    if isinstance(value, (tuple, list)):
-        return type(value)(map(lower, value))
-    return value
-
-
-def operator(name: str) -> Callable[..., Any]:
-    def apply(self: DeviceArray, *others: Any) -> Any:
-        return lift(getattr(self.host, name)(*map(lower, others)))
-
-    return apply
-
-
-for _operator in ("add", "sub", "mul", "truediv", "matmul", "gt", "lt", "le", "ge"):
-    setattr(DeviceArray, f"__{_operator}__", operator(f"__{_operator}__"))
-for _operator in ("radd", "rsub", "rmul", "rtruediv", "imul", "neg"):
-    setattr(DeviceArray, f"__{_operator}__", operator(f"__{_operator}__"))
-
-
-SHARED = (
-    *("abs", "concatenate", "diag", "diagonal", "empty", "eye", "isfinite"),
-    *("matmul", "may_share_memory", "result_type", "where", "zeros"),
-)
-
-
-@pytest.fixture
-def lookalike(monkeypatch: pytest.MonkeyPatch) -> Any:
-    """A library of arrays that are not NumPy's, with the functions that NumPy and CuPy both have."""
-    module: Any = ModuleType("lookalike")
-    for name in SHARED:
-        setattr(module, name, lift(getattr(np, name)))
-    module.asarray = lambda host: DeviceArray(np.array(host))
-    module.linalg = ModuleType("lookalike.linalg")
-    for name in ("qr", "svd", "eigh"):
-        setattr(module.linalg, name, lift(getattr(np.linalg, name)))
-    monkeypatch.setitem(sys.modules, "lookalike", module)
-    return module
-
+from tests.tensor.lookalike import DeviceArray
 
 LEG = "2x0e+2x1o"
 

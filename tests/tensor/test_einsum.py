@@ -16,7 +16,8 @@ from etn_gpu import tensor as tn
 from etn_gpu.errors import TensorError
 from etn_gpu.plan import Cost
 from etn_gpu.symmetry import Irrep, Irreps
-from etn_gpu.tensor.einsum import TENSOR_MACHINE, TensorNetwork, contraction_cost, multiplicities
+from etn_gpu.tensor.batches import HOST
+from etn_gpu.tensor.einsum import TensorNetwork, contraction_cost, multiplicities
 from etn_gpu.tensor.structure import fuse_legs
 
 LEGS = {
@@ -101,7 +102,7 @@ def test_the_order_follows_the_sectors_and_not_the_dimensions() -> None:
     assert sorted(plan.path[0]) == [0, 1]
     network = TensorNetwork(terms, tuple(tensor.legs for tensor in tensors))
     assert plan.cost == cost_of(network, [0, 1, 2])
-    assert plan.cost.weight(TENSOR_MACHINE) < cost_of(network, [2, 1, 0]).weight(TENSOR_MACHINE)
+    assert plan.cost.weight(HOST) < cost_of(network, [2, 1, 0]).weight(HOST)
 
 
 def cost_of(network: TensorNetwork, order: list[int]) -> Cost:

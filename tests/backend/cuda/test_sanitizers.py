@@ -11,11 +11,12 @@ import pytest
 from ase import Atoms
 from ase.build import bulk, molecule
 
-from etn_gpu.backend.cpu.edge_sums import sum_edges
 from etn_gpu.backend.cuda import sources
 from etn_gpu.backend.cuda.neighbours import NeighbourSearch
 from etn_gpu.backend.cuda.structures import DeviceStructures
 from etn_gpu.backend.cuda.sums import Segments, Sums
+from etn_gpu.potential import ETNPotential
+from etn_gpu.potential.kernel import Environments, Execution, Kernel
 from etn_gpu.structures import StructureBatch
 from tests.emulator import EmulatedDevice, EmulatorError, under_asan
 
@@ -40,20 +41,25 @@ def arrays_of(batch: StructureBatch) -> dict[str, Any]:
 
 
 def test_all_kernels_under_the_sanitizers(batch: StructureBatch, tmp_path: Path) -> None:
-    gradient = np.random.default_rng(0).normal(size=batch.vectors.shape)
+    """Lists, a potential with its forces and virials, and its gradients in the parameters."""
     source, target = tmp_path / "batch.npz", tmp_path / "result.npz"
-    np.savez(source, cutoff=batch.cutoff, gradient=gradient, n_species=len(batch.species), **arrays_of(batch))
+    np.savez(source, **arrays_of(batch))
     done = under_asan.run("batch", source, target)
     assert done.returncode == 0, done.stderr
     assert done.stderr == ""
-    forces, virials = np.empty((batch.n_atoms, 3)), np.empty((batch.n_atoms, 6))
-    sum_edges(gradient, batch.vectors, batch.reverse, batch.edge_offsets, forces, virials)
+    architecture, parameters = under_asan.potential()
+    expected = ETNPotential(architecture, parameters).evaluate_batch(batch, backend="numpy")
+    kernel, environments = Kernel(architecture, Execution("numpy")), Environments.of(batch)
+    ones = np.ones(batch.n_atoms)
+    gradients = kernel.parameter_gradient(parameters, environments, ones, np.ones((batch.n_edges, 3)))
+    assert expected.forces is not None
+    wanted = {"energies": expected.energies, "forces": expected.forces, "energy": expected.energy}
+    wanted |= {f"{name}_bar": gradient for name, gradient in gradients.items()}
     with np.load(target) as result:
         for name in ("neighbour", "reverse", "vectors"):
             np.testing.assert_array_equal(result[name], getattr(batch, name))
-        np.testing.assert_allclose(result["forces"], forces, rtol=0, atol=1e-11)
-        expected = np.add.reduceat(virials, batch.atom_offsets[:-1])
-        np.testing.assert_allclose(result["virials"], expected, rtol=0, atol=1e-10)
+        for name, values in wanted.items():
+            np.testing.assert_allclose(result[name], values, rtol=0, atol=1e-10 * np.abs(values).max(), err_msg=name)
 
 
 @pytest.mark.parametrize(
