@@ -14,9 +14,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-#: Calls since the counter was cleared: "launch" for functions, methods, operators and assignments, slicing aside;
+#: Calls since the counter was cleared: "launch" for functions, methods, operators and assignments, views aside;
 #: "round trip" where the host waits for a number.
 CALLS: Counter[str] = Counter()
+
+#: Methods that move no numbers; a reshape copies at most what a launch before it has made.
+VIEWS = ("reshape", "swapaxes", "transpose")
 
 
 class DeviceArray:
@@ -40,7 +43,8 @@ class DeviceArray:
     def __getattr__(self, name: str) -> Any:
         if name.startswith("__"):
             raise AttributeError(name)
-        return lift(getattr(self.host, name))
+        value = getattr(self.host, name)
+        return on_hosts(value) if name in VIEWS else lift(value)
 
     def item(self) -> Any:
         CALLS["round trip"] += 1
@@ -92,11 +96,20 @@ def lift(value: Any) -> Any:
 def launch(function: Callable[..., Any]) -> Callable[..., Any]:
     """The function of the look-alike that NumPy's `function` is."""
 
-    def apply(*args: Any, **kwargs: Any) -> Any:
-        CALLS["launch"] += 1
-        return lift(function(*map(lower, args), **{key: lower(value) for key, value in kwargs.items()}))
+    apply = on_hosts(function)
 
-    return apply
+    def counted(*args: Any, **kwargs: Any) -> Any:
+        CALLS["launch"] += 1
+        return apply(*args, **kwargs)
+
+    return counted
+
+
+def on_hosts(function: Callable[..., Any]) -> Callable[..., Any]:
+    """NumPy's `function` for arrays of the look-alike."""
+    return lambda *args, **kwargs: lift(
+        function(*map(lower, args), **{key: lower(value) for key, value in kwargs.items()})
+    )
 
 
 def lower(value: Any) -> Any:

@@ -1,0 +1,26 @@
+"""Training on the backend ``cuda``: the same course as in NumPy."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+
+from etn_gpu.backend import registry
+from etn_gpu.backend.cuda import executor
+from etn_gpu.training import TrainingConfig, train
+from tests.emulator import EmulatedDevice, require_compiler
+
+
+@pytest.mark.slow
+@pytest.mark.emulator
+def test_two_iterations(configure: Callable[..., TrainingConfig], monkeypatch: pytest.MonkeyPatch) -> None:
+    require_compiler()
+    device = EmulatedDevice("fast")
+    monkeypatch.setattr(registry, "unavailable", lambda: None)
+    monkeypatch.setattr(executor, "default_device", lambda: device)
+    monkeypatch.setattr("etn_gpu.training.run.STARTS", 1)
+    monkeypatch.setattr("etn_gpu.training.run.REFITS", 1)
+    reports = {backend: train(configure(backend=backend)) for backend in ("numpy", "cuda")}
+    for found, expected in zip(reports["cuda"].history, reports["numpy"].history, strict=True):
+        assert found["loss"] == pytest.approx(expected["loss"], rel=1e-4)
