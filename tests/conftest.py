@@ -35,7 +35,6 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         help="run the backend tests on this backend only; may be given several times (default: all that run here)",
     )
 
-
     parser.addoption(
         "--emulated-gpu",
         action="store_true",

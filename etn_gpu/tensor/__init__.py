@@ -21,7 +21,8 @@ O(3) are real and their own duals, so that any two equal legs may be contracted,
 
 Dense arrays of tensors (:func:`to_dense`, :func:`from_dense`) have one axis per leg, rows first; conventions of irreps
 and components are those of :mod:`etn_gpu.symmetry`. Buffers are NumPy or CuPy arrays; a result lives where its operands
-do. Nothing here holds state apart from caches of plans and of freed buffers.
+do, and on a device the number of launches does not depend on that of the sectors (:mod:`etn_gpu.tensor.batches`).
+Nothing here holds state apart from caches of plans and of freed buffers.
 """
 
 from __future__ import annotations

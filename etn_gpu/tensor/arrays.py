@@ -28,14 +28,19 @@ def namespace(array: Array) -> Any:
     return sys.modules[type(array).__module__.partition(".")[0]]
 
 
+def on_host(array: Array) -> bool:
+    """Whether a call costs little and moving numbers much; on a device it is the other way round."""
+    return isinstance(array, np.ndarray)
+
+
 def to_host(array: Array) -> NDArray[Any]:
     """The array as a NumPy array; copied only from a device."""
-    return array if isinstance(array, np.ndarray) else array.get()
+    return array if on_host(array) else array.get()
 
 
 def to_device(host: NDArray[Any], like: Array) -> Array:
     """`host` in the library and on the device of `like`."""
-    if isinstance(like, np.ndarray):
+    if on_host(like):
         return host
     with _device(like):
         return namespace(like).asarray(host)
@@ -75,12 +80,6 @@ def join(parts: Sequence[Array], like: Array) -> Array:
 def is_finite(array: Array) -> bool:
     """Whether all numbers are finite."""
     return bool(namespace(array).isfinite(array).all())
-
-
-def squared_sum(array: Array) -> float:
-    """Sum of |x|^2 over a one-dimensional array; infinite where it overflows."""
-    with np.errstate(over="ignore", invalid="ignore"):
-        return float((array.conj() @ array).real)
 
 
 def root(value: float) -> float:

@@ -2,7 +2,8 @@ r"""Contraction of two tensors: per coupled sector one product of matrices.
 
 With the contracted legs as the columns of the first and the rows of the second tensor, in one order, the isometries of
 the trees cancel and M_c = M'_c M''_c. A tensor whose legs lie like that, or the other way round, is used in place (its
-matrices transposed); any other is permuted first (:mod:`etn_gpu.tensor.permute`).
+matrices transposed); any other is permuted first (:mod:`etn_gpu.tensor.permute`). How the matrices are multiplied is
+the matter of :mod:`etn_gpu.tensor.products`.
 """
 
 from __future__ import annotations
@@ -10,16 +11,20 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Any, NamedTuple
+from typing import Any
 
 from etn_gpu.errors import TensorError
-from etn_gpu.tensor.arrays import Array, namespace, require_one_namespace
+from etn_gpu.symmetry import Irrep
+from etn_gpu.tensor.arrays import Array, namespace, on_host, require_one_namespace
+from etn_gpu.tensor.cache import PlanCache
 from etn_gpu.tensor.debug import debugging, require_small
 from etn_gpu.tensor.legs import describe_leg, require_equal_legs
-from etn_gpu.tensor.memory import empty, multiply_into
+from etn_gpu.tensor.memory import empty
 from etn_gpu.tensor.permute import Axes, plan_permutation
+from etn_gpu.tensor.products import Operand, Product, StackedProducts, multiply
 from etn_gpu.tensor.structure import MatrixBlock, Structure, structure
 from etn_gpu.tensor.tensor import LegIndex, Tensor
+from etn_gpu.tensor.weighted import weighted_inner
 
 
 def contract(
@@ -80,21 +85,15 @@ class _Operand:
 
     def buffer(self, data: Array) -> Array:
         """The buffer in the layout of the operand."""
-        return data if self.axes is None else plan_permutation(*self.axes).apply(data)
+        return data if self.axes is None else plan_permutation(*self.axes, on_host(data)).apply(data)
 
-    def matrix(self, buffer: Array, block: MatrixBlock) -> Array:
-        """The matrix of a block of the layout, as a view."""
-        matrix = buffer[block.where].reshape(block.shape)
-        return matrix.T if self.transposed else matrix
-
-
-class _Product(NamedTuple):
-    left: MatrixBlock
-    right: MatrixBlock
-    target: MatrixBlock
+    def at(self, ir: Irrep) -> Operand:
+        """The matrix of a coupled sector."""
+        block = self.layout.block_of[ir]
+        return Operand(block.where, block.shape, self.transposed)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class ContractionPlan:
     """A contraction of two structures over given legs, ready to be applied to buffers."""
 
@@ -103,7 +102,7 @@ class ContractionPlan:
     free_second: Axes
     first: _Operand
     second: _Operand
-    products: tuple[_Product, ...]
+    products: tuple[Product, ...]
     untouched: tuple[MatrixBlock, ...]
 
     def apply(self, first: Array, second: Array, dtype: Any, out: Array | None = None) -> Array:
@@ -111,12 +110,20 @@ class ContractionPlan:
         first, second = self.first.buffer(first), self.second.buffer(second)
         if out is None:
             out = empty(self.result.size, dtype, first)
+        if not on_host(out):
+            _stacked_products(self).apply(first, second, out)
+            return out
         for block in self.untouched:
             out[block.where] = 0.0
-        for left, right, target in self.products:
-            a, b = self.first.matrix(first, left), self.second.matrix(second, right)
-            multiply_into(a, b, out[target.where].reshape(target.shape))
+        multiply(self.products, first, second, out)
         return out
+
+
+def _stack_products(plan: ContractionPlan) -> StackedProducts:
+    return StackedProducts(plan.products, plan.untouched, (plan.first.layout.size, plan.second.layout.size))
+
+
+_stacked_products = PlanCache(_stack_products, limit=1 << 28)
 
 
 @dataclass(frozen=True)
@@ -133,7 +140,7 @@ class FullContractionPlan:
         second = self.second.buffer(second)
         if out is None:
             out = empty(1, dtype, first)
-        out[0] = sum(b.ir.dim * (first[b.where] @ second[b.where]) for b in self.second.layout.blocks)
+        out[0] = weighted_inner(self.second.layout.weighted_parts, first, second)
         return out
 
 
@@ -166,7 +173,7 @@ def plan_contraction(
     result = structure(tuple(first.legs[i] for i in free_first), tuple(second.legs[i] for i in free_second))
     left_blocks, right_blocks = left.layout.block_of, right.layout.block_of
     reached = [block for block in result.blocks if block.ir in left_blocks and block.ir in right_blocks]
-    products = tuple(_Product(left_blocks[block.ir], right_blocks[block.ir], block) for block in reached)
+    products = tuple(Product(left.at(block.ir), right.at(block.ir), block) for block in reached)
     untouched = tuple(block for block in result.blocks if block not in reached)
     return ContractionPlan(result, free_first, free_second, left, right, products, untouched)
 

@@ -11,7 +11,7 @@ from numpy.typing import DTypeLike
 
 from etn_gpu.errors import TensorError
 from etn_gpu.symmetry import Irrep
-from etn_gpu.tensor.arrays import Array, namespace
+from etn_gpu.tensor.arrays import Array, join, namespace
 from etn_gpu.tensor.debug import require_finite
 from etn_gpu.tensor.legs import LegLike, as_legs
 from etn_gpu.tensor.structure import Structure, structure
@@ -70,10 +70,10 @@ def identity(legs: Iterable[LegLike], *, names: Names = (), dtype: DTypeLike = n
     """The identity map on a product of legs: rows `legs`, columns `legs`, every M_c an identity matrix."""
     legs = as_legs(legs, "legs")
     shape = structure(legs, legs)
-    data = xp.zeros(shape.size, dtype=dtype)
+    host = np.zeros(shape.size, dtype=dtype)
     for block in shape.blocks:
-        data[block.where][:: block.shape[1] + 1] = 1.0
-    return Tensor(shape, data, names)
+        host[block.where][:: block.shape[1] + 1] = 1.0
+    return Tensor(shape, xp.asarray(host), names)
 
 
 def from_blocks(
@@ -98,7 +98,8 @@ def from_blocks(
         if not hasattr(matrix, "dtype"):
             raise TensorError(f"the matrix of sector {ir} must be an array, got {matrix!r}; make it one with np.array")
     first = next(iter(given.values()))
-    data = namespace(first).zeros(shape.size, dtype=np.result_type(*(matrix.dtype for matrix in given.values())))
+    dtype = np.result_type(*(matrix.dtype for matrix in given.values()))
+    nothing = namespace(first).zeros(shape.size, dtype=dtype)
     for ir, matrix in given.items():
         if ir not in shape.block_of:
             known = ", ".join(str(block.ir) for block in shape.blocks) or "none"
@@ -108,7 +109,8 @@ def from_blocks(
             raise TensorError(
                 f"the matrix of sector {ir} of {shape} has shape {block.shape}, got {tuple(matrix.shape)}"
             )
-        data[block.where] = matrix.reshape(-1)
+    parts = [given[block.ir].reshape(-1) if block.ir in given else nothing[block.where] for block in shape.blocks]
+    data = join(parts, nothing).astype(dtype, copy=False)
     tensor = Tensor(shape, data, names)
     require_finite(tensor)
     return tensor

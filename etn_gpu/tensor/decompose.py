@@ -1,21 +1,21 @@
 r"""QR, LQ and singular value decomposition of a tensor as a map from its columns to its rows.
 
 With isometric fusion trees these are the decompositions of one small matrix M_c per coupled sector, and the new leg
-between the factors, the *bond*, has the sectors c. Divide the legs with :func:`~etn_gpu.tensor.permute` first.
+between the factors, the *bond*, has the sectors c. Divide the legs with :func:`~etn_gpu.tensor.permute` first. The
+matrices are decomposed in stacks (:mod:`etn_gpu.tensor.factors`).
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
-from etn_gpu.symmetry import Irreps
-from etn_gpu.tensor.arrays import Array, join, namespace
+from etn_gpu.tensor.arrays import Array, on_host
 from etn_gpu.tensor.contract import contract
 from etn_gpu.tensor.debug import debugging, require_finite, require_isometry, require_small
+from etn_gpu.tensor.factors import calls, qr_factors, svd_factors
 from etn_gpu.tensor.permute import adjoint
 from etn_gpu.tensor.spectrum import Spectrum
-from etn_gpu.tensor.structure import structure
+from etn_gpu.tensor.structure import Structure
 from etn_gpu.tensor.tensor import Tensor
 
 
@@ -48,7 +48,8 @@ def qr(tensor: Tensor, *, name: str | None = None) -> QR:
     The bond, called `name`, has the smaller of the two multiplicities in every coupled sector. Raises
     :class:`~etn_gpu.errors.TensorError` if numbers are not finite.
     """
-    q, r = _factorise(tensor, _positive_qr, name)
+    require_finite(tensor)
+    q, r = _factorise(tensor, False, name)
     if debugging():
         require_isometry(q, "qr")
         _require_product(q, r, tensor, "qr")
@@ -57,7 +58,8 @@ def qr(tensor: Tensor, *, name: str | None = None) -> QR:
 
 def lq(tensor: Tensor, *, name: str | None = None) -> LQ:
     """LQ decomposition: the adjoint of :func:`qr` of the adjoint."""
-    l, q = _factorise(tensor, _positive_lq, name)
+    require_finite(tensor)
+    l, q = _factorise(tensor, True, name)
     if debugging():
         require_isometry(adjoint(q), "lq")
         _require_product(l, q, tensor, "lq")
@@ -71,9 +73,10 @@ def svd(tensor: Tensor, *, name: str | None = None) -> SVD:
     every coupled sector. Raises :class:`~etn_gpu.errors.TensorError` if numbers are not finite.
     """
     require_finite(tensor)
-    xp = namespace(tensor.data)
-    factors = [xp.linalg.svd(matrix, full_matrices=False) for matrix in tensor.blocks.values()]
-    result = assemble_svd(tensor, factors, name)
+    parts = square_core(tensor)
+    inner = _svd(parts.core, name)
+    u, v = parts.expand(inner.u, inner.v)
+    result = SVD(u, inner.s, v)
     if debugging():
         require_isometry(result.u, "svd")
         require_isometry(adjoint(result.v), "svd")
@@ -81,53 +84,62 @@ def svd(tensor: Tensor, *, name: str | None = None) -> SVD:
     return result
 
 
-def assemble_svd(tensor: Tensor, factors: Sequence[tuple[Array, Array, Array]], name: str | None) -> SVD:
-    """The tensors of the matrices U_c, s_c, V_c of the coupled sectors of `tensor`; empty ones are left out."""
-    bond = _bond(tensor, [len(s) for _, s, _ in factors])
-    u = _left(tensor, bond, [u for u, _, _ in factors], name)
-    v = _right(tensor, bond, [v for _, _, v in factors], name)
-    return SVD(u, Spectrum(bond, join([s for _, s, _ in factors], tensor.data.real)), v)
-
-
-def _factorise(
-    tensor: Tensor, factorise: Callable[[Array], tuple[Array, Array]], name: str | None
-) -> tuple[Tensor, Tensor]:
-    require_finite(tensor)
-    factors = [factorise(matrix) for matrix in tensor.blocks.values()]
-    bond = _bond(tensor, [len(right) for _, right in factors])
-    left = _left(tensor, bond, [left for left, _ in factors], name)
-    return left, _right(tensor, bond, [right for _, right in factors], name)
-
-
-def _positive_qr(matrix: Array) -> tuple[Array, Array]:
-    xp = namespace(matrix)
-    q, r = xp.linalg.qr(matrix)
-    diagonal = xp.diagonal(r)
-    size = xp.abs(diagonal)
-    phase = xp.where(size > 0, diagonal / xp.where(size > 0, size, 1), 1)
-    return q * phase, r * phase.conj()[:, None]
-
-
-def _positive_lq(matrix: Array) -> tuple[Array, Array]:
-    q, r = _positive_qr(matrix.conj().T)
-    return r.conj().T, q.conj().T
-
-
-def _bond(tensor: Tensor, ranks: Sequence[int]) -> Irreps:
-    pairs = [(rank, block.ir) for rank, block in zip(ranks, tensor.structure.blocks, strict=True)]
-    return Irreps(pairs).simplify()
-
-
-def _left(tensor: Tensor, bond: Irreps, matrices: Sequence[Array], name: str | None) -> Tensor:
-    layout = structure(tensor.structure.rows.legs, (bond,))
-    data = join([matrix.reshape(-1) for matrix in matrices], tensor.data)
+def left_factor(tensor: Tensor, layout: Structure, data: Array, name: str | None) -> Tensor:
+    """The tensor (rows of `tensor` | bond) of a buffer."""
     return Tensor(layout, data, (*tensor.names[: tensor.n_rows], name))
 
 
-def _right(tensor: Tensor, bond: Irreps, matrices: Sequence[Array], name: str | None) -> Tensor:
-    layout = structure((bond,), tensor.structure.cols.legs)
-    data = join([matrix.reshape(-1) for matrix in matrices], tensor.data)
+def right_factor(tensor: Tensor, layout: Structure, data: Array, name: str | None) -> Tensor:
+    """The tensor (bond | columns of `tensor`) of a buffer."""
     return Tensor(layout, data, (name, *tensor.names[tensor.n_rows :]))
+
+
+class SquareCore(NamedTuple):
+    """T = Q L P with square matrices of L and isometries Q and P^H, each None where L has the rows or columns of T."""
+
+    left: Tensor | None
+    core: Tensor
+    right: Tensor | None
+
+    def expand(self, u: Tensor, v: Tensor) -> tuple[Tensor, Tensor]:
+        """Q u and v P, for factors of L those of T."""
+        return (
+            u if self.left is None else contract(self.left, u, [(-1, 0)]),
+            v if self.right is None else contract(v, self.right, [(-1, 0)]),
+        )
+
+
+def square_core(tensor: Tensor) -> SquareCore:
+    """A tensor on a device by square matrices, as far as its own are not; on the host it is left alone.
+
+    Square matrices of any sizes can be in one stack of a singular value decomposition, and those of one bond are
+    small and often of one size.
+    """
+    left, core, right = None, tensor, None
+    if not on_host(tensor.data):
+        if any(rows > cols for rows, cols in _shapes(core)):
+            left, core = _factorise(core, False, None)
+        if any(rows < cols for rows, cols in _shapes(core)):
+            core, right = _factorise(core, True, None)
+    return SquareCore(left, core, right)
+
+
+def _shapes(tensor: Tensor) -> list[tuple[int, int]]:
+    return [block.shape for block in tensor.structure.blocks]
+
+
+def _svd(tensor: Tensor, name: str | None) -> SVD:
+    plan = svd_factors(tensor.structure, calls(tensor.data))
+    factors = plan.apply(tensor.data)
+    u, v = plan.buffers(factors, tensor.data)
+    values = Spectrum(plan.bond, plan.values(factors, tensor.data))
+    return SVD(left_factor(tensor, plan.left, u, name), values, right_factor(tensor, plan.right, v, name))
+
+
+def _factorise(tensor: Tensor, adjoint: bool, name: str | None) -> tuple[Tensor, Tensor]:
+    plan = qr_factors(tensor.structure, adjoint, calls(tensor.data))
+    left, right = plan.apply(tensor.data)
+    return left_factor(tensor, plan.left, left, name), right_factor(tensor, plan.right, right, name)
 
 
 def _require_product(left: Tensor, right: Tensor, tensor: Tensor, operation: str) -> None:

@@ -1,4 +1,4 @@
-"""Eigenvalues of Hermitian maps and pseudo-inverses, one small matrix per coupled sector."""
+"""Eigenvalues of Hermitian maps and pseudo-inverses: of one small matrix per coupled sector, in stacks."""
 
 from __future__ import annotations
 
@@ -7,14 +7,13 @@ from typing import NamedTuple
 import numpy as np
 
 from etn_gpu.errors import TensorError
-from etn_gpu.symmetry import Irreps
-from etn_gpu.tensor.arrays import Array, join, namespace
 from etn_gpu.tensor.contract import contract
 from etn_gpu.tensor.debug import debugging, relative_tolerance, require_finite, require_isometry, require_small
+from etn_gpu.tensor.decompose import left_factor, square_core
+from etn_gpu.tensor.factors import calls, eigh_factors, inverse_factors
 from etn_gpu.tensor.legs import describe_leg, require_equal_legs
 from etn_gpu.tensor.permute import adjoint
 from etn_gpu.tensor.spectrum import Spectrum
-from etn_gpu.tensor.structure import structure
 from etn_gpu.tensor.tensor import Tensor
 
 
@@ -42,12 +41,9 @@ def eigh(tensor: Tensor, *, tolerance: float | None = None, name: str | None = N
             f"eigh needs a Hermitian tensor: the anti-Hermitian part of {tensor.structure} has the relative norm "
             f"{skew / norm:.2g}, the tolerance is {allowed:.2g}"
         )
-    xp = namespace(tensor.data)
-    pairs = [xp.linalg.eigh(matrix) for matrix in tensor.blocks.values()]
-    bond = Irreps((block.shape[0], block.ir) for block in tensor.structure.blocks)
-    values = Spectrum(bond, join([values for values, _ in pairs], tensor.data.real))
-    data = join([vectors.reshape(-1) for _, vectors in pairs], tensor.data)
-    vectors = Tensor(structure(tensor.structure.rows.legs, (bond,)), data, (*tensor.names[: tensor.n_rows], name))
+    plan = eigh_factors(tensor.structure, calls(tensor.data))
+    numbers, data = plan.apply(tensor.data)
+    values, vectors = Spectrum(plan.bond, numbers), left_factor(tensor, plan.left, data, name)
     if debugging():
         require_isometry(vectors, "eigh")
         scaled = contract(vectors, values.tensor(), [(-1, 0)])
@@ -70,24 +66,17 @@ def pinv(tensor: Tensor, *, cutoff: float | None = None) -> Tensor:
         cutoff = largest_side * float(np.finfo(tensor.dtype).eps)
     if not 0.0 <= cutoff < 1.0:
         raise TensorError(f"cutoff is relative to the largest singular value and lies in [0, 1), got {cutoff!r}")
-    xp = namespace(tensor.data)
-    factors = [xp.linalg.svd(matrix, full_matrices=False) for matrix in tensor.blocks.values()]
-    largest = max((float(s[0]) for _, s, _ in factors), default=0.0)
-    inverses = {
-        block.ir: _inverse(u, s, v, cutoff * largest)
-        for block, (u, s, v) in zip(tensor.structure.blocks, factors, strict=True)
-    }
-    result = structure(tensor.structure.cols.legs, tensor.structure.rows.legs)
-    data = join([inverses[block.ir].reshape(-1) for block in result.blocks], tensor.data)
-    names = tensor.names[tensor.n_rows :] + tensor.names[: tensor.n_rows]
-    return Tensor(result, data, names)
+    left, core, right = square_core(tensor)
+    inverse = _pinv(core, cutoff)
+    if left is not None:
+        inverse = contract(inverse, adjoint(left), [(-1, 0)])
+    return inverse if right is None else contract(adjoint(right), inverse, [(-1, 0)])
 
 
-def _inverse(u: Array, s: Array, v: Array, threshold: float) -> Array:
-    xp = namespace(s)
-    used = s > threshold
-    inverse = xp.where(used, 1 / xp.where(used, s, 1), 0)
-    return (v.conj().T * inverse) @ u.conj().T
+def _pinv(tensor: Tensor, cutoff: float) -> Tensor:
+    plan = inverse_factors(tensor.structure, calls(tensor.data))
+    data = plan.apply(tensor.data, cutoff) if tensor.structure.blocks else tensor.data
+    return Tensor(plan.result, data, tensor.names[tensor.n_rows :] + tensor.names[: tensor.n_rows])
 
 
 def _require_square(tensor: Tensor) -> None:

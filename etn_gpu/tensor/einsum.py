@@ -15,17 +15,15 @@ from opt_einsum import get_symbol
 from opt_einsum.paths import linear_to_ssa, ssa_to_linear
 
 from etn_gpu.errors import TensorError
-from etn_gpu.plan import Cost, Machine, SymmetricOptimizer
+from etn_gpu.plan import Cost, SymmetricOptimizer
 from etn_gpu.symmetry import Irrep, Irreps
 from etn_gpu.tensor.arrays import namespace
+from etn_gpu.tensor.batches import HOST
 from etn_gpu.tensor.contract import contract
 from etn_gpu.tensor.create import identity
 from etn_gpu.tensor.legs import describe_leg, require_equal_legs
 from etn_gpu.tensor.permute import permute
 from etn_gpu.tensor.tensor import Tensor
-
-#: Balance of a CPU core: some eight flops in the time of moving a number, microseconds per call.
-TENSOR_MACHINE = Machine(flops_per_component=8.0, flops_per_launch=3e4)
 
 Terms = tuple[str, ...]
 
@@ -137,7 +135,7 @@ def _plan(terms: Terms, legs: tuple[tuple[Irreps, ...], ...]) -> EinsumPlan:
     results: list[tuple[int, tuple[Irreps, ...]]] = []
     for part in _components(terms):
         network = TensorNetwork(tuple(terms[i] for i in part), tuple(legs[i] for i in part))
-        optimizer = SymmetricOptimizer(network, TENSOR_MACHINE)
+        optimizer = SymmetricOptimizer(network, HOST)
         steps = linear_to_ssa(optimizer([frozenset(term) for term in network.terms], frozenset(), {}))
         ids = [*part, *range(len(terms) + len(ssa), len(terms) + len(ssa) + len(steps))]
         ssa += [tuple(ids[i] for i in step) for step in steps]

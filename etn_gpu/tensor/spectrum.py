@@ -4,11 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from functools import lru_cache
+
+import numpy as np
 
 from etn_gpu.symmetry import Irrep, Irreps
-from etn_gpu.tensor.arrays import Array, join, namespace, squared_sum
-from etn_gpu.tensor.structure import structure
+from etn_gpu.tensor.arrays import Array, Constants, namespace
+from etn_gpu.tensor.structure import Structure, structure
 from etn_gpu.tensor.tensor import Tensor
+from etn_gpu.tensor.weighted import weighted_inner
 
 
 @dataclass(frozen=True, eq=False)
@@ -38,10 +42,20 @@ class Spectrum(Mapping[Irrep, Array]):
 
     def squared_norm(self) -> float:
         """Sum of (2l+1) s^2: the squared norm of the tensor whose singular values these are."""
-        return sum(ir.dim * squared_sum(values) for ir, values in self.items())
+        parts = tuple((block.ir.dim, block.mul) for block in self.leg)
+        return float(weighted_inner(parts, self.data, self.data)) if parts else 0.0
 
     def tensor(self, *, names: tuple[str | None, ...] = ()) -> Tensor:
         """The diagonal tensor, a map from the leg to itself."""
-        xp = namespace(self.data)
-        diagonals = [xp.diag(values).reshape(-1) for values in self.values()]
-        return Tensor(structure((self.leg,), (self.leg,)), join(diagonals, self.data), names)
+        layout = structure((self.leg,), (self.leg,))
+        data = namespace(self.data).zeros(layout.size, dtype=self.data.dtype)
+        (diagonal,) = _diagonals(layout).beside(self.data)
+        data[diagonal] = self.data
+        return Tensor(layout, data, names)
+
+
+@lru_cache(maxsize=4096)
+def _diagonals(layout: Structure) -> Constants:
+    """Positions of the diagonals of all sectors."""
+    diagonals = [np.arange(block.where.start, block.where.stop, block.shape[1] + 1) for block in layout.blocks]
+    return Constants((np.concatenate([np.empty(0, np.intp), *diagonals]),))

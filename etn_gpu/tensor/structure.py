@@ -101,6 +101,10 @@ class MatrixBlock:
     where: slice
     shape: tuple[int, int]
 
+    def positions(self) -> NDArray[np.intp]:
+        """Positions of the matrix in the buffer, of its shape."""
+        return np.arange(self.where.start, self.where.stop, dtype=np.intp).reshape(self.shape)
+
 
 @dataclass(frozen=True)
 class SectorBlock:
@@ -151,6 +155,11 @@ class Structure:
     def dense_shape(self) -> tuple[int, ...]:
         """Shape of the dense array: the dimension of each leg."""
         return tuple(leg.dim for leg in self.legs)
+
+    @cached_property
+    def weighted_parts(self) -> tuple[tuple[int, int], ...]:
+        """2c+1 and how many numbers, of each coupled sector in the order of the buffer."""
+        return tuple((block.ir.dim, math.prod(block.shape)) for block in self.blocks)
 
     @cached_property
     def block_of(self) -> Mapping[Irrep, MatrixBlock]:

@@ -11,10 +11,11 @@ from numpy.typing import DTypeLike
 
 from etn_gpu.errors import TensorError
 from etn_gpu.symmetry import Irrep, Irreps
-from etn_gpu.tensor.arrays import Array, namespace, require_one_namespace, root, squared_sum, to_host
+from etn_gpu.tensor.arrays import Array, namespace, require_one_namespace, root, to_host
 from etn_gpu.tensor.debug import debugging, require_valid
 from etn_gpu.tensor.legs import describe_leg, describe_legs, require_equal_legs
 from etn_gpu.tensor.structure import Sectors, Structure
+from etn_gpu.tensor.weighted import weighted_inner
 
 #: Name of each leg, None where it has none.
 Names = tuple[str | None, ...]
@@ -128,14 +129,16 @@ class Tensor:
         Raises TensorError unless the legs and their division into rows and columns are those of this tensor.
         """
         self.require_same_structure(other)
-        left, right = self.data.conj(), other.data
-        total = sum(block.ir.dim * (left[block.where] @ right[block.where]) for block in self.structure.blocks)
-        number: float | complex = total.item() if self.structure.blocks else 0.0
+        number: float | complex = self._weighted(self.data.conj(), other.data)
         return number
 
     def squared_norm(self) -> float:
-        """Squared Frobenius norm of the dense tensor, sum over c of (2c+1) |M_c|^2."""
-        return sum(block.ir.dim * squared_sum(self.data[block.where]) for block in self.structure.blocks)
+        """Squared Frobenius norm of the dense tensor, sum over c of (2c+1) |M_c|^2; infinite where it overflows."""
+        with np.errstate(over="ignore", invalid="ignore"):
+            return float(self._weighted(self.data.conj(), self.data).real)
+
+    def _weighted(self, left: Array, right: Array) -> Any:
+        return weighted_inner(self.structure.weighted_parts, left, right).item() if self.structure.blocks else 0.0
 
     def norm(self) -> float:
         """Frobenius norm of the dense tensor, also where its square is too large or too small for the precision."""

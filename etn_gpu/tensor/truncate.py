@@ -6,20 +6,21 @@ costs, in the squared Frobenius norm, the *discarded weight*: the sum of (2l+1) 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from etn_gpu.errors import TensorError
-from etn_gpu.symmetry import Irrep, Irreps
-from etn_gpu.tensor.arrays import namespace, root, to_host
+from etn_gpu.symmetry import Irreps
+from etn_gpu.tensor.arrays import root, to_device, to_host
 from etn_gpu.tensor.contract import contract
 from etn_gpu.tensor.debug import debugging, require_close, require_finite, require_isometry
-from etn_gpu.tensor.decompose import assemble_svd
+from etn_gpu.tensor.decompose import left_factor, right_factor, square_core
+from etn_gpu.tensor.factors import Components, calls, svd_factors
 from etn_gpu.tensor.permute import adjoint
 from etn_gpu.tensor.spectrum import Spectrum
+from etn_gpu.tensor.structure import structure
 from etn_gpu.tensor.tensor import Tensor
 
 
@@ -52,35 +53,56 @@ def truncated_svd(
     """
     require_finite(tensor)
     _check(max_bond, cutoff)
-    xp = namespace(tensor.data)
-    factors = {ir: xp.linalg.svd(matrix, full_matrices=False) for ir, matrix in tensor.blocks.items()}
-    values = {ir: to_host(s).astype(np.float64) for ir, (_, s, _) in factors.items()}
-    ranks = _ranks(values, max_bond, cutoff)
-    discarded = sum((ir.dim * float(s[ranks[ir] :] @ s[ranks[ir] :]) for ir, s in values.items()), 0.0)
-    kept = [(u[:, : ranks[ir]], s[: ranks[ir]], v[: ranks[ir]]) for ir, (u, s, v) in factors.items()]
-    result = TruncatedSVD(*assemble_svd(tensor, kept, name), discarded)
+    parts = square_core(tensor)
+    inner = _truncated(parts.core, max_bond, cutoff, name)
+    u, v = parts.expand(inner.u, inner.v)
+    result = TruncatedSVD(u, inner.s, v, inner.discarded_weight)
     if debugging():
         _require_exact_error(tensor, result)
     return result
 
 
+def _truncated(tensor: Tensor, max_bond: int | Irreps | str | None, cutoff: float, name: str | None) -> TruncatedSVD:
+    plan = svd_factors(tensor.structure, calls(tensor.data))
+    factors = plan.apply(tensor.data)
+    numbers = plan.values(factors, tensor.data)
+    values = to_host(numbers).astype(np.float64)
+    ranks = _ranks(values, plan.bond, plan.components, max_bond, cutoff)
+    kept = plan.components.order < ranks[plan.components.sector]
+    dropped = ~kept
+    discarded = float((plan.components.dim * values)[dropped] @ values[dropped])
+    if dropped.any():
+        bond = Irreps([(int(rank), ir) for rank, (_, ir) in zip(ranks, plan.bond, strict=True)]).simplify()
+        left = structure(tensor.structure.rows.legs, (bond,))
+        right = structure((bond,), tensor.structure.cols.legs)
+        numbers = numbers.take(to_device(np.flatnonzero(kept), numbers))
+        u, v = plan.truncated(factors, tensor.data, ranks.tolist())
+    else:
+        bond, left, right = plan.bond, plan.left, plan.right
+        u, v = plan.buffers(factors, tensor.data)
+    spectrum = Spectrum(bond, numbers)
+    return TruncatedSVD(left_factor(tensor, left, u, name), spectrum, right_factor(tensor, right, v, name), discarded)
+
+
 def _ranks(
-    values: Mapping[Irrep, NDArray[np.float64]], max_bond: int | Irreps | str | None, cutoff: float
-) -> dict[Irrep, int]:
+    values: NDArray[np.float64],
+    bond: Irreps,
+    components: Components,
+    max_bond: int | Irreps | str | None,
+    cutoff: float,
+) -> NDArray[np.intp]:
     """How many singular values, which descend, each sector keeps."""
-    largest = max((s[0] for s in values.values()), default=0.0)
-    ranks = {ir: int(np.count_nonzero(s > cutoff * largest)) if cutoff > 0 else len(s) for ir, s in values.items()}
+    largest = values.max(initial=0.0)
+    kept = values > cutoff * largest if cutoff > 0 else np.ones(len(values), bool)
     if isinstance(max_bond, (Irreps, str)):
         limits = Irreps(max_bond)
-        return {ir: min(rank, limits.count(ir)) for ir, rank in ranks.items()}
-    if max_bond is None or sum(ranks.values()) <= max_bond:
-        return ranks
-    # On the scale of the largest: the square of a value far from 1 may be infinite, or zero.
-    weights = np.concatenate([ir.dim * (values[ir][:rank] / (largest or 1.0)) ** 2 for ir, rank in ranks.items()])
-    owners = np.repeat(np.arange(len(ranks)), list(ranks.values()))
-    chosen = np.argsort(-weights, kind="stable")[:max_bond]
-    counts = np.bincount(owners[chosen], minlength=len(ranks))
-    return {ir: int(count) for ir, count in zip(ranks, counts, strict=True)}
+        kept &= components.order < np.array([limits.count(ir) for _, ir in bond], np.intp)[components.sector]
+    elif max_bond is not None and np.count_nonzero(kept) > max_bond:
+        # On the scale of the largest: the square of a value far from 1 may be infinite, or zero.
+        weights = np.where(kept, components.dim * (values / (largest or 1.0)) ** 2, -1.0)
+        kept = np.zeros(len(values), bool)
+        kept[np.argsort(-weights, kind="stable")[:max_bond]] = True
+    return np.bincount(components.sector[kept], minlength=len(bond))
 
 
 def _check(max_bond: int | Irreps | str | None, cutoff: float) -> None:

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from etn_gpu.backend.cuda.device import Device, DeviceArray
-from etn_gpu.backend.cuda.executor import DeviceGeometry, compiled
+from etn_gpu.backend.cuda.executor import DeviceGeometry, DeviceProgram, compiled
 from etn_gpu.backend.cuda.launcher import Module
 from etn_gpu.backend.cuda.neighbours import DeviceEdges, NeighbourSearch, search_bytes
 from etn_gpu.backend.cuda.slots import SlotFiller
@@ -90,8 +90,10 @@ class Evaluator:
         self.device = device
         self.cutoff = cutoff
         self._tools = _tools(device)
-        self._energy, self._gradient = (compiled(device, program, np.dtype(dtype)) for program in programs)
-        self._parameters = {p: p.parameters(parameters) for p in (self._energy, self._gradient)}
+        self._programs = programs
+        self._parameters = parameters
+        self._dtype = np.dtype(dtype)
+        self._ready: dict[bool, tuple[DeviceProgram, DeviceArray]] = {}
         self._limits = device.to_device(np.asarray(limits, np.float64))
         self._ones = device.to_device(np.ones((0, 1)))
         device.synchronize()
@@ -99,11 +101,11 @@ class Evaluator:
     @property
     def launches(self) -> int:
         """How many kernels were started so far, those of other models on the device included."""
-        return self._tools.launches + self._energy.launches + self._gradient.launches
+        return self._tools.launches + sum(program.launches for program, _ in self._ready.values())
 
     def bytes(self, n_structures: int, n_atoms: int, n_edges: int, gradients: bool = True) -> int:
         """Bytes of device memory that a batch needs, its own arrays and its results included."""
-        program = self._gradient if gradients else self._energy
+        program, _ = self._program(gradients)
         structures = 8 * n_structures + 100 * n_structures + 28 * n_atoms
         slots = (8 + 8 + 4) * (n_atoms + 32)
         results = (8 + 8 + 72 * gradients) * n_atoms + 80 * n_structures
@@ -124,12 +126,12 @@ class Evaluator:
     ) -> DeviceResults:
         """Results of a batch whose edges, none of them longer than needed for the cutoff, are known."""
         sums = self._tools.sums
-        program = self._gradient if gradients else self._energy
+        program, parameters = self._program(gradients)
         inputs = {"x": edges.vectors}
         if gradients:
             inputs["e_bar"] = self._ones_for(structures.n_atoms)
         geometry = DeviceGeometry(edges.offsets, edges.species, self._tools.slots.fill(structures.species))
-        outputs, _ = program.run(self._parameters[program], inputs, geometry)
+        outputs, _ = program.run(parameters, inputs, geometry)
         energies = outputs["e"].reshape(-1)
         forces = virials = virial = None
         if gradients:
@@ -144,6 +146,14 @@ class Evaluator:
             sums.minimum(edges.nearest, segments),
             sums.minimum(self._margins(structures, edges), segments),
         )
+
+    def _program(self, gradients: bool) -> tuple[DeviceProgram, DeviceArray]:
+        """The Program with or without gradients, compiled when it is first needed, and its parameters."""
+        if gradients not in self._ready:
+            program = compiled(self.device, self._programs[gradients], self._dtype)
+            self._ready[gradients] = program, program.parameters(self._parameters)
+            self.device.synchronize()
+        return self._ready[gradients]
 
     def _margins(self, structures: DeviceStructures, edges: DeviceEdges) -> DeviceArray:
         margins = self.device.empty(structures.n_atoms, np.float64)

@@ -53,7 +53,7 @@ def test_all_kernels_under_the_sanitizers(batch: StructureBatch, tmp_path: Path)
     ones = np.ones(batch.n_atoms)
     gradients = kernel.parameter_gradient(parameters, environments, ones, np.ones((batch.n_edges, 3)))
     assert expected.forces is not None
-    wanted = {"energies": expected.energies, "forces": expected.forces, "energy": expected.energy}
+    wanted: dict[str, Any] = {"energies": expected.energies, "forces": expected.forces, "energy": expected.energy}
     wanted |= {f"{name}_bar": gradient for name, gradient in gradients.items()}
     with np.load(target) as result:
         for name in ("neighbour", "reverse", "vectors"):
