@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import os
+
 import pytest
 
+from etn_gpu.backend.cuda import nvrtc
 from etn_gpu.backend.cuda.availability import unavailable
 from etn_gpu.backend.cuda.device import CupyDevice, Device
 from etn_gpu.backend.cuda.neighbours import NeighbourSearch
+from etn_gpu.backend.cuda.nvrtc import Compiler
 from etn_gpu.backend.cuda.sums import Sums
+from etn_gpu.errors import BackendError
 from tests.emulator import EmulatedDevice, require_compiler, run_in_order
 
 
@@ -25,6 +30,17 @@ def device(request: pytest.FixtureRequest) -> Device:
         return CupyDevice()
     emulated: EmulatedDevice = request.getfixturevalue("emulated")
     return emulated
+
+
+@pytest.fixture(scope="session")
+def compiler() -> Compiler:
+    """NVRTC of CUDA 13, which the test extra brings."""
+    try:
+        return nvrtc.compiler(13)
+    except BackendError as error:
+        if os.environ.get("CI"):
+            raise
+        pytest.skip(str(error))
 
 
 @pytest.fixture(autouse=True)

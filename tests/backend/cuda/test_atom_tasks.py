@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-
 import numpy as np
 import pytest
 from hypothesis import given
@@ -15,7 +13,6 @@ from etn_gpu.backend.cuda.levels import Schedule, Work, schedule
 from etn_gpu.backend.cuda.loops import Nest, nests
 from etn_gpu.backend.cuda.operands import Factors, Operands, Place, coupling
 from etn_gpu.backend.cuda.pieces import pieces
-from etn_gpu.errors import BackendError
 from etn_gpu.plan.operations import Couple, CoupleBlock, Mix, MixBlock
 from etn_gpu.plan.program import Step, Term, Value
 from etn_gpu.potential.presets import preset_architecture
@@ -27,16 +24,6 @@ from tests.backend.cuda.atom_tiles import Case
 @pytest.fixture(scope="module")
 def standard() -> Programs:
     return programs(preset_architecture("standard", ("Nb", "Mo", "Ta", "W"), 5.0, 1.5))
-
-
-@pytest.fixture(scope="module")
-def compiler() -> nvrtc.Compiler:
-    try:
-        return nvrtc.compiler(13)
-    except BackendError as error:
-        if os.environ.get("CI"):
-            raise
-        pytest.skip(str(error))
 
 
 def rows_of(nest: Nest) -> list[tuple[int, ...]]:

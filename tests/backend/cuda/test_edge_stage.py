@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
@@ -12,7 +11,7 @@ import pytest
 from numpy.typing import NDArray
 
 from etn_gpu.backend import Geometry, numpy_backend
-from etn_gpu.backend.cuda import edge_plan, nvrtc, sources
+from etn_gpu.backend.cuda import edge_plan, sources
 from etn_gpu.backend.cuda.device import Device
 from etn_gpu.backend.cuda.edge_panels import PACK_BYTES, Storage, covers, panels
 from etn_gpu.backend.cuda.edge_stage import EdgeStage, edge_stage
@@ -293,16 +292,6 @@ def test_blocks_of_one_panel_never_share_components() -> None:
     assert [p.width for p in panels(twice)] == [3, 3]
     assert covers(FORMS["one matrix"])
     assert not covers(FORMS["parts and gaps"])
-
-
-@pytest.fixture(scope="module")
-def compiler() -> Compiler:
-    try:
-        return nvrtc.compiler(13)
-    except BackendError as error:
-        if os.environ.get("CI"):
-            raise
-        pytest.skip(str(error))
 
 
 #: Registers of a thread, at most: with 128 of them 16 warps share a multiprocessor, with 255 still 8.

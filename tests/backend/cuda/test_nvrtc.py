@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 
 import pytest
@@ -44,16 +43,6 @@ MOST_REGISTERS = {
     },
 }
 SOURCES = [name for name in sources.available() if name.endswith(".cu")]
-
-
-@pytest.fixture(scope="module")
-def compiler() -> Compiler:
-    try:
-        return nvrtc.compiler(13)
-    except BackendError as error:
-        if os.environ.get("CI"):
-            raise
-        pytest.skip(str(error))
 
 
 @pytest.mark.parametrize("architecture", ARCHITECTURES)
