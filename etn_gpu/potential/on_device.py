@@ -154,30 +154,29 @@ class _Run:
 
     def _parts(self) -> Iterator[_Part]:
         """Consecutive structures that together are small enough for half of the memory; single ones may be larger."""
-        geometry = self.admitted.geometry
-        sizes = np.diff(geometry.atom_offsets)
+        offsets = self.admitted.geometry.atom_offsets
         free = self.device.free_bytes()
         limit = np.inf if free is None else 0.5 * MEMORY_SHARE * free
-        edges = self._expected_edges(limit)
-        first = 0
-        atoms, pairs = 0, 0.0
-        for s in range(geometry.n_structures):
-            needed = self.evaluator.bytes(
-                s + 1 - first, int(atoms + sizes[s]), int(pairs + edges[s]), gradients=self.gradients
-            )
-            if s > first and (atoms + sizes[s] > PART_ATOMS or needed > limit):
-                yield _Part(first, s)
-                first, atoms, pairs = s, 0, 0.0
-            atoms, pairs = atoms + int(sizes[s]), pairs + float(edges[s])
-        if geometry.n_structures > first:
-            yield _Part(first, geometry.n_structures)
+        edge_offsets = np.concatenate(([0.0], np.cumsum(self._expected_edges(limit))))
+        first, last = 0, len(offsets) - 1
+        while first < last:
+            end = int(np.searchsorted(offsets, offsets[first] + PART_ATOMS, side="right")) - 1
+            counts = np.arange(1, max(end - first, 1) + 1)
+            atoms, edges = offsets[first + counts] - offsets[first], edge_offsets[first + counts] - edge_offsets[first]
+            fits = self.evaluator.bytes(counts, atoms, edges, gradients=self.gradients) <= limit
+            size = len(counts) if fits.all() else max(int(np.argmin(fits)), 1)
+            yield _Part(first, first + size)
+            first += size
 
     def _expected_edges(self, limit: float) -> NDArray[np.float64]:
         """Edges of each structure, or as many as no structure of a solid has where even those fit into memory."""
         geometry = self.admitted.geometry
         plenty = PLENTY_OF_NEIGHBOURS * np.diff(geometry.atom_offsets)
         atoms = min(len(geometry.positions), PART_ATOMS)
-        if self.evaluator.bytes(geometry.n_structures, atoms, PLENTY_OF_NEIGHBOURS * atoms) <= limit:
+        most = self.evaluator.bytes(
+            geometry.n_structures, atoms, PLENTY_OF_NEIGHBOURS * atoms, gradients=self.gradients
+        )
+        if most <= limit:
             return plenty.astype(np.float64)
         return geometry.estimate_edges(self.model.cutoff)
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import lru_cache
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -103,8 +104,11 @@ class Evaluator:
         """How many kernels were started so far, those of other models on the device included."""
         return self._tools.launches + sum(program.launches for program, _ in self._ready.values())
 
-    def bytes(self, n_structures: int, n_atoms: int, n_edges: int, gradients: bool = True) -> int:
-        """Bytes of device memory that a batch needs, its own arrays and its results included."""
+    def bytes(self, n_structures: Any, n_atoms: Any, n_edges: Any, gradients: bool = True) -> Any:
+        """Bytes of device memory that a batch needs, its own arrays and its results included.
+
+        Numbers, or arrays of them for many batches at once.
+        """
         program, _ = self._program(gradients)
         structures = 8 * n_structures + 100 * n_structures + 28 * n_atoms
         slots = (8 + 8 + 4) * (n_atoms + 32)

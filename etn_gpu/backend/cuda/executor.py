@@ -73,14 +73,17 @@ class DeviceProgram:
         """The folded parameters on the device, from the parameter inputs of the Program."""
         return self.device.to_device(fold(self.program, self.lowered.parameters, inputs, self.dtype))
 
-    def bytes(self, n_atoms: int, n_edges: int) -> int:
-        """Bytes of device memory that :meth:`run` takes beside its inputs, results included, for one sample."""
+    def bytes(self, n_atoms: Any, n_edges: Any) -> Any:
+        """Bytes of device memory that :meth:`run` takes beside its inputs, results included, for one sample.
+
+        Numbers, or arrays of them for many batches at once.
+        """
         n_slots = -(-n_atoms // TILE) * TILE
         size = self.dtype.itemsize
         sizes = {
             space: sum(self.program.output(name).size for name in self._outputs(space)) for space in ("edge", "atom")
         }
-        groups = min(n_slots // TILE, MOST_GROUPS)
+        groups = np.minimum(n_slots // TILE, MOST_GROUPS)
         slabs = max((getattr(stage, "work_rows", 0) for stage in self.lowered.stages), default=0) * TILE * size
         rows = 8 * total(self.lowered.gradients)
         per_atom = sum(self.lowered.tiles.values())

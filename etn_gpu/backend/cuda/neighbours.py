@@ -7,6 +7,7 @@ are. See ``kernels/neighbours.cu`` for how it is done.
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 
@@ -42,8 +43,11 @@ class DeviceEdges:
         return len(self.neighbour)
 
 
-def search_bytes(n_structures: int, n_atoms: int, n_edges: int) -> int:
-    """Bytes of device memory that :meth:`NeighbourSearch.find` takes for a batch, the list included."""
+def search_bytes(n_structures: Any, n_atoms: Any, n_edges: Any) -> Any:
+    """Bytes of device memory that :meth:`NeighbourSearch.find` takes for a batch, the list included.
+
+    Numbers, or arrays of them for many batches at once.
+    """
     n_bins = BINS_PER_ATOM * n_atoms + MORE_BINS * n_structures
     per_atom = 8 + 8 + (24 + 24 + 12 + 4) + 8 + 8 + 8  # keys, order, slots, counts, offsets, nearest
     per_structure = 8 * _GRID_SIZE + 24
