@@ -31,6 +31,16 @@ def device() -> EmulatedDevice:
     return EmulatedDevice()
 
 
+@pytest.fixture(
+    scope="module",
+    params=[pytest.param(1, marks=pytest.mark.slow), 2, pytest.param(4, marks=pytest.mark.slow)],
+    ids=lambda n: f"{n} species",
+)
+def potential(request: pytest.FixtureRequest, make_potential: Callable[..., ETNPotential]) -> ETNPotential:
+    """Random potentials; the emulator takes many seconds to compile the kernels of each."""
+    return make_potential(request.param)
+
+
 @pytest.fixture
 def many(structures: dict[str, Atoms]) -> list[Atoms]:
     """Structures of every kind."""

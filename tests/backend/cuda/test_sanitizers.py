@@ -40,6 +40,7 @@ def arrays_of(batch: StructureBatch) -> dict[str, Any]:
     }
 
 
+@pytest.mark.slow
 def test_all_kernels_under_the_sanitizers(batch: StructureBatch, tmp_path: Path) -> None:
     """Lists, a potential with its forces and virials, and its gradients in the parameters."""
     source, target = tmp_path / "batch.npz", tmp_path / "result.npz"
