@@ -58,9 +58,9 @@ def _backends(config: pytest.Config) -> list[str]:
 
 def pytest_configure(config: pytest.Config) -> None:
     if config.getoption("--emulated-gpu"):
-        from tests.emulator import stand_in_for_a_gpu
+        from tests.emulator import EmulatedDevice, stand_in_for_a_gpu
 
-        stand_in_for_a_gpu()
+        stand_in_for_a_gpu(EmulatedDevice(), pytest.MonkeyPatch())
     if config.getoption("--backend"):
         _backends(config)
 

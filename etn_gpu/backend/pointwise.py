@@ -14,7 +14,7 @@ import numpy as np
 from etn_gpu.backend.arithmetic import Arithmetic, N
 from etn_gpu.backend.coupling import accumulate, cheapest, coefficients, contract
 from etn_gpu.plan.operations import Constant, Copy, Couple, CoupleBlock, Harmonics, Powers, Radial
-from etn_gpu.plan.program import Term
+from etn_gpu.plan.program import Step, Term
 
 Components = list[N | None]
 Jet = list[N | None]
@@ -29,6 +29,13 @@ def copied(operation: Copy, slot: int) -> Iterator[tuple[int, int]]:
                 for s in (slot, 1 - slot)
             )
             yield to, of
+
+
+def derivative_order(steps: Sequence[Step]) -> int:
+    """Largest order of a derivative in these steps."""
+    return max(
+        (t.operation.order for s in steps for t in s.terms if isinstance(t.operation, Radial | Powers)), default=0
+    )
 
 
 class Pointwise(Generic[N]):

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
+import pytest
+
 from etn_gpu.backend import registry
 from etn_gpu.backend.cuda import executor
 from tests.emulator.device import EmulatedDevice
 
 
-def stand_in_for_a_gpu() -> EmulatedDevice:
-    """From now on the backend ``cuda`` can run here, on the device returned."""
-    device = EmulatedDevice()
-    vars(registry)["unavailable"] = lambda: None
-    executor.default_device = lambda: device  # type: ignore[assignment]
-    return device
+def stand_in_for_a_gpu(device: EmulatedDevice, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The backend ``cuda`` can run here, on ``device``, until the patches are undone."""
+    monkeypatch.setattr(registry, "unavailable", lambda: None)
+    monkeypatch.setattr(executor, "default_device", lambda: device)

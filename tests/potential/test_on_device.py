@@ -10,14 +10,12 @@ import pytest
 from ase import Atoms
 from ase.build import bulk
 
-from etn_gpu.backend import registry
-from etn_gpu.backend.cuda import executor
 from etn_gpu.calculator import ETNCalculator
 from etn_gpu.errors import BackendError, DeviceMemoryError, StructureError
 from etn_gpu.potential import ETNPotential, Result, on_device
 from etn_gpu.potential.on_device import evaluate_each_on_device
 from etn_gpu.screening.evaluation import evaluate_each
-from tests.emulator import EmulatedDevice, require_compiler
+from tests.emulator import EmulatedDevice, require_compiler, stand_in_for_a_gpu
 
 pytestmark = pytest.mark.emulator
 
@@ -50,8 +48,7 @@ def many(structures: dict[str, Atoms]) -> list[Atoms]:
 @pytest.fixture
 def on_gpu(device: EmulatedDevice, monkeypatch: pytest.MonkeyPatch) -> None:
     """The backend ``cuda`` runs on the emulator."""
-    monkeypatch.setattr(registry, "unavailable", lambda: None)
-    monkeypatch.setattr(executor, "default_device", lambda: device)
+    stand_in_for_a_gpu(device, monkeypatch)
 
 
 def evaluate(potential: ETNPotential, many: list[Atoms], device: EmulatedDevice, **changes: Any) -> list[Any]:

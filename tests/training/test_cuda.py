@@ -6,10 +6,8 @@ from collections.abc import Callable
 
 import pytest
 
-from etn_gpu.backend import registry
-from etn_gpu.backend.cuda import executor
 from etn_gpu.training import TrainingConfig, train
-from tests.emulator import EmulatedDevice, require_compiler
+from tests.emulator import EmulatedDevice, require_compiler, stand_in_for_a_gpu
 
 
 @pytest.mark.slow
@@ -17,8 +15,7 @@ from tests.emulator import EmulatedDevice, require_compiler
 def test_two_iterations(configure: Callable[..., TrainingConfig], monkeypatch: pytest.MonkeyPatch) -> None:
     require_compiler()
     device = EmulatedDevice("fast")
-    monkeypatch.setattr(registry, "unavailable", lambda: None)
-    monkeypatch.setattr(executor, "default_device", lambda: device)
+    stand_in_for_a_gpu(device, monkeypatch)
     monkeypatch.setattr("etn_gpu.training.run.STARTS", 1)
     monkeypatch.setattr("etn_gpu.training.run.REFITS", 1)
     reports = {backend: train(configure(backend=backend)) for backend in ("numpy", "cuda")}

@@ -14,8 +14,8 @@ from dataclasses import dataclass
 from etn_gpu.backend.columns import Columns
 from etn_gpu.backend.cpu.ir import PACK, Function, Vector
 from etn_gpu.backend.cpu.panels import EDGE_ARGUMENTS, Panel, padded, spread_angular, spread_radial, sum_edges
-from etn_gpu.backend.pointwise import Components, Pointwise
-from etn_gpu.plan.operations import EdgeSum, Powers, Radial
+from etn_gpu.backend.pointwise import Components, Pointwise, derivative_order
+from etn_gpu.plan.operations import EdgeSum
 from etn_gpu.plan.program import Step, Term
 
 #: Edges of a stretch.
@@ -157,7 +157,7 @@ class EdgePhase:
         steps = [s for s in self.steps if self._level[s.out.name] == level]
         loop = f.loop("%groups")
         lane = f.integer("mul", loop.index, f.lanes)
-        points = Pointwise(f, _order(steps))
+        points = Pointwise(f, derivative_order(steps))
         if level == 0:
             self._load_inputs(points, lane)
         needed = {n for s in steps for t in s.terms for n in t.operands if n in self._level and self._level[n] < level}
@@ -229,10 +229,3 @@ class EdgePhase:
                 rows = [p[number] for p in parts] + [zero] * (PACK - len(parts))
                 for e, column in enumerate(f.transpose(rows)):
                     f.store(column, target, (half + e) * width + b)
-
-
-def _order(steps: Sequence[Step]) -> int:
-    """Largest order of a derivative in these steps."""
-    return max(
-        (t.operation.order for s in steps for t in s.terms if isinstance(t.operation, Radial | Powers)), default=0
-    )

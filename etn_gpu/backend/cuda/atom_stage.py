@@ -21,6 +21,7 @@ from etn_gpu.backend.cuda.inlining import inlined
 from etn_gpu.backend.cuda.levels import Schedule, Work, schedule
 from etn_gpu.backend.cuda.operands import Factors, Operands, Place
 from etn_gpu.backend.cuda.pieces import Piece, copied_components, filled, pieces
+from etn_gpu.backend.cuda.scalars import real
 from etn_gpu.backend.cuda.stage import TILES_IN, TILES_OUT, Argument
 from etn_gpu.errors import BackendError
 from etn_gpu.plan.operations import Copy, Mix
@@ -150,14 +151,14 @@ class _Stage:
         self, name: str, arguments: tuple[Argument, ...], writer: StageText, gradients: Columns, work_rows: int,
         blocks: int,
     ) -> str:  # fmt: skip
-        real = "float" if self._dtype.itemsize == 4 else "double"
+        kind = real(self._dtype)
         signature = [
-            f"const {real}* __restrict__ parameters", "double* __restrict__ gradients",
+            f"const {kind}* __restrict__ parameters", "double* __restrict__ gradients",
             "const long long* __restrict__ atoms", "const int* __restrict__ slot_species",
             "const long long* __restrict__ group_offsets",
         ]  # fmt: skip
-        signature += [f"{real}* __restrict__ workspace"] if work_rows else []
-        signature += [f"{'const ' if a.role == TILES_IN else ''}{real}* __restrict__ {a.name}" for a in arguments]
+        signature += [f"{kind}* __restrict__ workspace"] if work_rows else []
+        signature += [f"{'const ' if a.role == TILES_IN else ''}{kind}* __restrict__ {a.name}" for a in arguments]
         pointers = [
             f"{'const ' if a.role == TILES_IN else ''}Real* const tile_{a.name} = {a.name} + "
             f"tile * {self._values[a.value].size * TILE}LL + lane;"
@@ -208,7 +209,7 @@ def _module(dtype: np.dtype, tasks: list[list[int]], writer: StageText, kernel: 
     return "\n".join(
         [
             '#include "atoms.cuh"',
-            f"using Real = {'float' if dtype.itemsize == 4 else 'double'};",
+            f"using Real = {real(dtype)};",
             integers("first_task", [start // PACK for start in starts[:-1]]),
             packs("tasks", [word for words in tasks for word in words]),
             reals("factors", writer.factors.values or [1.0], dtype),

@@ -9,7 +9,7 @@ import numpy as np
 from etn_gpu.backend.cuda.edge_panels import Panel, Storage, covers, panels
 from etn_gpu.backend.cuda.edge_plan import Plan, Sums, edge_pitch, warps_at_once
 from etn_gpu.backend.cuda.edge_values import EdgeValues, edge_sums
-from etn_gpu.backend.cuda.scalars import Scalar, Scalars
+from etn_gpu.backend.cuda.scalars import Scalar, Scalars, real
 from etn_gpu.backend.cuda.stage import EDGE_INPUT, EDGE_OUTPUT, TILES_IN, TILES_OUT, Argument
 from etn_gpu.plan.operations import EdgeSum
 from etn_gpu.plan.program import Step, Term, Value
@@ -64,8 +64,7 @@ def kernel_text(
 ) -> str:
     """The source of an edge stage; see :func:`~etn_gpu.backend.cuda.edge_stage.edge_stage`."""
     writer = _Writer(dtype, plan, arguments, values)
-    real = "float" if dtype.itemsize == 4 else "double"
-    parameters = [*(_PARAMETERS[a.role].format(name=a.name, real=real) for a in arguments), *_COMMON]
+    parameters = [*(_PARAMETERS[a.role].format(name=a.name, real=real(dtype)) for a in arguments), *_COMMON]
     before = list(writer.before(steps, sums))
     body = writer.body(steps, sums)
     after = list(writer.after(sums))
@@ -74,7 +73,7 @@ def kernel_text(
         threads=32 * plan.slots,
         blocks=warps_at_once(dtype.itemsize, [*steps, *sums], values) // plan.slots,
         parameters=",\n    ".join(parameters),
-        real=real,
+        real=real(dtype),
         slots=plan.slots,
         buffer=plan.buffer,
         summed=plan.summed,

@@ -8,8 +8,8 @@ from itertools import product
 from etn_gpu.backend.cuda.edge_panels import PACK_BYTES, Panel, panels
 from etn_gpu.backend.cuda.edge_plan import Plan, Sums
 from etn_gpu.backend.cuda.scalars import Scalar, Scalars
-from etn_gpu.backend.pointwise import Components, Pointwise
-from etn_gpu.plan.operations import EdgeSum, Powers, Radial
+from etn_gpu.backend.pointwise import Components, Pointwise, derivative_order
+from etn_gpu.plan.operations import EdgeSum
 from etn_gpu.plan.program import Step, Term, Value
 
 
@@ -34,7 +34,7 @@ class EdgeValues:
 
     def compute(self, steps: Sequence[Step]) -> Mapping[str, Sequence[Scalar]]:
         """Write ``steps``; the components of all values by name."""
-        points = Pointwise(self._f, _order(steps))
+        points = Pointwise(self._f, derivative_order(steps))
         points.values |= self._inputs
         steps = _by_level(steps)
         pending = [(step.out, term) for step in steps for term, _ in edge_sums(step)]
@@ -110,10 +110,3 @@ def _by_level(steps: Sequence[Step]) -> list[Step]:
         later = [level.get(term.operands[0], 0) + 1 for term, _ in edge_sums(step)]
         level[step.out.name] = max([*later, *(level.get(n, 0) for t in step.terms for n in t.operands)], default=0)
     return sorted(steps, key=lambda step: level[step.out.name])
-
-
-def _order(steps: Sequence[Step]) -> int:
-    """Largest order of a derivative in these steps."""
-    return max(
-        (t.operation.order for s in steps for t in s.terms if isinstance(t.operation, Radial | Powers)), default=0
-    )

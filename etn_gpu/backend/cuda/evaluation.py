@@ -110,7 +110,7 @@ class Evaluator:
         Numbers, or arrays of them for many batches at once.
         """
         program, _ = self._program(gradients)
-        structures = 8 * n_structures + 100 * n_structures + 28 * n_atoms
+        structures = 108 * n_structures + 28 * n_atoms
         slots = (8 + 8 + 4) * (n_atoms + 32)
         results = (8 + 8 + 72 * gradients) * n_atoms + 80 * n_structures
         search = search_bytes(n_structures, n_atoms, n_edges)

@@ -22,6 +22,11 @@ def literal(value: float, dtype: np.dtype) -> str:
     return str(rounded) + ("f" if np.dtype(dtype).itemsize == 4 else "")
 
 
+def real(dtype: np.dtype) -> str:
+    """The type of ``dtype`` in C++."""
+    return "float" if dtype.itemsize == 4 else "double"
+
+
 @dataclass(frozen=True)
 class Scalar:
     """A number: the name of a variable, or a literal."""
