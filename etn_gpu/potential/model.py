@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from os import PathLike
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -23,8 +24,9 @@ from etn_gpu.structures import StructureBatch
 if TYPE_CHECKING:
     from ase import Atoms
 
-#: Atoms evaluated at once by :meth:`ETNPotential.evaluate`: bounds the memory for neighbour lists.
-BATCH_ATOMS = 50_000
+#: Atoms evaluated at once by :meth:`ETNPotential.evaluate`: bounds the memory for neighbour lists. A device cuts them
+#: up itself, by its own memory, and copies one part while it computes another.
+BATCH_ATOMS, DEVICE_BATCH_ATOMS = 50_000, 10_000_000
 
 
 class ETNPotential:
@@ -51,7 +53,7 @@ class ETNPotential:
         metadata: Mapping[str, Any] | None = None,
     ) -> None:
         self.architecture = architecture
-        self.parameters = _checked(architecture, parameters)
+        self._parameters = _checked(architecture, parameters)
         self.dtype = backends.check_dtype(dtype).name
         n = architecture.n_species
         distances = np.zeros((n, n)) if minimum_distances is None else np.array(minimum_distances, np.float64)
@@ -60,8 +62,14 @@ class ETNPotential:
                 f"minimum_distances must be {n} x {n} distances in A for {architecture.species}, 0 where unknown; got "
                 f"{distances.tolist()}"
             )
+        distances.flags.writeable = False
         self.minimum_distances = distances
         self.metadata: dict[str, Any] = dict(metadata or {})
+
+    @property
+    def parameters(self) -> Mapping[str, NDArray[np.float64]]:
+        """The parameters, which never change: copies of them may be kept on devices."""
+        return MappingProxyType(self._parameters)
 
     @property
     def species(self) -> tuple[str, ...]:
@@ -114,7 +122,8 @@ class ETNPotential:
         """
         many = _as_list(structures)
         results: list[Result] = []
-        for chunk in _chunks(many):
+        most = DEVICE_BATCH_ATOMS if backends.resolve(backend) == "cuda" else BATCH_ATOMS
+        for chunk in _chunks(many, most):
             for outcome in self.evaluate_each(
                 chunk, forces=forces, stress=stress, backend=backend, dtype=dtype, threads=threads
             ):
@@ -251,12 +260,12 @@ def _as_list(structures: Atoms | Sequence[Atoms]) -> list[Atoms]:
     return list(structures)
 
 
-def _chunks(structures: list[Atoms]) -> Iterator[list[Atoms]]:
-    """Consecutive structures with about BATCH_ATOMS atoms in each list."""
+def _chunks(structures: list[Atoms], most: int) -> Iterator[list[Atoms]]:
+    """Consecutive structures with at most ``most`` atoms in each list, or one that has more."""
     first, atoms = 0, 0
     for i, structure in enumerate(structures):
         size = len(structure) if hasattr(structure, "__len__") else 1
-        if i > first and atoms + size > BATCH_ATOMS:
+        if i > first and atoms + size > most:
             yield structures[first:i]
             first, atoms = i, 0
         atoms += size

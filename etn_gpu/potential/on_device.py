@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
+from weakref import WeakKeyDictionary
 
 import numpy as np
 from numpy.typing import NDArray
@@ -96,6 +97,23 @@ def _require_agreement(model: ETNPotential, device: Device, dtype: str) -> None:
     _agreeing.add(key)
 
 
+#: Models on devices, by device and dtype. Molecular dynamics asks for one structure at a time, and copying the
+#: parameters of its model each time would take longer than the model itself.
+_evaluators: WeakKeyDictionary[ETNPotential, dict[tuple[Device, str], Evaluator]] = WeakKeyDictionary()
+
+
+def _evaluator(model: ETNPotential, device: Device, dtype: str) -> Evaluator:
+    """The model on the device, copied there when it is first needed."""
+    of_model = _evaluators.setdefault(model, {})
+    if (device, dtype) not in of_model:
+        both = programs(model.architecture)
+        flat = {name: np.ravel(value) for name, value in model.parameters.items()}
+        of_model[device, dtype] = Evaluator(
+            device, (both.energy, both.gradient), flat, model.minimum_distances, model.cutoff, np.dtype(dtype)
+        )
+    return of_model[device, dtype]
+
+
 class _Run:
     """One call: the structures, the model on the device, and what is asked for."""
 
@@ -105,11 +123,7 @@ class _Run:
         self.model, self.structures, self.device = model, structures, device
         self.forces, self.stress, self.dtype = forces, stress, dtype
         self.admitted: Admitted = admit(structures, model.species, model.cutoff)
-        both = programs(model.architecture)
-        flat = {name: np.ravel(value) for name, value in model.parameters.items()}
-        self.evaluator = Evaluator(
-            device, (both.energy, both.gradient), flat, model.minimum_distances, model.cutoff, np.dtype(dtype)
-        )
+        self.evaluator = _evaluator(model, device, dtype)
 
     @property
     def gradients(self) -> bool:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -85,7 +85,7 @@ def test_parameter_gradient_of_an_energy_force_stress_loss(case: Case) -> None:
     batch, environments = case.batch, case.environments
     labels = [rng.normal(size=shape) for shape in (batch.n_structures, (batch.n_atoms, 3), (batch.n_structures, 6))]
 
-    def residuals(parameters: dict[str, Array]) -> tuple[Array, Array, Array]:
+    def residuals(parameters: Mapping[str, Array]) -> tuple[Array, Array, Array]:
         energies, gradient = case.kernel.energies_and_gradients(parameters, environments)
         energy = assembly.segment_sum(energies[:, None], batch.atom_offsets)[:, 0] - labels[0]
         force = assembly.forces_and_virials(batch, gradient)[0] - labels[1]

@@ -63,7 +63,8 @@ def test_chunks_change_nothing(
 ) -> None:
     many = list(structures.values()) * 2
     whole = potential.evaluate(many, backend=backend)
-    monkeypatch.setattr(model, "BATCH_ATOMS", 9)
+    for constant in ("BATCH_ATOMS", "DEVICE_BATCH_ATOMS"):
+        monkeypatch.setattr(model, constant, 9)
     for found, expected in zip(potential.evaluate(many, backend=backend), whole, strict=True):
         assert_same(found, expected, 1e-13)
     many.insert(7, Atoms("Xe"))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import gc
+import weakref
 from collections.abc import Callable
 from typing import Any
 
@@ -228,6 +230,34 @@ def test_launches_do_not_depend_on_the_structures(
         list(run.results())
         counts.append(run.evaluator.launches - before)
     assert counts[0] == counts[1] < 25
+
+
+def test_a_model_is_copied_once(
+    potential: ETNPotential, device: EmulatedDevice, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model, atoms = ETNPotential(potential.architecture, potential.parameters), bulk("Al", cubic=True)
+    copied: list[int] = []
+    to_device = device.to_device
+
+    def counted(array: Any) -> Any:
+        copied.append(np.size(array))
+        return to_device(array)
+
+    monkeypatch.setattr(device, "to_device", counted)
+    evaluate(model, [atoms], device)
+    assert max(copied) >= model.n_parameters
+    copied.clear()
+    evaluate(model, [atoms], device)
+    assert 0 < max(copied) < model.n_parameters
+
+
+def test_a_model_that_is_gone_leaves_its_device(potential: ETNPotential, device: EmulatedDevice) -> None:
+    model = ETNPotential(potential.architecture, potential.parameters)
+    evaluate(model, [bulk("Al", cubic=True)], device)
+    evaluator = weakref.ref(on_device._evaluators[model][device, "float64"])
+    del model
+    gc.collect()
+    assert evaluator() is None
 
 
 @pytest.mark.usefixtures("on_gpu")
