@@ -34,10 +34,7 @@ def gauss_newton_matrix(
     used = slice(None) if columns is None else columns
     size = theta[used].size
     matrix = np.zeros((size, size))
-    n_forces = sum(int(np.isfinite(p.forces).sum()) for p in pieces)
-    n_stresses = sum(int(np.isfinite(p.stress).sum()) for p in pieces)
-    share_forces = min(1.0, force_rows / max(n_forces, 1)) if weights.forces else 0.0
-    share_stress = min(1.0, stress_rows / max(n_stresses, 1)) if weights.stress else 0.0
+    share_forces, share_stress = _shares(weights, pieces, force_rows, stress_rows)
     for piece in pieces:
         known = np.isfinite(piece.energy)
         if weights.energy and known.any():
@@ -49,6 +46,31 @@ def gauss_newton_matrix(
             drawn = rows.stresses(theta, piece, chosen // 6, chosen % 6)
             _accumulate(matrix, drawn[:, used], weights.stress / share_stress)
     return matrix
+
+
+def atoms_in_rows(weights: Weights, pieces: Sequence[Piece], *, force_rows: int, stress_rows: int) -> float:
+    """How many atoms take part in the rows that such a matrix is made of, on average; each is one evaluation."""
+    share_forces, share_stress = _shares(weights, pieces, force_rows, stress_rows)
+    atoms = 0.0
+    for piece in pieces:
+        batch = piece.batch
+        sizes, neighbours = np.diff(batch.atom_offsets), np.diff(batch.edge_offsets)
+        if weights.energy:
+            atoms += sizes[np.isfinite(piece.energy)].sum()
+        # Several images of an atom among the neighbours of another are one atom: this counts a little too many.
+        atoms += share_forces * (np.isfinite(piece.forces).sum(axis=1) * (1 + neighbours)).sum()
+        atoms += share_stress * (np.isfinite(piece.stress).sum(axis=1) * sizes).sum()
+    return float(atoms)
+
+
+def _shares(weights: Weights, pieces: Sequence[Piece], force_rows: int, stress_rows: int) -> tuple[float, float]:
+    """Shares of the force and of the stress components that are drawn."""
+    n_forces = sum(int(np.isfinite(p.forces).sum()) for p in pieces)
+    n_stresses = sum(int(np.isfinite(p.stress).sum()) for p in pieces)
+    return (
+        min(1.0, force_rows / max(n_forces, 1)) if weights.forces else 0.0,
+        min(1.0, stress_rows / max(n_stresses, 1)) if weights.stress else 0.0,
+    )
 
 
 def _draw(rng: np.random.Generator, labels: Array, share: float) -> list[NDArray[np.int64]]:

@@ -2,8 +2,10 @@
 
 The Gauss-Newton matrix, damped as in Levenberg and Marquardt, makes all directions about equally long: the model is
 multilinear in its cores, so the plain gradient is hopelessly scaled (a gauge transformation rescales it at will). It is
-built from a sample of Jacobian rows and kept for several steps; the limited-memory secant pairs, from exact gradients,
-correct what the sample and the neglected second-order term get wrong.
+built from a sample of Jacobian rows and kept for as many steps as it is worth; the limited-memory secant pairs, from
+exact gradients, correct what the sample and the neglected second-order term get wrong. That term is large: residuals
+are what the model cannot represent, not noise, so that a Gauss-Newton step alone goes far too far along the long
+curved valleys of a multilinear model.
 """
 
 from __future__ import annotations
@@ -23,8 +25,12 @@ LossAndGradient = Callable[[Array], tuple[float, Array]]
 
 SUFFICIENT_DECREASE = 1e-4
 MAX_BACKTRACKS = 12
+#: A line search begins with at most so many times the length of the last step.
+GROWTH = 2.0
 MAX_RAISES = 3
 MIN_DAMPING, MAX_DAMPING = 1e-8, 1e4
+#: Steps with one matrix: the last WINDOW of them are compared with all, once there are LEAST_STEPS.
+WINDOW, LEAST_STEPS, MOST_STEPS = 10, 20, 200
 
 
 @dataclass
@@ -43,7 +49,7 @@ class Preconditioner:
 
     matrix: Array
     damping: float
-    memory: int = 20
+    memory: int = 120
     pairs: deque[tuple[Array, Array]] = field(default_factory=deque)
 
     def __post_init__(self) -> None:
@@ -97,15 +103,18 @@ class Preconditioner:
                 self.pairs.popleft()
 
 
-def descend(state: State, function: LossAndGradient, preconditioner: Preconditioner) -> float:
-    """One step with backtracking; updates ``state`` and returns the step length, 0 where no decrease was found."""
+def descend(state: State, function: LossAndGradient, preconditioner: Preconditioner, longest: float = 1.0) -> float:
+    """One step with backtracking from a length of ``longest``.
+
+    Updates ``state`` and returns the step length, 0 where no decrease was found.
+    """
     direction = -preconditioner.solve(state.gradient)
     slope = float(direction @ state.gradient)
     if slope >= 0:
         preconditioner.pairs.clear()
         direction = -preconditioner.solve(state.gradient)
         slope = float(direction @ state.gradient)
-    length = 1.0
+    length = longest
     for _ in range(MAX_BACKTRACKS):
         theta = state.theta + length * direction
         loss, gradient = function(theta)
@@ -138,6 +147,39 @@ def trust_step(state: State, function: LossAndGradient, preconditioner: Precondi
         preconditioner.damp(5.0 * preconditioner.damping)
     state.damping = preconditioner.damping
     return descend(state, function, preconditioner)
+
+
+def minimise(
+    state: State,
+    function: LossAndGradient,
+    preconditioner: Preconditioner,
+    cost: float,
+    time_left: Callable[[], bool] = lambda: True,
+) -> None:
+    """A trust step, then line searches for as long as the matrix is worth keeping; updates ``state``.
+
+    ``cost`` is that of the matrix, in evaluations of ``function``. A new one pays when the last steps lowered the loss
+    by less, for each evaluation, than all since this matrix was begun, its own cost included (the marginal value
+    theorem: Charnov, Theor. Popul. Biol. 9, 129 (1976)).
+    """
+    evaluations = 0
+
+    def counted(theta: Array) -> tuple[float, Array]:
+        nonlocal evaluations
+        evaluations += 1
+        return function(theta)
+
+    first = state.loss
+    length = trust_step(state, counted, preconditioner)
+    recent = deque([(evaluations, state.loss)], maxlen=WINDOW + 1)
+    for number in range(1, MOST_STEPS):
+        if not (length > 0.0 and time_left()):
+            return
+        length = descend(state, counted, preconditioner, min(1.0, GROWTH * length))
+        recent.append((evaluations, state.loss))
+        (earlier, before), mean = recent[0], (first - state.loss) / (cost + evaluations)
+        if number >= LEAST_STEPS and before - state.loss < mean * (evaluations - earlier):
+            return
 
 
 def _shorter(length: float, rise: float, slope: float) -> float:

@@ -11,21 +11,22 @@ from numpy.typing import NDArray
 
 from etn_gpu.potential import Architecture
 from etn_gpu.potential.kernel import Execution, Kernel
-from etn_gpu.training.curvature import gauss_newton_matrix
+from etn_gpu.training.curvature import atoms_in_rows, gauss_newton_matrix
 from etn_gpu.training.data import Piece
 from etn_gpu.training.initial import parameter_scales
 from etn_gpu.training.jacobian import JacobianRows
 from etn_gpu.training.objective import Objective, Weights
-from etn_gpu.training.optimizer import Preconditioner, State, descend, require_finite, trust_step
+from etn_gpu.training.optimizer import Preconditioner, State, minimise, require_finite
 from etn_gpu.training.partial import PartialKernel
 from etn_gpu.training.prior import Prior
 from etn_gpu.training.vector import ParameterVector
 
 Array = NDArray[np.float64]
 
-STEPS_PER_MATRIX = 15
-#: A new matrix is worth more than further steps that are this short, or that lower the loss by less than this share.
-SHORT, STALLED = 0.1, 1e-3
+#: Rows of the Jacobian that a matrix is made of, for each parameter.
+FORCE_ROWS, STRESS_ROWS = 3, 1
+#: Cost of one atom in a row of the Jacobian, in single precision, over that of one in the loss and its gradient.
+ROW_COST = 0.4
 #: Problems that are remembered: sweeps come back to the ranks that they had.
 REMEMBERED = 16
 
@@ -111,8 +112,10 @@ class Problem:
         Raises:
             TrainingError: the loss is not finite.
         """
-        size = self.layout.size
-        matrix = gauss_newton_matrix(self.rows, self.weights, theta, pieces, rng, force_rows=3 * size, stress_rows=size)
+        forces, stresses = FORCE_ROWS * self.layout.size, STRESS_ROWS * self.layout.size
+        matrix = gauss_newton_matrix(
+            self.rows, self.weights, theta, pieces, rng, force_rows=forces, stress_rows=stresses
+        )
         prior = self.prior.scaled(self.share(pieces))
         matrix[np.diag_indices_from(matrix)] += prior.precision
 
@@ -123,15 +126,9 @@ class Problem:
         loss, gradient = function(theta)
         require_finite(loss)
         state = State(theta, loss, gradient, damping)
-        preconditioner = Preconditioner(matrix, state.damping)
-        length = trust_step(state, function, preconditioner)
-        for _ in range(STEPS_PER_MATRIX):
-            last = state.loss
-            if length < SHORT or not time_left():
-                break
-            length = descend(state, function, preconditioner)
-            if last - state.loss < STALLED * last:
-                break
+        atoms = atoms_in_rows(self.weights, pieces, force_rows=forces, stress_rows=stresses)
+        cost = ROW_COST * atoms / sum(p.batch.n_atoms for p in pieces)
+        minimise(state, function, Preconditioner(matrix, damping), cost, time_left)
         return loss, state
 
 

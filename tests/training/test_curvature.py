@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from etn_gpu.training.curvature import gauss_newton_matrix
+from etn_gpu.training.curvature import atoms_in_rows, gauss_newton_matrix
 from etn_gpu.training.data import Piece
-from etn_gpu.training.jacobian import JacobianRows
+from etn_gpu.training.jacobian import JacobianRows, force_rows, stress_rows
 from etn_gpu.training.objective import Objective, Weights
 
 Array = NDArray[np.float64]
@@ -78,3 +78,28 @@ def test_the_same_generator_draws_the_same_sample(
     )
     np.testing.assert_array_equal(first, again)
     assert not np.array_equal(first, other)
+
+
+def test_atoms_in_rows(objective: Objective, pieces: list[Piece]) -> None:
+    """What all rows evaluate, images of one atom counted once more for each; a share of the rows takes its share."""
+    weights, once, least = objective.weights, 0, 0
+    for piece in pieces:
+        sizes = np.diff(piece.batch.atom_offsets)
+        forces, stresses = (np.flatnonzero(np.isfinite(labels)) for labels in (piece.forces, piece.stress))
+        energies = int(sizes[np.isfinite(piece.energy)].sum())
+        once += energies + sum(
+            sample.environments.geometry.n_atoms
+            for sample in (
+                force_rows(piece, forces // 3, forces % 3),
+                stress_rows(piece, stresses // 6, stresses % 6),
+            )
+        )
+        least += energies
+    every = atoms_in_rows(weights, pieces, force_rows=ALL, stress_rows=ALL)
+    assert once <= every < 10 * once
+    known = sum(int(np.isfinite(piece.forces).sum()) for piece in pieces)
+    none = atoms_in_rows(weights, pieces, force_rows=0, stress_rows=0)
+    assert none == least
+    half = atoms_in_rows(weights, pieces, force_rows=known // 2, stress_rows=0)
+    whole = atoms_in_rows(weights, pieces, force_rows=known, stress_rows=0)
+    assert half - none == pytest.approx((whole - none) * (known // 2) / known)

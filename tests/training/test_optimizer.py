@@ -9,7 +9,17 @@ import pytest
 from numpy.typing import NDArray
 
 from etn_gpu.errors import TrainingError
-from etn_gpu.training.optimizer import MAX_DAMPING, MIN_DAMPING, Preconditioner, State, descend, trust_step
+from etn_gpu.training.optimizer import (
+    MAX_DAMPING,
+    MIN_DAMPING,
+    MOST_STEPS,
+    WINDOW,
+    Preconditioner,
+    State,
+    descend,
+    minimise,
+    trust_step,
+)
 
 Array = NDArray[np.float64]
 Function = Callable[[Array], tuple[float, Array]]
@@ -53,17 +63,13 @@ def start(function: Function, x: Array) -> State:
     return State(x, *function(x))
 
 
-def minimise(function: Function, curvature: Callable[[Array], Array], x: Array, matrices: int) -> list[float]:
-    """Losses of the loop that training runs: a matrix, a trust step, then line searches."""
+def losses_of(function: Function, curvature: Callable[[Array], Array], x: Array, matrices: int) -> list[float]:
+    """Losses of the loop that training runs: before, and after the steps with each of some matrices."""
     state = start(function, x)
     losses = [state.loss]
     for _ in range(matrices):
-        preconditioner = Preconditioner(curvature(state.theta), state.damping)
-        trust_step(state, function, preconditioner)
+        minimise(state, function, Preconditioner(curvature(state.theta), state.damping), cost=1.0)
         losses.append(state.loss)
-        for _ in range(5):
-            descend(state, function, preconditioner)
-            losses.append(state.loss)
         assert state.loss == function(state.theta)[0]
         np.testing.assert_array_equal(state.gradient, function(state.theta)[1])
     return losses
@@ -156,16 +162,49 @@ def test_a_rough_matrix_is_enough_for_an_ill_conditioned_quadratic() -> None:
     matrix, centre = ill_conditioned(20, 1e6), np.arange(20.0)
     root = np.linalg.cholesky(matrix)
     rough = (root * np.random.default_rng(2).uniform(0.5, 2.0, 20)) @ root.T
-    losses = minimise(quadratic(matrix, centre), lambda x: rough, np.zeros(20), 4)
+    losses = losses_of(quadratic(matrix, centre), lambda x: rough, np.zeros(20), 4)
     assert losses[-1] < 1e-8 * losses[0]
     assert (np.diff(losses) <= 0).all()
 
 
 @pytest.mark.parametrize("n", [2, 10])
 def test_rosenbrock(n: int) -> None:
-    losses = minimise(rosenbrock, rosenbrock_gauss_newton, np.full(n, -1.2), 12)
+    losses = losses_of(rosenbrock, rosenbrock_gauss_newton, np.full(n, -1.2), 12)
     assert losses[-1] < 1e-12
     assert (np.diff(losses) <= 0).all()
+
+
+def test_a_dear_matrix_is_kept_for_more_steps() -> None:
+    """And every matrix for as long as its steps pay, by the count of evaluations."""
+    function = quadratic(ill_conditioned(60, 1e8), np.random.default_rng(0).normal(size=60))
+    evaluated = []
+    for cost in (10.0, 1e3, 1e5):
+        losses: list[float] = []
+
+        def counted(x: Array, losses: list[float] = losses) -> tuple[float, Array]:
+            loss, gradient = function(x)
+            losses.append(loss)
+            return loss, gradient
+
+        state = start(function, np.zeros(60))
+        first = state.loss
+        minimise(state, counted, Preconditioner(np.eye(60), 1e3), cost)
+        evaluated.append(len(losses))
+        best = np.minimum.accumulate([first, *losses])
+        mean = (best[0] - best[-1]) / (cost + len(losses))
+        # The stop: the last steps were worth less than the mean; some steps before, they had not been.
+        assert best[-1] == state.loss
+        assert best[-WINDOW] - best[-1] < mean * 2 * WINDOW
+    assert evaluated[0] < evaluated[1] < evaluated[2] < 2 * MOST_STEPS
+
+
+def test_no_step_begins_when_time_is_up() -> None:
+    state = start(rosenbrock, np.full(4, -1.2))
+    first = state.loss
+    minimise(state, rosenbrock, Preconditioner(rosenbrock_gauss_newton(state.theta), 1.0), 1.0, lambda: False)
+    alone = start(rosenbrock, np.full(4, -1.2))
+    trust_step(alone, rosenbrock, Preconditioner(rosenbrock_gauss_newton(alone.theta), 1.0))
+    assert state.loss == alone.loss < first
 
 
 def test_steps_avoid_values_that_are_not_finite() -> None:
