@@ -36,9 +36,9 @@ PATIENCE = 4
 #: fewer of them, hence more.
 PRIOR_STRENGTH = 10.0
 #: Random starts that are tried, iterations of each in a round, share of the time limit after which no more are made.
-STARTS, START_ITERATIONS, START_SHARE = 4, 4, 0.1
+STARTS, START_ITERATIONS, START_SHARE = 4, 3, 0.1
 #: Iterations on all structures, the held-out ones included, after the best iteration has been found.
-REFITS = 6
+REFITS = 3
 #: Share of the time limit that is left to them.
 REFIT_SHARE = 0.15
 
