@@ -26,7 +26,7 @@ LossAndGradient = Callable[[Array], tuple[float, Array]]
 SUFFICIENT_DECREASE = 1e-4
 MAX_BACKTRACKS = 12
 #: A line search begins with at most so many times the length of the last step.
-GROWTH = 2.0
+GROWTH = 1.5
 MAX_RAISES = 3
 MIN_DAMPING, MAX_DAMPING = 1e-8, 1e4
 #: Steps with one matrix: the last WINDOW of them are compared with all, once there are LEAST_STEPS.
