@@ -49,17 +49,22 @@ def conjugate_strains(voigt: Array) -> Array:
     return matrix_from_voigt(_SHARES * voigt)
 
 
-def edge_displacements(batch: StructureBatch, force_bar: Array, stress_bar: Array) -> Array:
+def edge_displacements(batch: StructureBatch, force_bar: Array, stress_bar: Array, threads: int | None = None) -> Array:
     """Adjoint of :func:`forces_and_virials` and :func:`stresses`.
 
     Cotangents [N, 3] and [S, 6] -> the edge tangent dx [E, 3] with
     sum_e dx_e . g_e = sum force_bar . forces + sum stress_bar . stresses. Rows of ``stress_bar`` without a stress must
     be zero.
     """
-    dx = np.repeat(force_bar, np.diff(batch.edge_offsets), axis=0) - force_bar[batch.neighbour]
-    if np.any(stress_bar):
-        defined = np.isfinite(batch.volumes)[:, None]
-        strain = conjugate_strains(np.where(defined, stress_bar / np.where(defined, batch.volumes[:, None], 1.0), 0.0))
-        owner = batch.structure_of_atom[batch.centre]
-        dx += np.einsum("eij,ej->ei", strain[owner], batch.vectors)
+    from etn_gpu.backend.cpu.edge_sums import spread_to_edges
+    from etn_gpu.backend.cpu.threads import at_most
+
+    # Where there is no stress the volume is not finite, and zero over anything shall be zero.
+    volumes = np.where(np.isfinite(batch.volumes), batch.volumes, 1.0)
+    strains = conjugate_strains(stress_bar / volumes[:, None])
+    dx = np.empty((batch.n_edges, 3))
+    with at_most(threads):
+        spread_to_edges(
+            force_bar, strains, batch.structure_of_atom, batch.vectors, batch.neighbour, batch.edge_offsets, dx
+        )
     return dx

@@ -86,7 +86,7 @@ class Objective:
             energy_bar = _cotangent(self.weights.energy, errors.energy) / piece.atoms_per_structure
             force_bar = _cotangent(self.weights.forces, errors.forces)
             stress_bar = _cotangent(self.weights.stress, errors.stress)
-            dx = assembly.edge_displacements(piece.batch, force_bar, stress_bar)
+            dx = assembly.edge_displacements(piece.batch, force_bar, stress_bar, self.kernel.execution.threads)
             per_atom = np.repeat(energy_bar, np.diff(piece.batch.atom_offsets))
             gradient = self.kernel.parameter_gradient(parameters, piece.environments, per_atom, dx)
             total += self.layout.join(gradient)
