@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from etn_gpu.errors import StructureError
-from etn_gpu.structures.geometry import Geometry
+from etn_gpu.structures.geometry import StructureArrays
 from etn_gpu.structures.validate import all_but, geometry_failures, species_of
 
 if TYPE_CHECKING:
@@ -26,7 +26,7 @@ class Admitted:
     failures: why the others are not here, by their index in that list.
     """
 
-    geometry: Geometry
+    geometry: StructureArrays
     species_index: NDArray[np.int32]
     kept: NDArray[np.int64]
     failures: dict[int, StructureError] = field(default_factory=dict)
@@ -51,7 +51,7 @@ def admit(structures: Sequence[Atoms], species: Sequence[str], cutoff: float) ->
     """
     failures = _foreign_objects(structures)
     kept = np.array([s for s in range(len(structures)) if s not in failures], dtype=np.int64)
-    geometry = Geometry.gather([structures[s] for s in kept])
+    geometry = StructureArrays.gather([structures[s] for s in kept])
     index = species_of(geometry.numbers, species)
     return Admitted(geometry, index, kept, failures).without(geometry_failures(geometry, index, species, cutoff))
 

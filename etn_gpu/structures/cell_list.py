@@ -16,7 +16,7 @@ import numba
 import numpy as np
 from numpy.typing import NDArray
 
-from etn_gpu.structures.geometry import Geometry
+from etn_gpu.structures.geometry import StructureArrays
 
 _jit: Any = numba.njit(cache=True, nogil=True, error_model="numpy")
 
@@ -63,7 +63,7 @@ class _Grid:
     span: NDArray[np.int64]
 
 
-def half_pairs(geometry: Geometry, cutoff: float) -> HalfPairs:
+def half_pairs(geometry: StructureArrays, cutoff: float) -> HalfPairs:
     """Every pair closer than `cutoff` (A), images of an atom with itself included, each once.
 
     The geometry must have been validated: NaN, singular cells and structures without atoms are not expected.
@@ -94,7 +94,7 @@ def _empty_pairs(count: int) -> tuple[NDArray[np.int32], NDArray[np.int32], NDAr
     return np.empty(count, dtype=np.int32), np.empty(count, dtype=np.int32), np.empty((count, 3), dtype=np.int32)
 
 
-def _close_gaps(coordinates: NDArray[np.float64], geometry: Geometry, cutoff: float) -> None:
+def _close_gaps(coordinates: NDArray[np.float64], geometry: StructureArrays, cutoff: float) -> None:
     """Narrow wide gaps along the non-periodic directions of sparse structures; `coordinates` [N, 3] is changed.
 
     The bins of a slab with an atom that has left by 10 micrometres would be as coarse. Two parts more than the cutoff
@@ -111,7 +111,7 @@ def _close_gaps(coordinates: NDArray[np.float64], geometry: Geometry, cutoff: fl
         column[order] = np.cumsum(np.minimum(steps, 1.01 * cutoff))
 
 
-def _grid(coordinates: NDArray[np.float64], geometry: Geometry, cutoff: float) -> _Grid:
+def _grid(coordinates: NDArray[np.float64], geometry: StructureArrays, cutoff: float) -> _Grid:
     """Bins for atoms at `coordinates` [N, 3] in the bases of a geometry."""
     reach, pbc, heights = _MARGIN * cutoff, geometry.pbc, geometry.heights
     origin, extent = np.zeros_like(heights), np.ones_like(heights)

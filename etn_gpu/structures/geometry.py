@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class Geometry:
+class StructureArrays:
     """S structures with N atoms in all.
 
     atom_offsets [S+1]; numbers [N] atomic numbers; positions [N, 3] in A; cells [S, 3, 3] with one vector per row, in
@@ -30,7 +30,7 @@ class Geometry:
     pbc: NDArray[np.bool_]
 
     @staticmethod
-    def gather(structures: Sequence[Atoms]) -> Geometry:
+    def gather(structures: Sequence[Atoms]) -> StructureArrays:
         """The arrays of the structures, copied."""
         n_structures = len(structures)
         offsets = np.zeros(n_structures + 1, dtype=np.int64)
@@ -43,7 +43,7 @@ class Geometry:
             positions[of_s] = atoms.arrays["positions"]
             cells[s] = atoms.cell.array
             pbc[s] = atoms.pbc
-        return Geometry(offsets, numbers, positions, cells, pbc)
+        return StructureArrays(offsets, numbers, positions, cells, pbc)
 
     @property
     def n_structures(self) -> int:
@@ -74,14 +74,14 @@ class Geometry:
         """Positions [N, 3] in the basis: fractional along the periodic vectors, in A along the others."""
         return np.einsum("nx,nxk->nk", self.positions, self.to_basis[self.structure_of_atom])
 
-    def select(self, keep: NDArray[np.bool_]) -> Geometry:
+    def select(self, keep: NDArray[np.bool_]) -> StructureArrays:
         """The structures for which `keep` [S] is true."""
         if keep.all():
             return self
         sizes = np.diff(self.atom_offsets)
         atoms = np.repeat(keep, sizes)
         offsets = np.concatenate(([0], np.cumsum(sizes[keep])))
-        return Geometry(offsets, self.numbers[atoms], self.positions[atoms], self.cells[keep], self.pbc[keep])
+        return StructureArrays(offsets, self.numbers[atoms], self.positions[atoms], self.cells[keep], self.pbc[keep])
 
     def most_neighbours(self, cutoff: float) -> NDArray[np.float64]:
         """More neighbours than this an atom of each structure cannot have [S]: all atoms in all images within reach."""

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from etn_gpu.errors import StructureError
 from etn_gpu.structures.cell_list import half_pairs
-from etn_gpu.structures.geometry import Geometry
+from etn_gpu.structures.geometry import StructureArrays
 
 _jit: Any = numba.njit(cache=True, nogil=True, error_model="numpy")
 #: The two edges of a pair are numbered inside their structure in 32 bits, for the sake of memory traffic.
@@ -30,7 +30,7 @@ class Edges:
     shortest: NDArray[np.float64]
 
 
-def neighbour_list(geometry: Geometry, species_index: NDArray[np.int32], cutoff: float) -> Edges:
+def neighbour_list(geometry: StructureArrays, species_index: NDArray[np.int32], cutoff: float) -> Edges:
     """All edges shorter than `cutoff` (A) of a geometry that has been validated; species_index [N].
 
     Raises:

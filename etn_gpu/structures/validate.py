@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from etn_gpu.errors import StructureError
-from etn_gpu.structures.geometry import Geometry, relative_volumes
+from etn_gpu.structures.geometry import StructureArrays, relative_volumes
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
@@ -64,7 +64,7 @@ def species_of(numbers: NDArray[np.int64], species: Sequence[str]) -> NDArray[np
 
 
 def geometry_failures(
-    geometry: Geometry, species_index: NDArray[np.int32], species: Sequence[str], cutoff: float
+    geometry: StructureArrays, species_index: NDArray[np.int32], species: Sequence[str], cutoff: float
 ) -> dict[int, StructureError]:
     """The first fault of each structure that must not reach the neighbour search, by index into the geometry."""
     faults = _malformed(geometry)
@@ -86,14 +86,14 @@ def estimate_edges(structures: Sequence[Atoms], cutoff: float) -> NDArray[np.flo
         StructureError: a bad cutoff.
     """
     cutoff = check_cutoff(cutoff)
-    geometry = Geometry.gather(structures)
+    geometry = StructureArrays.gather(structures)
     sound = all_but(_malformed(geometry), geometry.n_structures)
     estimate = np.zeros(geometry.n_structures)
     estimate[sound] = geometry.select(sound).estimate_edges(cutoff)
     return estimate
 
 
-def overlap_failures(geometry: Geometry, edges: Edges) -> dict[int, StructureError]:
+def overlap_failures(geometry: StructureArrays, edges: Edges) -> dict[int, StructureError]:
     """The structures in which two atoms, or an atom and a periodic image, are closer than SAME_PLACE."""
     from ase.data import chemical_symbols
 
@@ -113,7 +113,7 @@ def overlap_failures(geometry: Geometry, edges: Edges) -> dict[int, StructureErr
     return failures
 
 
-def _malformed(geometry: Geometry) -> dict[int, str]:
+def _malformed(geometry: StructureArrays) -> dict[int, str]:
     """Structures without atoms, with wild positions or with a wild cell: nothing can be computed from them."""
     faults: dict[int, str] = {}
     for check in (_empty, _wild_positions, _wild_cells):
@@ -132,13 +132,13 @@ def all_but(faults: Iterable[int], n_structures: int) -> NDArray[np.bool_]:
     return keep
 
 
-def _empty(geometry: Geometry) -> Iterator[tuple[int, str]]:
+def _empty(geometry: StructureArrays) -> Iterator[tuple[int, str]]:
     for s in np.flatnonzero(np.diff(geometry.atom_offsets) == 0):
         yield int(s), "no atoms: expected at least one."
 
 
 def _unknown_elements(
-    geometry: Geometry, species_index: NDArray[np.int32], species: Sequence[str]
+    geometry: StructureArrays, species_index: NDArray[np.int32], species: Sequence[str]
 ) -> Iterator[tuple[int, str]]:
     from ase.data import chemical_symbols
 
@@ -150,7 +150,7 @@ def _unknown_elements(
         yield int(s), f"unknown element {', '.join(found)}: the known species are {', '.join(species)}."
 
 
-def _wild_positions(geometry: Geometry) -> Iterator[tuple[int, str]]:
+def _wild_positions(geometry: StructureArrays) -> Iterator[tuple[int, str]]:
     # written so that nan, for which every comparison is false, counts as wild
     wild = np.flatnonzero(~(np.abs(geometry.positions) <= LARGEST_COORDINATE).all(axis=1))
     structures, first = np.unique(geometry.structure_of_atom[wild], return_index=True)
@@ -160,7 +160,7 @@ def _wild_positions(geometry: Geometry) -> Iterator[tuple[int, str]]:
         yield int(s), f"atom {index} is at ({where}) A: expected finite positions within {LARGEST_COORDINATE:g} A."
 
 
-def _wild_cells(geometry: Geometry) -> Iterator[tuple[int, str]]:
+def _wild_cells(geometry: StructureArrays) -> Iterator[tuple[int, str]]:
     tame = (np.abs(geometry.cells) <= LARGEST_COORDINATE).all(axis=(1, 2))
     for s in np.flatnonzero(~tame):
         yield int(s), f"cell {_rows(geometry.cells[s])} A: expected finite vectors within {LARGEST_COORDINATE:g} A."
@@ -175,7 +175,7 @@ def _wild_cells(geometry: Geometry) -> Iterator[tuple[int, str]]:
         )
 
 
-def _far_outside(geometry: Geometry) -> Iterator[tuple[int, str]]:
+def _far_outside(geometry: StructureArrays) -> Iterator[tuple[int, str]]:
     if geometry.n_structures == 0:
         return
     lowest = np.where(geometry.pbc, geometry.heights, np.inf).min(axis=1)
@@ -188,7 +188,7 @@ def _far_outside(geometry: Geometry) -> Iterator[tuple[int, str]]:
         )
 
 
-def _too_dense(geometry: Geometry, cutoff: float) -> Iterator[tuple[int, str]]:
+def _too_dense(geometry: StructureArrays, cutoff: float) -> Iterator[tuple[int, str]]:
     if geometry.most_neighbours(cutoff).max(initial=0.0) <= MOST_NEIGHBOURS:
         return
     per_atom = geometry.estimate_edges(cutoff) / np.diff(geometry.atom_offsets)

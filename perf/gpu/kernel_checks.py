@@ -19,7 +19,7 @@ from etn_gpu.backend.cuda.launcher import Module
 from etn_gpu.backend.cuda.neighbours import DeviceEdges, NeighbourSearch
 from etn_gpu.backend.cuda.slots import TILE, SlotFiller
 from etn_gpu.backend.cuda.sums import CHUNK, Segments, Sums
-from etn_gpu.structures.geometry import Geometry
+from etn_gpu.structures.geometry import StructureArrays
 
 #: Sums of float64 numbers in another order than NumPy's, and fused multiplications.
 ROUNDING = 1e-12
@@ -87,7 +87,7 @@ def _large_list(bench: Bench) -> Row:
     device, structures = bench.device, bcc(bench.rng(), (LARGE,) * 3)
     found = NeighbourSearch(device).find(structures.upload(device), CUTOFF)
     numbers = np.zeros(structures.n_atoms, np.int64)  # the search does not look at them
-    geometry = Geometry(structures.atom_offsets, numbers, structures.positions, structures.cells, structures.pbc)
+    geometry = StructureArrays(structures.atom_offsets, numbers, structures.positions, structures.cells, structures.pbc)
     listed = neighbour_list(geometry, structures.species, CUTOFF)
     pairs = (
         (device.to_host(getattr(found, name)), getattr(listed, name))

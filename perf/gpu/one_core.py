@@ -39,7 +39,9 @@ def _rate(bench: Bench, dtype: str) -> Row:
     structures, chosen = bcc(bench.rng(), (bench.sizes.core_cells,) * 3), model(bench.sizes.presets[0], bench.seed)
     n_atoms = structures.n_atoms
     numbers = np.zeros(n_atoms, np.int64)  # the search does not look at them
-    of_host = arrays.Geometry(structures.atom_offsets, numbers, structures.positions, structures.cells, structures.pbc)
+    of_host = arrays.StructureArrays(
+        structures.atom_offsets, numbers, structures.positions, structures.cells, structures.pbc
+    )
     edges = neighbour_list(of_host, structures.species, CUTOFF)
     geometry = Geometry(edges.offsets, structures.species, structures.species[edges.neighbour])
     inputs = {"x": edges.vectors, "e_bar": np.ones((n_atoms, 1)), **chosen.parameters}

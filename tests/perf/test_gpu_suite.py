@@ -16,7 +16,7 @@ from etn_gpu.backend.cuda import nvrtc, sources
 from etn_gpu.backend.cuda.lowering import lower
 from etn_gpu.errors import BackendError
 from etn_gpu.plan.count import work
-from etn_gpu.structures.geometry import Geometry
+from etn_gpu.structures.geometry import StructureArrays
 from etn_gpu.structures.neighbours import neighbour_list
 from tests.emulator import EmulatedDevice, require_compiler
 
@@ -136,7 +136,9 @@ class TestOracle:
         structures = getattr(crystals, batch)(rng, 3)
         edges = perf("gpu.oracle").neighbour_list(structures, crystals.CUTOFF)
         numbers = np.ones(structures.n_atoms, np.int64)
-        geometry = Geometry(structures.atom_offsets, numbers, structures.positions, structures.cells, structures.pbc)
+        geometry = StructureArrays(
+            structures.atom_offsets, numbers, structures.positions, structures.cells, structures.pbc
+        )
         listed = neighbour_list(geometry, structures.species, crystals.CUTOFF)
         for name in ("offsets", "neighbour", "shifts", "reverse", "vectors"):
             np.testing.assert_array_equal(getattr(edges, name), getattr(listed, name), err_msg=name)
