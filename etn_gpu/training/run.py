@@ -31,6 +31,9 @@ FIRST_PIECES = 4
 SLOW = 0.1
 CONVERGED = 0.001
 PATIENCE = 4
+#: A run also ends when no iteration after the best one, on held-out structures, was better: as many as had led to it,
+#: and at least so many.
+FRUITLESS = 10
 #: With residuals in units of sigma and parameters in units of their natural size the strength is about 1 for
 #: independent residuals. They are not independent (a model's error is alike in alike atoms), which is as if there were
 #: fewer of them, hence more.
@@ -130,7 +133,7 @@ class _Run:
     def _ended(self) -> bool:
         most = self.config.max_iterations
         late = self._late(1.0 - REFIT_SHARE * self._refits)
-        converged = self._converged() and not self._sweeps
+        converged = (self._converged() or self._overfits()) and not self._sweeps
         return late or converged or (most is not None and self.progress.iteration >= most)
 
     @property
@@ -234,6 +237,14 @@ class _Run:
     def _converged(self) -> bool:
         recent = self.progress.history[-PATIENCE:]
         return len(recent) == PATIENCE and all(h["complete"] and h["decrease"] < CONVERGED for h in recent)
+
+    def _overfits(self) -> bool:
+        """Whether errors on held-out structures have long ceased to fall."""
+        if not self.data.valid:
+            return False
+        scores = [h["score"] for h in self.progress.history if h["complete"]]
+        best = int(np.argmin(scores)) if scores else 0
+        return len(scores) - 1 - best >= max(FRUITLESS, best + 1)
 
     # -- the end -------------------------------------------------------------------------------------------------
 

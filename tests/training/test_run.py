@@ -245,6 +245,18 @@ def test_it_stops_when_nothing_improves(configure: Configure, monkeypatch: pytes
     assert report.iterations == 4
 
 
+@pytest.mark.parametrize(("best", "fruitless", "iterations"), [(1, 2, 3), (3, 2, 6), (2, 4, 6)])
+def test_it_stops_when_only_the_training_errors_fall(
+    best: int, fruitless: int, iterations: int, configure: Configure, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """After the ``best`` iteration, as many as had led to it, and at least ``fruitless``."""
+    scores = iter([1.0 + abs(best - k) for k in range(1, 60)])
+    monkeypatch.setattr("etn_gpu.training.run.score", lambda errors, weights: next(scores))
+    monkeypatch.setattr("etn_gpu.training.run.FRUITLESS", fruitless)
+    monkeypatch.setattr("etn_gpu.training.run.CONVERGED", 0.0)
+    assert train(configure(max_iterations=50)).iterations == iterations
+
+
 @pytest.mark.usefixtures("two_pieces")
 def test_more_data_are_used_when_progress_slows(configure: Configure) -> None:
     report = train(configure())
