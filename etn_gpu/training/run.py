@@ -29,7 +29,7 @@ Array = NDArray[np.float64]
 FIRST_PIECES = 4
 #: An iteration that lowers the loss by less than this calls for more data; several in a row with all data end the run.
 SLOW = 0.1
-CONVERGED = 0.001
+CONVERGED = 0.002
 PATIENCE = 4
 #: A run also ends when no iteration after the best one, on held-out structures, was better: as many as had led to it,
 #: and at least so many.
