@@ -74,24 +74,26 @@ class Objective:
         pairs = ((getattr(self.weights, name), getattr(errors, name)) for name in PROPERTIES)
         return sum(0.5 * weight * float(np.nansum(error**2)) for weight, error in pairs if weight)
 
-    @_QUIET
     def loss_and_gradient(self, theta: Array, pieces: Sequence[Piece]) -> tuple[float, Array]:
         """Loss and its gradient with respect to ``theta``; the loss is infinite where the gradient is not finite."""
-        loss = 0.0
+        errors = [self.errors(theta, piece) for piece in pieces]
+        gradient = self.gradient(theta, pieces, errors)
+        # A minimiser that accepted this point could not go on from it.
+        return (sum(map(self.loss_of, errors)) if np.isfinite(gradient).all() else np.inf), gradient
+
+    @_QUIET
+    def gradient(self, theta: Array, pieces: Sequence[Piece], errors: Sequence[Errors]) -> Array:
+        """Gradient of the loss with respect to ``theta``, where the errors are these."""
         total = np.zeros(self.layout.size)
         parameters = self.layout.unpack(theta)
-        for piece in pieces:
-            errors = self.errors(theta, piece)
-            loss += self.loss_of(errors)
-            energy_bar = _cotangent(self.weights.energy, errors.energy) / piece.atoms_per_structure
-            force_bar = _cotangent(self.weights.forces, errors.forces)
-            stress_bar = _cotangent(self.weights.stress, errors.stress)
+        for piece, error in zip(pieces, errors, strict=True):
+            energy_bar = _cotangent(self.weights.energy, error.energy) / piece.atoms_per_structure
+            force_bar = _cotangent(self.weights.forces, error.forces)
+            stress_bar = _cotangent(self.weights.stress, error.stress)
             dx = assembly.edge_displacements(piece.batch, force_bar, stress_bar, self.kernel.execution.threads)
             per_atom = np.repeat(energy_bar, np.diff(piece.batch.atom_offsets))
-            gradient = self.kernel.parameter_gradient(parameters, piece.environments, per_atom, dx)
-            total += self.layout.join(gradient)
-        # A minimiser that accepted this point could not go on from it.
-        return (loss if np.isfinite(total).all() else np.inf), total
+            total += self.layout.join(self.kernel.parameter_gradient(parameters, piece.environments, per_atom, dx))
+        return total
 
 
 def _error(predicted: Array, label: Array) -> Array:

@@ -21,7 +21,6 @@ from numpy.typing import NDArray
 from etn_gpu.errors import TrainingError
 
 Array = NDArray[np.float64]
-LossAndGradient = Callable[[Array], tuple[float, Array]]
 
 SUFFICIENT_DECREASE = 1e-4
 MAX_BACKTRACKS = 12
@@ -29,8 +28,21 @@ MAX_BACKTRACKS = 12
 GROWTH = 1.5
 MAX_RAISES = 3
 MIN_DAMPING, MAX_DAMPING = 1e-8, 1e4
+#: Share of an evaluation that the loss alone costs, without its gradient.
+LOSS_SHARE = 0.36
 #: Steps with one matrix: the last WINDOW of them are compared with all, once there are LEAST_STEPS.
 WINDOW, LEAST_STEPS, MOST_STEPS = 10, 20, 200
+
+
+@dataclass(frozen=True)
+class Point:
+    """The loss somewhere, and its gradient, computed when it is asked for: where a line search passes, it never is."""
+
+    loss: float
+    gradient: Callable[[], Array]
+
+
+Function = Callable[[Array], Point]
 
 
 @dataclass
@@ -103,7 +115,7 @@ class Preconditioner:
                 self.pairs.popleft()
 
 
-def descend(state: State, function: LossAndGradient, preconditioner: Preconditioner, longest: float = 1.0) -> float:
+def descend(state: State, function: Function, preconditioner: Preconditioner, longest: float = 1.0) -> float:
     """One step with backtracking from a length of ``longest``.
 
     Updates ``state`` and returns the step length, 0 where no decrease was found.
@@ -117,16 +129,17 @@ def descend(state: State, function: LossAndGradient, preconditioner: Preconditio
     length = longest
     for _ in range(MAX_BACKTRACKS):
         theta = state.theta + length * direction
-        loss, gradient = function(theta)
-        if np.isfinite(loss) and loss <= state.loss + SUFFICIENT_DECREASE * length * slope:
-            preconditioner.update(theta - state.theta, gradient - state.gradient)
-            state.theta, state.loss, state.gradient = theta, loss, gradient
-            return length
-        length = _shorter(length, loss - state.loss, slope)
+        point = function(theta)
+        rise = point.loss - state.loss
+        if np.isfinite(rise) and rise <= SUFFICIENT_DECREASE * length * slope:
+            if _moved(state, theta, point, preconditioner):
+                return length
+            rise = np.inf
+        length = _shorter(length, rise, slope)
     return 0.0
 
 
-def trust_step(state: State, function: LossAndGradient, preconditioner: Preconditioner) -> float:
+def trust_step(state: State, function: Function, preconditioner: Preconditioner) -> float:
     """A Levenberg-Marquardt step: at full length, with more damping until the loss falls; else a line search.
 
     Updates ``state``, its damping included, and returns the step length, 0 where no decrease was found.
@@ -136,11 +149,10 @@ def trust_step(state: State, function: LossAndGradient, preconditioner: Precondi
         predicted = -(step @ state.gradient + 0.5 * step @ (preconditioner.matrix @ step))
         if not predicted > 0:
             return 0.0
-        loss, gradient = function(state.theta + step)
-        gain = (state.loss - loss) / predicted if np.isfinite(loss) else -1.0
-        if gain > 0.1:
-            preconditioner.update(step, gradient - state.gradient)
-            state.theta, state.loss, state.gradient = state.theta + step, loss, gradient
+        theta = state.theta + step
+        point = function(theta)
+        gain = (state.loss - point.loss) / predicted if np.isfinite(point.loss) else -1.0
+        if gain > 0.1 and _moved(state, theta, point, preconditioner):
             factor = 0.1 if gain > 0.7 else 0.3 if gain > 0.4 else 1.0
             state.damping = float(np.clip(factor * preconditioner.damping, MIN_DAMPING, MAX_DAMPING))
             return 1.0
@@ -149,9 +161,19 @@ def trust_step(state: State, function: LossAndGradient, preconditioner: Precondi
     return descend(state, function, preconditioner)
 
 
+def _moved(state: State, theta: Array, point: Point, preconditioner: Preconditioner) -> bool:
+    """Move the state to ``theta`` and add the secant pair; False where the gradient there is not finite."""
+    gradient = point.gradient()
+    if not np.isfinite(gradient).all():
+        return False
+    preconditioner.update(theta - state.theta, gradient - state.gradient)
+    state.theta, state.loss, state.gradient = theta, point.loss, gradient
+    return True
+
+
 def minimise(
     state: State,
-    function: LossAndGradient,
+    function: Function,
     preconditioner: Preconditioner,
     cost: float,
     time_left: Callable[[], bool] = lambda: True,
@@ -162,12 +184,19 @@ def minimise(
     by less, for each evaluation, than all since this matrix was begun, its own cost included (the marginal value
     theorem: Charnov, Theor. Popul. Biol. 9, 129 (1976)).
     """
-    evaluations = 0
+    evaluations = 0.0
 
-    def counted(theta: Array) -> tuple[float, Array]:
+    def counted(theta: Array) -> Point:
         nonlocal evaluations
-        evaluations += 1
-        return function(theta)
+        evaluations += LOSS_SHARE
+        point = function(theta)
+
+        def gradient() -> Array:
+            nonlocal evaluations
+            evaluations += 1.0 - LOSS_SHARE
+            return point.gradient()
+
+        return Point(point.loss, gradient)
 
     first = state.loss
     length = trust_step(state, counted, preconditioner)

@@ -16,7 +16,7 @@ from etn_gpu.training.data import Piece
 from etn_gpu.training.initial import parameter_scales
 from etn_gpu.training.jacobian import JacobianRows
 from etn_gpu.training.objective import Objective, Weights
-from etn_gpu.training.optimizer import Preconditioner, State, minimise, require_finite
+from etn_gpu.training.optimizer import Point, Preconditioner, State, minimise, require_finite
 from etn_gpu.training.partial import PartialKernel
 from etn_gpu.training.prior import Prior
 from etn_gpu.training.vector import ParameterVector
@@ -119,17 +119,19 @@ class Problem:
         prior = self.prior.scaled(self.share(pieces))
         matrix[np.diag_indices_from(matrix)] += prior.precision
 
-        def function(theta: Array) -> tuple[float, Array]:
-            loss, gradient = self.objective.loss_and_gradient(theta, pieces)
-            return loss + prior.value(theta), gradient + prior.gradient(theta)
+        def function(theta: Array) -> Point:
+            errors = [self.objective.errors(theta, piece) for piece in pieces]
+            loss = sum(map(self.objective.loss_of, errors)) + prior.value(theta)
+            return Point(loss, lambda: self.objective.gradient(theta, pieces, errors) + prior.gradient(theta))
 
-        loss, gradient = function(theta)
-        require_finite(loss)
-        state = State(theta, loss, gradient, damping)
+        start = function(theta)
+        gradient = start.gradient()
+        require_finite(start.loss if np.isfinite(gradient).all() else np.inf)
+        state = State(theta, start.loss, gradient, damping)
         atoms = atoms_in_rows(self.weights, pieces, force_rows=forces, stress_rows=stresses)
         cost = ROW_COST * atoms / sum(p.batch.n_atoms for p in pieces)
         minimise(state, function, Preconditioner(matrix, damping), cost, time_left)
-        return loss, state
+        return start.loss, state
 
 
 class Problems:

@@ -13,7 +13,7 @@ from etn_gpu.potential.kernel import Execution, Kernel
 from etn_gpu.structures import LabelledSet
 from etn_gpu.training.data import Piece
 from etn_gpu.training.objective import Errors, Objective, Weights
-from etn_gpu.training.optimizer import Preconditioner, State, descend, trust_step
+from etn_gpu.training.optimizer import Point, Preconditioner, State, descend, trust_step
 
 Array = NDArray[np.float64]
 
@@ -117,7 +117,12 @@ def test_no_step_ends_where_predictions_are_nan(
         return np.full(geometry.n_atoms, np.nan), np.full(environments.vectors.shape, np.nan)
 
     monkeypatch.setattr(Kernel, "energies_and_gradients", overflowing)
-    assert step(state, lambda at: objective.loss_and_gradient(at, pieces), preconditioner) == 0.0
+
+    def function(at: Array) -> Point:
+        found, there = objective.loss_and_gradient(at, pieces)
+        return Point(found, lambda: there)
+
+    assert step(state, function, preconditioner) == 0.0
     assert state.loss == loss
     np.testing.assert_array_equal(state.theta, theta)
 

@@ -14,6 +14,7 @@ from etn_gpu.training.optimizer import (
     MIN_DAMPING,
     MOST_STEPS,
     WINDOW,
+    Point,
     Preconditioner,
     State,
     descend,
@@ -59,6 +60,16 @@ def ill_conditioned(n: int, condition: float) -> Array:
     return (q * np.geomspace(1.0, condition, n)) @ q.T
 
 
+def lazily(function: Function) -> Callable[[Array], Point]:
+    """The function as the optimiser wants it."""
+
+    def at(x: Array) -> Point:
+        loss, gradient = function(x)
+        return Point(loss, lambda: gradient)
+
+    return at
+
+
 def start(function: Function, x: Array) -> State:
     return State(x, *function(x))
 
@@ -68,7 +79,7 @@ def losses_of(function: Function, curvature: Callable[[Array], Array], x: Array,
     state = start(function, x)
     losses = [state.loss]
     for _ in range(matrices):
-        minimise(state, function, Preconditioner(curvature(state.theta), state.damping), cost=1.0)
+        minimise(state, lazily(function), Preconditioner(curvature(state.theta), state.damping), cost=1.0)
         losses.append(state.loss)
         assert state.loss == function(state.theta)[0]
         np.testing.assert_array_equal(state.gradient, function(state.theta)[1])
@@ -151,7 +162,7 @@ def test_one_step_solves_a_quadratic() -> None:
     function = quadratic(matrix, centre)
     state = start(function, np.zeros(20))
     first = state.loss
-    length = trust_step(state, function, Preconditioner(matrix, MIN_DAMPING))
+    length = trust_step(state, lazily(function), Preconditioner(matrix, MIN_DAMPING))
     assert length == 1.0
     assert state.loss < 1e-10 * first
     assert state.damping == MIN_DAMPING
@@ -188,7 +199,7 @@ def test_a_dear_matrix_is_kept_for_more_steps() -> None:
 
         state = start(function, np.zeros(60))
         first = state.loss
-        minimise(state, counted, Preconditioner(np.eye(60), 1e3), cost)
+        minimise(state, lazily(counted), Preconditioner(np.eye(60), 1e3), cost)
         evaluated.append(len(losses))
         best = np.minimum.accumulate([first, *losses])
         mean = (best[0] - best[-1]) / (cost + len(losses))
@@ -201,9 +212,9 @@ def test_a_dear_matrix_is_kept_for_more_steps() -> None:
 def test_no_step_begins_when_time_is_up() -> None:
     state = start(rosenbrock, np.full(4, -1.2))
     first = state.loss
-    minimise(state, rosenbrock, Preconditioner(rosenbrock_gauss_newton(state.theta), 1.0), 1.0, lambda: False)
+    minimise(state, lazily(rosenbrock), Preconditioner(rosenbrock_gauss_newton(state.theta), 1.0), 1.0, lambda: False)
     alone = start(rosenbrock, np.full(4, -1.2))
-    trust_step(alone, rosenbrock, Preconditioner(rosenbrock_gauss_newton(alone.theta), 1.0))
+    trust_step(alone, lazily(rosenbrock), Preconditioner(rosenbrock_gauss_newton(alone.theta), 1.0))
     assert state.loss == alone.loss < first
 
 
@@ -219,13 +230,46 @@ def test_steps_avoid_values_that_are_not_finite() -> None:
     losses = [state.loss]
     for _ in range(20):
         preconditioner = Preconditioner(flat, state.damping)
-        trust_step(state, function, preconditioner)
+        trust_step(state, lazily(function), preconditioner)
         losses.append(state.loss)
-        descend(state, function, preconditioner)
+        descend(state, lazily(function), preconditioner)
         losses.append(state.loss)
     assert np.isfinite(losses).all()
     assert (np.diff(losses) <= 0).all()
     np.testing.assert_allclose(state.theta, 1.0, atol=1e-3)
+
+
+@pytest.mark.parametrize("step", [descend, trust_step])
+def test_only_points_that_are_taken_have_their_gradient_computed(step: Callable[..., float]) -> None:
+    """The function falls to 0 at 1, beyond 0 it is steep: full steps from 10 go there, and are taken back."""
+    losses, gradients = [], []
+
+    def function(x: Array) -> Point:
+        losses.append(float(np.sum(np.where(x > 0, (x - 1) ** 2, 1e3 * x**2 + 1))))
+
+        def gradient() -> Array:
+            gradients.append(x)
+            return np.where(x > 0, 2 * (x - 1), 2e3 * x)
+
+        return Point(losses[-1], gradient)
+
+    first = function(np.array([10.0]))
+    state = State(np.array([10.0]), first.loss, first.gradient())
+    assert step(state, function, Preconditioner(0.1 * np.eye(1), MIN_DAMPING)) > 0.0
+    assert state.loss < first.loss
+    np.testing.assert_array_equal(gradients[1:], [state.theta])
+    assert len(losses) > 2
+
+
+@pytest.mark.parametrize("step", [descend, trust_step])
+def test_a_point_without_a_finite_gradient_is_not_taken(step: Callable[..., float]) -> None:
+    def function(x: Array) -> Point:
+        return Point(float(np.sum(x**2)), lambda: np.where(x > 0.5, 2 * x, np.inf))
+
+    state = State(np.array([2.0]), 4.0, np.array([4.0]))
+    step(state, function, Preconditioner(2 * np.eye(1), MIN_DAMPING))
+    assert 0.5 < state.theta[0] < 2.0
+    np.testing.assert_array_equal(state.gradient, 2 * state.theta)
 
 
 def test_no_decrease_anywhere_leaves_the_state_alone() -> None:
@@ -237,7 +281,7 @@ def test_no_decrease_anywhere_leaves_the_state_alone() -> None:
 
     theta = np.array([1.0, 2.0])
     state = State(theta.copy(), 3.0, np.array([1.0, 1.0]))
-    assert trust_step(state, function, Preconditioner(np.eye(2), 0.1)) == 0.0
+    assert trust_step(state, lazily(function), Preconditioner(np.eye(2), 0.1)) == 0.0
     np.testing.assert_array_equal(state.theta, theta)
     assert state.loss == 3.0
     assert state.damping > 0.1
@@ -248,8 +292,8 @@ def test_at_the_minimum_nothing_moves() -> None:
     function = quadratic(np.eye(3), np.zeros(3))
     state = start(function, np.zeros(3))
     preconditioner = Preconditioner(np.eye(3), 0.1)
-    assert trust_step(state, function, preconditioner) == 0.0
-    descend(state, function, preconditioner)
+    assert trust_step(state, lazily(function), preconditioner) == 0.0
+    descend(state, lazily(function), preconditioner)
     assert not state.theta.any()
 
 
@@ -260,5 +304,5 @@ def test_an_uphill_direction_is_replaced() -> None:
     preconditioner = Preconditioner(np.eye(2), MIN_DAMPING)
     preconditioner.pairs.append((np.array([1.0, 0.0]), np.array([-1.0, 0.0])))
     preconditioner.pairs.append((np.array([0.0, 1.0]), np.array([0.0, -1.0])))
-    assert descend(state, function, preconditioner) == 1.0
+    assert descend(state, lazily(function), preconditioner) == 1.0
     assert state.loss < 1e-12
