@@ -31,7 +31,7 @@ MIN_DAMPING, MAX_DAMPING = 1e-8, 1e4
 #: Share of an evaluation that the loss alone costs, without its gradient.
 LOSS_SHARE = 0.36
 #: Steps with one matrix: the last WINDOW of them are compared with all, once there are LEAST_STEPS.
-WINDOW, LEAST_STEPS, MOST_STEPS = 10, 20, 200
+WINDOW, LEAST_STEPS, MOST_STEPS = 10, 20, 100
 
 
 @dataclass(frozen=True)

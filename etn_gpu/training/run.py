@@ -185,15 +185,16 @@ class _Run:
     def _refit(self) -> Array:
         """The best parameters, after some iterations on the held-out structures as well.
 
-        They have done their part when the best iteration is known. How many iterations follow is fixed: nothing is left
-        to choose by.
+        They have done their part when the best iteration is known. How many iterations follow is fixed, for nothing is
+        left to choose by: only one where further ones had made the model worse on structures that it had not seen.
         """
         theta, damping, problem = self.progress.best_theta, self.progress.damping, self._best_problem
         if not self._refits:
             return theta
         rng = np.random.default_rng([self.config.seed, 1])
         everything = [*self.data.train, *self.data.valid]
-        for number in range(REFITS):
+        repeats = REFITS if self._since_best() < PATIENCE else min(REFITS, 1)
+        for number in range(repeats):
             if not self._time_left():
                 break
             try:
@@ -202,7 +203,7 @@ class _Run:
                 self.on_event(Event("message", text=f"refit stopped, the model before it is kept: {error}"))
                 break
             theta, damping = state.theta, state.damping
-            self.on_event(Event("message", text=f"refit {number + 1} of {REFITS} on all structures"))
+            self.on_event(Event("message", text=f"refit {number + 1} of {repeats} on all structures"))
         return theta
 
     def _record(self, loss: float, before: float, n_structures: int, swept: dict[str, Any]) -> Event:
@@ -240,11 +241,14 @@ class _Run:
 
     def _overfits(self) -> bool:
         """Whether errors on held-out structures have long ceased to fall."""
-        if not self.data.valid:
-            return False
+        done = sum(h["complete"] for h in self.progress.history)
+        since = self._since_best()
+        return bool(self.data.valid) and since >= max(FRUITLESS, done - since)
+
+    def _since_best(self) -> int:
+        """Iterations on all training data since the best of them on held-out structures."""
         scores = [h["score"] for h in self.progress.history if h["complete"]]
-        best = int(np.argmin(scores)) if scores else 0
-        return len(scores) - 1 - best >= max(FRUITLESS, best + 1)
+        return len(scores) - 1 - int(np.argmin(scores)) if scores else 0
 
     # -- the end -------------------------------------------------------------------------------------------------
 
