@@ -28,8 +28,10 @@ Run = Callable[..., Finished]
 
 
 @pytest.fixture
-def run(capsys: pytest.CaptureFixture[str]) -> Run:
-    """`run("screen", "--demo")` gives the exit code and what was printed."""
+def run(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Run:
+    """`run("screen", "--demo")` gives the exit code and what was printed, as wide as in a pipe."""
+    # processes that run tests in parallel may have a width set
+    monkeypatch.delenv("COLUMNS", raising=False)
 
     def call(*arguments: object) -> Finished:
         with pytest.raises(SystemExit) as stop:
