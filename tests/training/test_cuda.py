@@ -18,6 +18,8 @@ def test_two_iterations(configure: Callable[..., TrainingConfig], monkeypatch: p
     stand_in_for_a_gpu(device, monkeypatch)
     monkeypatch.setattr("etn_gpu.training.run.STARTS", 1)
     monkeypatch.setattr("etn_gpu.training.run.REFITS", 1)
+    # rounding differs, and every step along a curved valley makes the difference larger
+    monkeypatch.setattr("etn_gpu.training.optimizer.MOST_STEPS", 3)
     reports = {backend: train(configure(backend=backend)) for backend in ("numpy", "cuda")}
     for found, expected in zip(reports["cuda"].history, reports["numpy"].history, strict=True):
         assert found["loss"] == pytest.approx(expected["loss"], rel=1e-4)
