@@ -61,7 +61,7 @@ class Preconditioner:
 
     matrix: Array
     damping: float
-    memory: int = 120
+    memory: int = MOST_STEPS
     pairs: deque[tuple[Array, Array]] = field(default_factory=deque)
 
     def __post_init__(self) -> None:

@@ -94,10 +94,16 @@ class Problem:
         """The parameters of a vector."""
         return Model(self.architecture, self.layout.unpack(theta))
 
+    def at(self, theta: Array, pieces: Sequence[Piece]) -> Point:
+        """The loss with its prior, and its gradient on request."""
+        prior = self.prior.scaled(self.share(pieces))
+        errors = [self.objective.errors(theta, piece) for piece in pieces]
+        loss = sum(map(self.objective.loss_of, errors)) + prior.value(theta)
+        return Point(loss, lambda: self.objective.gradient(theta, pieces, errors) + prior.gradient(theta))
+
     def loss(self, theta: Array, pieces: Sequence[Piece]) -> float:
         """The loss with its prior."""
-        data = sum(self.objective.loss_of(self.objective.errors(theta, piece)) for piece in pieces)
-        return data + self.prior.scaled(self.share(pieces)).value(theta)
+        return self.at(theta, pieces).loss
 
     def iterate(
         self,
@@ -116,21 +122,14 @@ class Problem:
         matrix = gauss_newton_matrix(
             self.rows, self.weights, theta, pieces, rng, force_rows=forces, stress_rows=stresses
         )
-        prior = self.prior.scaled(self.share(pieces))
-        matrix[np.diag_indices_from(matrix)] += prior.precision
-
-        def function(theta: Array) -> Point:
-            errors = [self.objective.errors(theta, piece) for piece in pieces]
-            loss = sum(map(self.objective.loss_of, errors)) + prior.value(theta)
-            return Point(loss, lambda: self.objective.gradient(theta, pieces, errors) + prior.gradient(theta))
-
-        start = function(theta)
+        matrix[np.diag_indices_from(matrix)] += self.prior.scaled(self.share(pieces)).precision
+        start = self.at(theta, pieces)
         gradient = start.gradient()
         require_finite(start.loss if np.isfinite(gradient).all() else np.inf)
         state = State(theta, start.loss, gradient, damping)
         atoms = atoms_in_rows(self.weights, pieces, force_rows=forces, stress_rows=stresses)
         cost = ROW_COST * atoms / sum(p.batch.n_atoms for p in pieces)
-        minimise(state, function, Preconditioner(matrix, damping), cost, time_left)
+        minimise(state, lambda theta: self.at(theta, pieces), Preconditioner(matrix, damping), cost, time_left)
         return start.loss, state
 
 
