@@ -11,14 +11,11 @@ from numpy.typing import NDArray
 from scipy.optimize import minimize
 
 from etn_gpu import backend as backends
-from etn_gpu.potential.kernel import Execution, Kernel
 from etn_gpu.training import Event, TrainingConfig, TrainingReport
 from etn_gpu.training.evaluation import collect_errors, summary
-from etn_gpu.training.initial import initial_parameters, parameter_scales, reference_energies
-from etn_gpu.training.objective import Objective
-from etn_gpu.training.prior import Prior
+from etn_gpu.training.initial import initial_parameters, reference_energies
+from etn_gpu.training.problem import Problem
 from etn_gpu.training.report import build_model
-from etn_gpu.training.run import PRIOR_STRENGTH
 from etn_gpu.training.setup import loss_weights, read_data
 
 Array = NDArray[np.float64]
@@ -36,17 +33,17 @@ def train_lbfgs(config: TrainingConfig, on_event: Callable[[Event], None]) -> Tr
     weights = loss_weights(config)
     data = read_data(replace(config, valid_fraction=0.0), weights, on_event)
     backend = backends.resolve(config.backend)
-    objective = Objective(Kernel(data.architecture, Execution(backend, "float64", config.threads)), weights)
-    scales = parameter_scales(data.architecture, data.train[0], backend)
+    problem = Problem(data.architecture, weights, data.train, backend, config.threads)
+    layout, scales = problem.layout, problem.scales
     references = reference_energies(data.train, data.architecture.n_species)
-    layout = objective.layout
-    prior = Prior.from_scales(layout, scales, PRIOR_STRENGTH)
     unit = layout.pack(scales)
     unit[np.isinf(unit)] = 1.0
+    start = layout.pack(initial_parameters(data.architecture, scales, references, config.seed))
+    strength = problem.strength(start)
 
     def function(x: Array) -> tuple[float, Array]:
-        loss, gradient = objective.loss_and_gradient(unit * x, data.train)
-        return loss + prior.value(unit * x), unit * (gradient + prior.gradient(unit * x))
+        point = problem.at(unit * x, data.train, strength)
+        return point.loss, unit * point.gradient()
 
     iterations = 0
 
@@ -62,10 +59,9 @@ def train_lbfgs(config: TrainingConfig, on_event: Callable[[Event], None]) -> Tr
         if iterations == config.max_iterations:
             raise StopIteration
 
-    start = layout.pack(initial_parameters(data.architecture, scales, references, config.seed)) / unit
     options = {"maxiter": 10**6, "maxfun": 10**7, "maxcor": 30, "ftol": 1e-9}
-    end = unit * minimize(function, start, jac=True, method="L-BFGS-B", callback=callback, options=options).x
-    errors = summary(collect_errors(objective, end, data.train))
+    end = unit * minimize(function, start / unit, jac=True, method="L-BFGS-B", callback=callback, options=options).x
+    errors = summary(collect_errors(problem.objective, end, data.train))
     report = TrainingReport(
         config.identity() | {"output": str(config.output), "time_limit": config.time_limit},
         data.architecture.to_dict(),

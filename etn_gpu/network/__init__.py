@@ -21,6 +21,7 @@ from etn_gpu.network.balance import balance
 from etn_gpu.network.canonical import canonicalise, norm
 from etn_gpu.network.cores import TrainState, canonicalise_train, compress_train, from_train, grow_train, to_train
 from etn_gpu.network.expansion import probe, room, select, sort_by_gradient, turn_to_singular, turn_towards
+from etn_gpu.network.norm import NormDerivatives, norm_derivatives, squared_norm
 from etn_gpu.network.ranks import cut_dead_sectors, grow, live_bonds
 from etn_gpu.network.train import Train
 from etn_gpu.network.tree import Step, TensorTree
@@ -28,6 +29,7 @@ from etn_gpu.network.truncation import Compression, Truncation, compress, merge,
 
 __all__ = [
     "Compression",
+    "NormDerivatives",
     "Step",
     "TensorTree",
     "Train",
@@ -45,12 +47,14 @@ __all__ = [
     "live_bonds",
     "merge",
     "norm",
+    "norm_derivatives",
     "probe",
     "room",
     "select",
     "sort_by_gradient",
     "spectrum",
     "split",
+    "squared_norm",
     "to_train",
     "truncate",
     "turn_to_singular",

@@ -7,6 +7,8 @@ may end in a region from which it does not find out.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -28,27 +30,34 @@ FLAT, USUAL = 0.005, 0.1
 SPECIES_SHARE = 0.1
 
 
-def parameter_scales(architecture: Architecture, piece: Piece, backend: str | None = None) -> dict[str, Array]:
-    """Natural size of every parameter, in its shape.
+def radial_sizes(architecture: Architecture, piece: Piece, backend: str | None = None) -> dict[int, Array]:
+    """Natural size [n_radial] of the coefficients of a radial function of degree l, for each l that has channels.
 
-    With random parameters of this size the site vector and the result of every core have about unit variance on
-    ``piece``. The natural size of a radial coefficient falls with the order of its basis function (smooth functions are
-    likelier), and by ``SPECIES_SHARE`` for each embedding of which it takes another component than the first, which is
-    common to all species; reference energies are free (infinite size).
+    With random coefficients of this size a site vector has about unit variance on ``piece``. It falls with the order
+    of the basis function: smooth functions are likelier.
+    """
+    smooth = 1.0 / (1.0 + np.arange(architecture.n_radial))
+    smooth /= np.sqrt(np.sum(smooth**2))
+    spread = _basis_spread(architecture, piece, backend)
+    return {l: smooth / spread[l] for l, n in enumerate(architecture.channels) if n}
+
+
+def parameter_scales(architecture: Architecture, sizes: Mapping[int, Array]) -> dict[str, Array]:
+    """Natural size of every parameter, in its shape, from those of radial functions.
+
+    With random parameters of this size the site vector and the result of every core have about unit variance. The
+    natural size of a radial coefficient falls by ``SPECIES_SHARE`` for each embedding of which it takes another
+    component than the first, which is common to all species; reference energies are free (infinite size).
     """
     shapes = architecture.parameter_shapes
     scales = {name: np.ones(shape) for name, shape in shapes.items()}
-    spread = _basis_spread(architecture, piece, backend)
-    smooth = 1.0 / (1.0 + np.arange(architecture.n_radial))
-    smooth /= np.sqrt(np.sum(smooth**2))
     neighbour, centre = (
         np.where(np.arange(rank) > 0, SPECIES_SHARE, 1.0)
         for rank in (architecture.neighbour_rank, architecture.centre_rank)
     )
     species = neighbour[:, None] * centre
-    for l, n in enumerate(architecture.channels):
-        if n:
-            scales[f"B{l}"] *= (smooth / spread[l])[None, :, None, None] * species
+    for l, size in sizes.items():
+        scales[f"B{l}"] *= size[:, None, None] * species
     for core in architecture.train.cores:
         for path in core.paths:
             scales[core.name][path.places] = path.row_stride**-0.5

@@ -9,7 +9,7 @@ by the labels alone: a prediction that overflows makes the loss infinite, and is
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -45,6 +45,12 @@ class Errors:
     energy: Array
     forces: Array
     stress: Array
+
+
+def count_labels(weights: Weights, pieces: Iterable[Piece]) -> int:
+    """Number of labels that count: components of forces and stresses each as one."""
+    names = [name for name in PROPERTIES if getattr(weights, name)]
+    return sum(int(np.isfinite(getattr(piece, name)).sum()) for piece in pieces for name in names)
 
 
 class Objective:

@@ -3,10 +3,11 @@ r"""One-site step: the regularised linear least-squares problem in one core.
 The energy is linear in each core, so that with all other cores fixed the loss is a quadratic function of the weights g
 of this one and of the reference energies:
 
-    L(g) = 1/2 |J g - y|_W^2 + 1/2 lambda |g|^2.
+    L(g) = 1/2 |J g - y|_W^2 + 1/2 g^T R g.
 
-With the core at the centre of the canonical form |g| is the norm of the whole coefficient tensor, and the problem as
-well conditioned as it can be. It is solved by conjugate gradients with exact products J^T W J p (a difference of two
+R comes from the prior, the squared norm of the coefficient tensor, which is quadratic in the core too: with the core at
+the centre of the canonical form it is near a multiple of the identity, and the problem as well conditioned as it can
+be. It is solved by conjugate gradients with exact products J^T W J p (a difference of two
 exact gradients, since the function is quadratic), preconditioned by J^T W J of a sample of the rows.
 """
 
@@ -41,8 +42,9 @@ DAMPING = 1e-3
 class Unknowns:
     """The unknowns of a one-site problem: the weights of a core, and the reference energies.
 
-    ``places`` [n] in the parameter vector; ``ridge`` [n] on each of them; ``along`` a leg of the core: for each sector
-    triple the irrep of that leg, and which unknowns [multiplicity, others] belong to each of its components.
+    ``places`` [n] in the parameter vector; ``ridge`` [n, n], a quadratic form that is added to the loss; ``along`` a
+    leg of the core: for each sector triple the irrep of that leg, and which unknowns [multiplicity, others] belong to
+    each of its components.
     """
 
     places: Indices
@@ -50,15 +52,14 @@ class Unknowns:
     along: tuple[tuple[Irrep, Indices], ...]
 
     @staticmethod
-    def of(layout: ParameterVector, core: Core, strength: float, leg: str, kept: Irreps | None = None) -> Unknowns:
+    def of(layout: ParameterVector, core: Core, ridge: Array, leg: str, kept: Irreps | None = None) -> Unknowns:
         """Unknowns of a core: of each sector of its leg 'left' or 'out' the first components, as many as ``kept`` has.
 
-        The ridge ``strength`` is that on the squared norm of the core as a tensor, in which a weight of the coupled
-        sector l counts 2l+1 times. Reference energies are free.
+        ``ridge`` [size, size] is that on the weights of the core. Reference energies are free.
         """
         start = layout.slices[core.name].start
         free = layout.slices.get("E0", slice(0, 0))
-        places, ridge, along = [np.arange(free.start, free.stop)], [np.zeros(free.stop - free.start)], []
+        places, along = [np.arange(free.start, free.stop)], []
         n = len(places[0])
         for path in core.paths:
             grid = start + path.places
@@ -67,14 +68,18 @@ class Unknowns:
             chosen = grid if kept is None else grid[: kept.count(ir)]
             if chosen.size:
                 places.append(chosen.ravel())
-                ridge.append(np.full(chosen.size, strength * path.out.dim))
                 along.append((ir, n + np.arange(chosen.size).reshape(len(chosen), -1)))
                 n += chosen.size
-        return Unknowns(np.concatenate(places), np.concatenate(ridge), tuple(along))
+        at = np.concatenate(places)
+        of_core = at[len(places[0]) :] - start
+        form = np.zeros((n, n))
+        form[len(places[0]) :, len(places[0]) :] = ridge[np.ix_(of_core, of_core)]
+        return Unknowns(at, form, tuple(along))
 
     def value(self, theta: Array) -> float:
         """The ridge's contribution to the loss."""
-        return 0.5 * float(np.sum(self.ridge * theta[self.places] ** 2))
+        at = theta[self.places]
+        return 0.5 * float(at @ self.ridge @ at)
 
     def turn(self, turns: Mapping[Irrep, Array]) -> scipy.sparse.csr_array:
         """The matrix [n, n] that turns the components of each sector by an orthogonal matrix."""
@@ -136,7 +141,7 @@ def solve(
         at = theta.copy()
         at[places] += shift
         loss, gradient = objective.loss_and_gradient(at, pieces)
-        return loss + unknowns.value(at), gradient[places] + unknowns.ridge * at[places]
+        return loss + unknowns.value(at), gradient[places] + unknowns.ridge @ at[places]
 
     before, start = function(np.zeros(n))
     require_finite(before)
@@ -144,7 +149,7 @@ def solve(
         rows, objective.weights, theta, pieces, rng,
         force_rows=int(FORCE_ROWS * n), stress_rows=int(STRESS_ROWS * n), columns=places,
     )  # fmt: skip
-    matrix[np.diag_indices_from(matrix)] += unknowns.ridge
+    matrix += unknowns.ridge
     preconditioner = Preconditioner(matrix, DAMPING)
 
     shift, residual = np.zeros(n), -start

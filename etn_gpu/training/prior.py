@@ -1,42 +1,87 @@
-"""The prior: a ridge in units of each parameter's natural size.
+"""The prior: a ridge on the coefficient tensor, in natural units.
 
-It decides what the data leave open. A training set without ternary structures, say, says nothing about some directions
-of the parameter space; without a prior they would stay at their random start, and every ternary alloy would be
-predicted at random.
+It decides what the data leave open. The quantity that it keeps small is the squared norm of the tensor of all
+coefficients, those of the radial functions and embeddings included, each in units of its natural size. This is a
+property of the potential: it does not change with the gauge, that is with a change of basis of a bond, of the channels
+or of the embeddings. In canonical form it is the squared norm of the centre, as in sweeps. A ridge on the parameters
+one by one would be something else, an incentive to few large components instead of many small ones: minimised over the
+gauge, a sum of squares of the factors is a power of the product below one (N. Srebro, J. Rennie, T. Jaakkola, NIPS 17,
+1329 (2005), for two factors).
+
+The gauge itself is held by a ridge on the parameters that is too weak to matter otherwise.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
+from etn_gpu.network.norm import NormDerivatives, norm_derivatives, squared_norm
+from etn_gpu.potential import Architecture
+from etn_gpu.training.site_metric import SiteMetric
 from etn_gpu.training.vector import ParameterVector
 
 Array = NDArray[np.float64]
+#: Ridge on the parameters in units of their natural size, beside that on the coefficient tensor.
+GAUGE = 1e-4
 
 
-@dataclass(frozen=True)
 class Prior:
-    """1/2 sum precision theta^2, with ``precision`` [P] = strength / size^2; zero for parameters of infinite size."""
+    """The function 1/2 |c|^2 of the parameters of an architecture; a strength in front of it is left to others.
 
-    precision: Array
+    ``scales`` are the natural sizes of all parameters, ``radial_sizes`` [n_radial] those of the radial functions of
+    each degree. Parameters of infinite size are free.
+    """
 
-    @staticmethod
-    def from_scales(layout: ParameterVector, scales: Mapping[str, Array], strength: float) -> Prior:
-        """The prior of ``strength`` in which every parameter is as large as ``scales`` says."""
-        return Prior(strength / layout.pack(scales) ** 2)
+    def __init__(
+        self, architecture: Architecture, scales: Mapping[str, Array], radial_sizes: Mapping[int, Array]
+    ) -> None:
+        self.architecture = architecture
+        self.layout = ParameterVector(architecture.parameter_shapes)
+        self._metric = SiteMetric(architecture, radial_sizes)
+        self._gauge = GAUGE / self.layout.pack(scales) ** 2
 
-    def scaled(self, share: float) -> Prior:
-        """The part of the prior that goes with a share of the data."""
-        return Prior(share * self.precision)
+    def squared_norm(self, theta: Array) -> float:
+        """|c|^2 of the coefficient tensor."""
+        parameters = self.layout.unpack(theta)
+        return squared_norm(self.architecture.train, parameters, self._metric(parameters))
 
     def value(self, theta: Array) -> float:
-        """Its contribution to the loss."""
-        return 0.5 * float(np.sum(self.precision * theta**2))
+        """1/2 |c|^2, and the gauge's share."""
+        return 0.5 * self.squared_norm(theta) + 0.5 * float(np.sum(self._gauge * theta**2))
 
     def gradient(self, theta: Array) -> Array:
-        """Its contribution to the gradient."""
-        return self.precision * theta
+        """Its gradient."""
+        parameters = self.layout.unpack(theta)
+        norm = self._derivatives(parameters)
+        parts = norm.weights | self._metric.gradient(parameters, norm.metrics)
+        return 0.5 * self._joined(parts) + self._gauge * theta
+
+    def curvature(self, theta: Array) -> Array:
+        """Second derivatives [P, P] within each parameter array; those between different arrays are left out.
+
+        They are exact for the cores, positive semidefinite for all.
+        """
+        parameters = self.layout.unpack(theta)
+        norm = self._derivatives(parameters)
+        blocks = {core.name: norm.curvature(core) for core in self.architecture.train.cores}
+        blocks |= self._metric.curvature(parameters, norm.metrics)
+        matrix = np.diag(self._gauge)
+        for name, block in blocks.items():
+            at = self.layout.slices[name]
+            matrix[at, at] += block
+        return matrix
+
+    def core_curvature(self, theta: Array, name: str) -> Array:
+        """Second derivatives of 1/2 |c|^2 in the weights of one core, in which it is quadratic."""
+        (core,) = (core for core in self.architecture.train.cores if core.name == name)
+        return self._derivatives(self.layout.unpack(theta)).curvature(core)
+
+    def _derivatives(self, parameters: Mapping[str, Array]) -> NormDerivatives:
+        return norm_derivatives(self.architecture.train, parameters, self._metric(parameters))
+
+    def _joined(self, parts: Mapping[str, Array]) -> Array:
+        """One vector; parameters without a part, the reference energies, are free."""
+        return self.layout.pack({name: parts.get(name, np.zeros(n)) for name, n in self.layout.shapes.items()})

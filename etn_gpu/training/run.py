@@ -34,10 +34,6 @@ PATIENCE = 4
 #: A run also ends when no iteration after the best one, on held-out structures, was better: as many as had led to it,
 #: and at least so many.
 FRUITLESS = 10
-#: With residuals in units of sigma and parameters in units of their natural size the strength is about 1 for
-#: independent residuals. They are not independent (a model's error is alike in alike atoms), which is as if there were
-#: fewer of them, hence more.
-PRIOR_STRENGTH = 10.0
 #: Random starts that are tried, iterations of each in a round, share of the time limit after which no more are made.
 STARTS, START_ITERATIONS, START_SHARE = 4, 3, 0.1
 #: Iterations on all structures, the held-out ones included, after the best iteration has been found.
@@ -67,7 +63,7 @@ class _Run:
         check_output(config)
         self.weights = loss_weights(config)
         self.data = read_data(config, self.weights, on_event)
-        self.problems = Problems(self.weights, self.data.train, PRIOR_STRENGTH, backend, config.threads)
+        self.problems = Problems(self.weights, self.data.train, backend, config.threads)
         self.options = SweepOptions(Budget.of(self.data.architecture.train))
         self.progress = self._start()
 
@@ -165,10 +161,11 @@ class _Run:
         """The loss before and after a sweep, in the direction other than the last one's, and what the history keeps."""
         progress, problem = self.progress, self._problem
         number = sweeps_done(progress.history) + 1
-        before = problem.loss(progress.theta, pieces)
+        strength = problem.strength(progress.theta)
+        before = problem.at(progress.theta, pieces, strength).loss
         result = sweep(
             self.problems, problem.model(progress.theta), pieces, rng, self.options,
-            backwards=number % 2 == 0, time_left=self._time_left,
+            strength=strength, backwards=number % 2 == 0, time_left=self._time_left,
         )  # fmt: skip
         problem = self.problems(result.model.architecture)
         progress.architecture = problem.architecture.to_dict()
@@ -180,7 +177,7 @@ class _Run:
             "bonds": list(problem.architecture.bonds),
             "discarded_weights": [weights.get(bond, 0.0) for bond in bonds],
         }
-        return before, problem.loss(progress.theta, pieces), entry
+        return before, problem.at(progress.theta, pieces, strength).loss, entry
 
     def _refit(self) -> Array:
         """The best parameters, after some iterations on the held-out structures as well.

@@ -81,8 +81,8 @@ class SweepOptions:
 
     The train costs at most 1 in units of ``budget``, and at one bond it grows by at most ``growth``. A truncation that
     the budget does not ask for may raise the loss by the share ``rise``. ``extra`` new components are tried in each
-    sector of a bond, and at most ``taken`` of them used, those with the largest gradient. ``strength`` is the ridge on
-    the squared norm of the coefficient tensor. A step solves to ``tolerance``, in ``max_iterations``.
+    sector of a bond, and at most ``taken`` of them used, those with the largest gradient. A step solves to
+    ``tolerance``, in ``max_iterations``.
     """
 
     budget: Budget
@@ -90,7 +90,6 @@ class SweepOptions:
     rise: float = 1e-3
     extra: int = 2
     taken: int = 12
-    strength: float = 100.0
     tolerance: float = 0.05
     max_iterations: int = 6
 
@@ -129,10 +128,13 @@ def sweep(
     rng: np.random.Generator,
     options: SweepOptions,
     *,
+    strength: float,
     backwards: bool = False,
     time_left: Callable[[], bool] = lambda: True,
 ) -> Sweep:
     """A sweep over all bonds from left to right or ``backwards``, or over as many as there is time for.
+
+    ``strength`` of the prior beside all of the training data.
 
     Raises:
         TrainingError: the loss is not finite.
@@ -144,7 +146,7 @@ def sweep(
         if updates and not time_left():
             break
         centre = bond if backwards else bond + 1
-        step = _Step(problems, model, pieces, rng, options, bond, centre)
+        step = _Step(problems, model, pieces, rng, options, strength, bond, centre)
         network, model, update = step.run(canonicalise(network, f"G{centre}"), time_left)
         updates.append(update)
     return Sweep(_replaced(model, balance(network)), tuple(updates))
@@ -157,6 +159,7 @@ class _Step:
     pieces: Sequence[Piece]
     rng: np.random.Generator
     options: SweepOptions
+    strength: float
     bond: int
     centre: int
 
@@ -180,10 +183,11 @@ class _Step:
         model = _replaced(self.model, network)
         problem = self.problems(model.architecture)
         core = model.architecture.train.cores[self.centre - 1]
-        strength = options.strength * problem.share(self.pieces)
-        unknowns = Unknowns.of(problem.layout, core, strength, "left" if self.bond < self.centre else "out", kept)
+        theta = problem.layout.pack(model.parameters)
+        ridge = self.strength * problem.share(self.pieces) * problem.prior.core_curvature(theta, core.name)
+        unknowns = Unknowns.of(problem.layout, core, ridge, "left" if self.bond < self.centre else "out", kept)
         solution = solve(
-            *problem.part(self._names), problem.layout.pack(model.parameters), unknowns, self.pieces, self.rng,
+            *problem.part(self._names), theta, unknowns, self.pieces, self.rng,
             tolerance=options.tolerance, max_iterations=options.max_iterations, time_left=time_left,
         )  # fmt: skip
         most = min(1.0, cost + options.growth)

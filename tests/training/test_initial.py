@@ -19,7 +19,7 @@ from etn_gpu.potential.programs import programs
 from etn_gpu.structures.labels import collect_labels
 from etn_gpu.training import initial
 from etn_gpu.training.data import Piece, cut_pieces
-from etn_gpu.training.initial import initial_parameters, parameter_scales, reference_energies
+from etn_gpu.training.initial import initial_parameters, parameter_scales, radial_sizes, reference_energies
 
 Array = NDArray[np.float64]
 COPPER = Architecture(("Cu",), 4.0, 1.8, 4, (4, 3, 3), 1, 1, ("2x0e+2x1o",))
@@ -49,7 +49,11 @@ def energies(architecture: Architecture, parameters: dict[str, Array], piece: Pi
 
 def start(architecture: Architecture, piece: Piece, seed: int = 0) -> dict[str, Array]:
     references = np.zeros(architecture.n_species)
-    return initial_parameters(architecture, parameter_scales(architecture, piece), references, seed)
+    return initial_parameters(architecture, scales(architecture, piece), references, seed)
+
+
+def scales(architecture: Architecture, piece: Piece, backend: str | None = None) -> dict[str, Array]:
+    return parameter_scales(architecture, radial_sizes(architecture, piece, backend))
 
 
 def test_site_vector_has_unit_variance(copper: Piece) -> None:
@@ -90,14 +94,14 @@ def test_starts_differ_by_seed_only(copper: Piece) -> None:
 
 
 def test_scales_are_the_same_on_every_backend(backend: str, copper: Piece) -> None:
-    expected = parameter_scales(COPPER, copper, "numpy")
-    found = parameter_scales(COPPER, copper, backend)
+    expected = scales(COPPER, copper, "numpy")
+    found = scales(COPPER, copper, backend)
     for name in expected:
         np.testing.assert_allclose(found[name], expected[name], rtol=1e-10)
 
 
 def test_reference_energies_have_no_scale(copper: Piece) -> None:
-    assert np.isinf(parameter_scales(COPPER, copper)["E0"]).all()
+    assert np.isinf(scales(COPPER, copper)["E0"]).all()
 
 
 def test_a_perfect_crystal_tells_no_scale_but_a_finite_one_is_used(copper: Piece) -> None:

@@ -36,6 +36,11 @@ def norm_weights(architecture: Architecture, core: int) -> Array:
     return np.array([tensor.squared_norm() for tensor in node])
 
 
+def ridge(architecture: Architecture) -> Array:
+    """A ridge on the second core."""
+    return np.eye(architecture.train.cores[1].size)
+
+
 @pytest.mark.parametrize("core", [0, 1, 2])
 @pytest.mark.parametrize("strength", [0.0, 3.0])
 def test_the_minimiser_is_that_of_dense_least_squares(
@@ -50,7 +55,8 @@ def test_the_minimiser_is_that_of_dense_least_squares(
 ) -> None:
     name = architecture.train.cores[core].name
     layout = objective.layout
-    unknowns = Unknowns.of(layout, architecture.train.cores[core], strength, "out")
+    form = strength * np.diag(norm_weights(architecture, core))
+    unknowns = Unknowns.of(layout, architecture.train.cores[core], form, "out")
     places = np.r_[layout.slices[name], layout.slices["E0"]]
     assert set(unknowns.places) == set(places)
 
@@ -58,9 +64,9 @@ def test_the_minimiser_is_that_of_dense_least_squares(
         objective, rows, theta, unknowns, pieces, np.random.default_rng(0), tolerance=1e-12, max_iterations=400
     )
     root = np.sqrt(dense.weights[dense.known])
-    ridge = np.sqrt(np.r_[strength * norm_weights(architecture, core), np.zeros(architecture.n_species)])
+    rest = np.sqrt(np.r_[strength * norm_weights(architecture, core), np.zeros(architecture.n_species)])
     jacobian = dense.jacobian[dense.known][:, places]
-    matrix = np.vstack((root[:, None] * jacobian, np.diag(ridge)))
+    matrix = np.vstack((root[:, None] * jacobian, np.diag(rest)))
     target = np.r_[root * (jacobian @ theta[places] - dense.errors[dense.known]), np.zeros(len(places))]
     expected, *_ = np.linalg.lstsq(matrix, target, rcond=1e-10)
     least = 0.5 * float(np.sum((matrix @ expected - target) ** 2))
@@ -78,7 +84,7 @@ def test_the_minimiser_is_that_of_dense_least_squares(
 def test_fewer_iterations_end_above_the_minimum_and_below_the_start(
     objective: Objective, rows: JacobianRows, architecture: Architecture, pieces: list[Piece], theta: Array
 ) -> None:
-    unknowns = Unknowns.of(objective.layout, architecture.train.cores[1], 1.0, "left")
+    unknowns = Unknowns.of(objective.layout, architecture.train.cores[1], ridge(architecture), "left")
     losses = []
     for most in (0, 1, 3, 50):
         found = solve(
@@ -93,7 +99,7 @@ def test_fewer_iterations_end_above_the_minimum_and_below_the_start(
 def test_time_that_is_up_ends_the_iterations(
     objective: Objective, rows: JacobianRows, architecture: Architecture, pieces: list[Piece], theta: Array
 ) -> None:
-    unknowns = Unknowns.of(objective.layout, architecture.train.cores[1], 1.0, "left")
+    unknowns = Unknowns.of(objective.layout, architecture.train.cores[1], ridge(architecture), "left")
     found = solve(
         objective, rows, theta, unknowns, pieces, np.random.default_rng(0),
         tolerance=0.0, max_iterations=9, time_left=lambda: False,
@@ -104,8 +110,8 @@ def test_time_that_is_up_ends_the_iterations(
 
 def test_only_the_first_components_of_a_leg(objective: Objective, architecture: Architecture) -> None:
     core = architecture.train.cores[1]
-    whole = Unknowns.of(objective.layout, core, 1.0, "left")
-    scalars = Unknowns.of(objective.layout, core, 1.0, "left", Irreps("1x0e"))
+    whole = Unknowns.of(objective.layout, core, ridge(architecture), "left")
+    scalars = Unknowns.of(objective.layout, core, ridge(architecture), "left", Irreps("1x0e"))
     assert set(scalars.places) < set(whole.places)
     n = architecture.n_species
     assert len(whole.component(Irrep(0, 1), 0)) + len(whole.component(Irrep(1, -1), 0)) + n == len(whole.places)
@@ -115,7 +121,7 @@ def test_only_the_first_components_of_a_leg(objective: Objective, architecture: 
 def test_predictions_that_overflow(
     objective: Objective, rows: JacobianRows, architecture: Architecture, pieces: list[Piece], theta: Array
 ) -> None:
-    unknowns = Unknowns.of(objective.layout, architecture.train.cores[1], 1.0, "left")
+    unknowns = Unknowns.of(objective.layout, architecture.train.cores[1], ridge(architecture), "left")
     with pytest.raises(TrainingError, match="the loss is not finite"):
         solve(
             objective, rows, 1e200 * theta, unknowns, pieces, np.random.default_rng(0), tolerance=0.1, max_iterations=1

@@ -1,31 +1,93 @@
-"""The ridge in units of each parameter's natural size."""
+"""The prior: a norm of the coefficient tensor that does not know in which gauge it is written."""
 
 from __future__ import annotations
 
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 
-from etn_gpu.training.prior import Prior
-from etn_gpu.training.vector import ParameterVector
+from etn_gpu.network import canonicalise, from_train, to_train
+from etn_gpu.potential import Architecture
+from etn_gpu.training.data import Piece
+from etn_gpu.training.objective import Weights
+from etn_gpu.training.prior import GAUGE, Prior
+from etn_gpu.training.problem import PRIOR_SHARE, Problem
 
-LAYOUT = ParameterVector({"a": (2,), "free": (1,)})
-SCALES = {"a": np.array([0.5, 2.0]), "free": np.array([np.inf])}
-
-
-def test_value_counts_natural_sizes() -> None:
-    prior = Prior.from_scales(LAYOUT, SCALES, strength=3.0)
-    assert prior.value(np.array([0.5, 2.0, 1e6])) == pytest.approx(0.5 * 3.0 * 2)
+Array = NDArray[np.float64]
 
 
-def test_gradient() -> None:
-    prior = Prior.from_scales(LAYOUT, SCALES, strength=3.0)
-    theta = np.array([0.3, -1.0, 5.0])
-    steps = 1e-6 * np.eye(3)
+@pytest.fixture
+def problem(architecture: Architecture, pieces: list[Piece]) -> Problem:
+    return Problem(architecture, Weights(energy=900.0, forces=4.0, stress=2500.0), pieces)
+
+
+@pytest.fixture
+def prior(problem: Problem) -> Prior:
+    return problem.prior
+
+
+def test_gradient_is_that_of_finite_differences(prior: Prior, theta: Array) -> None:
+    steps = 1e-6 * np.eye(len(theta))
     expected = [(prior.value(theta + step) - prior.value(theta - step)) / 2e-6 for step in steps]
-    np.testing.assert_allclose(prior.gradient(theta), expected, rtol=1e-6, atol=1e-9)
+    np.testing.assert_allclose(prior.gradient(theta), expected, rtol=1e-5, atol=1e-7 * prior.value(theta))
 
 
-def test_share_of_the_data_is_the_share_of_the_prior() -> None:
-    prior = Prior.from_scales(LAYOUT, SCALES, strength=3.0)
-    theta = np.array([0.3, -1.0, 5.0])
-    assert prior.scaled(0.25).value(theta) == pytest.approx(0.25 * prior.value(theta))
+def test_reference_energies_are_free(prior: Prior, theta: Array) -> None:
+    moved = theta.copy()
+    moved[prior.layout.slices["E0"]] += 1e3
+    assert prior.value(moved) == prior.value(theta)
+
+
+def test_curvature_is_exact_within_a_core_and_positive(prior: Prior, theta: Array) -> None:
+    matrix = prior.curvature(theta)
+    assert np.linalg.eigvalsh(matrix).min() > -1e-10 * np.abs(matrix).max()
+    for core in prior.architecture.train.cores:
+        at = prior.layout.slices[core.name]
+        form = prior.core_curvature(theta, core.name)
+        np.testing.assert_allclose(matrix[at, at] - np.diag(np.diag(matrix[at, at])), form - np.diag(np.diag(form)))
+        moved = theta.copy()
+        moved[at] = np.random.default_rng(0).standard_normal(core.size)
+        assert prior.squared_norm(moved) == pytest.approx(moved[at] @ form @ moved[at], rel=1e-9)
+
+
+def test_a_change_of_gauge_changes_its_own_share_only(problem: Problem, prior: Prior, theta: Array) -> None:
+    parameters = prior.layout.unpack(theta)
+    network = canonicalise(from_train(prior.architecture.train, parameters), "G2")
+    train, weights = to_train(network)
+    assert train.bonds == prior.architecture.train.bonds, "or the parameters would not fit"
+    moved = prior.layout.pack(parameters | weights)
+    assert prior.squared_norm(moved) == pytest.approx(prior.squared_norm(theta), rel=1e-10)
+    sizes = prior.layout.pack(problem.scales)
+    for at in (theta, moved):
+        own = prior.value(at) - 0.5 * prior.squared_norm(at)
+        assert own == pytest.approx(0.5 * GAUGE * np.sum((at / sizes) ** 2), rel=1e-9)
+
+
+def test_the_stronger_the_smaller_the_norm(problem: Problem, theta: Array) -> None:
+    """It falls with the norm, from a limit on that of models that have not grown yet."""
+    small, large = 1e-3 * theta, 10.0 * theta
+    assert problem.prior.squared_norm(small) < problem.prior.squared_norm(theta) < problem.prior.squared_norm(large)
+    assert problem.strength(small) == pytest.approx(problem.strength(1e-6 * theta), rel=1e-3)
+    assert problem.strength(large) < problem.strength(theta) < problem.strength(small)
+
+
+def test_its_contribution_is_the_number_of_determined_parameters(problem: Problem, theta: Array) -> None:
+    """Half of it, times a constant; fewer labels determine fewer parameters."""
+    large = 1e3 * theta
+    contribution = problem.strength(large) * 0.5 * problem.prior.squared_norm(large)
+    n_labels = sum(
+        int(np.isfinite(x).sum()) for piece in problem.train for x in (piece.energy, piece.forces, piece.stress)
+    )
+    assert contribution == pytest.approx(0.5 * PRIOR_SHARE / (1 / len(theta) + 1 / n_labels), rel=1e-6)
+    unweighted = Problem(problem.architecture, Weights(energy=900.0, forces=0.0, stress=0.0), problem.train)
+    assert unweighted.strength(large) < problem.strength(large)
+
+
+def test_loss_and_gradient_hold_the_share_of_the_pieces(problem: Problem, theta: Array) -> None:
+    piece = problem.train[:1]
+    share = problem.share(piece)
+    assert 0 < share < 1
+    with_prior, without = problem.at(theta, piece, 3.0), problem.at(theta, piece, 0.0)
+    assert with_prior.loss - without.loss == pytest.approx(3.0 * share * problem.prior.value(theta))
+    difference = with_prior.gradient() - without.gradient()
+    np.testing.assert_allclose(difference, 3.0 * share * problem.prior.gradient(theta), rtol=1e-6, atol=1e-8)

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from etn_gpu.potential import Architecture
 from etn_gpu.training.data import Piece
 from etn_gpu.training.evaluation import collect_errors
+from etn_gpu.training.initial import radial_sizes
 from etn_gpu.training.objective import Weights
 from etn_gpu.training.problem import Model, Problems
 from etn_gpu.training.sweeps import Budget, SweepOptions, sweep
@@ -21,6 +22,10 @@ from etn_gpu.training.sweeps import Budget, SweepOptions, sweep
 Array = NDArray[np.float64]
 #: Enough for a step to end at the minimum, and matrices from all rows.
 EXACT: dict[str, Any] = {"tolerance": 1e-6, "max_iterations": 100}
+#: Components of an embedding of two species that are orthonormal in the metric of the site vector.
+ORTHONORMAL = np.array([[1.0, 1.0], [1.0, -1.0]])
+#: Of the prior.
+STRENGTH = 5.0
 #: More than two expansions use up.
 ROOMY = ("4x0e+3x1o+3x2e", "4x0e+3x1o+3x2e")
 
@@ -38,7 +43,7 @@ def every_row(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture
 def problems(weights: Weights, pieces: list[Piece]) -> Problems:
-    return Problems(weights, pieces, 1.0)
+    return Problems(weights, pieces)
 
 
 @pytest.fixture
@@ -56,10 +61,9 @@ def data_loss(problems: Problems, model: Model, pieces: list[Piece]) -> float:
     return problem.objective.loss_and_gradient(problem.layout.pack(model.parameters), pieces)[0]
 
 
-def coefficient_norm(model: Model) -> float:
-    from etn_gpu.network import from_train, norm
-
-    return norm(from_train(model.architecture.train, model.parameters))
+def coefficient_norm(problems: Problems, model: Model) -> float:
+    problem = problems(model.architecture)
+    return problem.prior.squared_norm(problem.layout.pack(model.parameters))
 
 
 def test_canonical_forms_and_expansions_change_no_prediction(
@@ -67,7 +71,12 @@ def test_canonical_forms_and_expansions_change_no_prediction(
 ) -> None:
     """Steps without iterations: all that is left of a sweep is its changes of gauge and of ranks."""
     result = sweep(
-        problems, model, pieces, np.random.default_rng(0), options(architecture, rise=1e-12, max_iterations=0)
+        problems,
+        model,
+        pieces,
+        np.random.default_rng(0),
+        options(architecture, rise=1e-12, max_iterations=0),
+        strength=STRENGTH,
     )
     before, after = (
         collect_errors(problem.objective, problem.layout.pack(m.parameters), pieces)
@@ -84,15 +93,14 @@ def test_loss_rises_by_no_more_than_truncation_costs(
     backwards: bool, problems: Problems, model: Model, pieces: list[Piece], architecture: Architecture
 ) -> None:
     """Solving at a bond lowers the regularised loss; what follows it raises the loss by at most what it says."""
-    strength = 5.0
-    limited = options(architecture, ("2x0e+1x1o", "2x0e+1x1o+1x2e"), strength=strength, **EXACT)
-    result = sweep(problems, model, pieces, np.random.default_rng(0), limited, backwards=backwards)
+    limited = options(architecture, ("2x0e+1x1o", "2x0e+1x1o+1x2e"), **EXACT)
+    result = sweep(problems, model, pieces, np.random.default_rng(0), limited, strength=STRENGTH, backwards=backwards)
     assert [update.bond for update in result.updates] == ([2, 1] if backwards else [1, 2])
     assert [update.centre for update in result.updates] == ([2, 1] if backwards else [2, 3])
     for update in result.updates:
         assert update.solved < update.before
     ends = [update.before for update in result.updates[1:]]
-    ends.append(data_loss(problems, result.model, pieces) + 0.5 * strength * coefficient_norm(result.model) ** 2)
+    ends.append(data_loss(problems, result.model, pieces) + 0.5 * STRENGTH * coefficient_norm(problems, result.model))
     assert any(update.discarded_weight > 1e-6 for update in result.updates)
     for update, end in zip(result.updates, ends, strict=True):
         assert end <= update.solved + update.rise * (1 + 1e-3) + 1e-6 * update.solved
@@ -103,8 +111,8 @@ def test_without_truncation_the_loss_falls_and_falls(
     problems: Problems, model: Model, pieces: list[Piece], architecture: Architecture
 ) -> None:
     limits = options(architecture, taken=3, **EXACT)
-    first = sweep(problems, model, pieces, np.random.default_rng(0), limits)
-    second = sweep(problems, first.model, pieces, np.random.default_rng(1), limits, backwards=True)
+    first = sweep(problems, model, pieces, np.random.default_rng(0), limits, strength=STRENGTH)
+    second = sweep(problems, first.model, pieces, np.random.default_rng(1), limits, backwards=True, strength=STRENGTH)
     losses = [loss for result in (first, second) for u in result.updates for loss in (u.before, u.solved)]
     assert all(later <= earlier * (1 + 1e-6) for earlier, later in pairwise(losses))
     assert losses[-1] < 0.5 * losses[0]
@@ -115,8 +123,8 @@ def test_the_budget_is_kept(problems: Problems, model: Model, pieces: list[Piece
     """Also one that is smaller than the model at the beginning."""
     limited = options(architecture, ("1x0e+1x1o", "1x0e+1x1o"), max_iterations=2)
     assert limited.budget(*architecture.train.cores) > 1.0
-    result = sweep(problems, model, pieces, np.random.default_rng(0), limited)
-    result = sweep(problems, result.model, pieces, np.random.default_rng(0), limited, backwards=True)
+    result = sweep(problems, model, pieces, np.random.default_rng(0), limited, strength=STRENGTH)
+    result = sweep(problems, result.model, pieces, np.random.default_rng(0), limited, backwards=True, strength=STRENGTH)
     assert limited.budget(*result.model.architecture.train.cores) <= 1.0 + 1e-12
 
 
@@ -124,7 +132,7 @@ def test_growth_at_a_bond_is_limited(
     problems: Problems, model: Model, pieces: list[Piece], architecture: Architecture
 ) -> None:
     slow = options(architecture, max_iterations=1, growth=0.15)
-    result = sweep(problems, model, pieces, np.random.default_rng(0), slow)
+    result = sweep(problems, model, pieces, np.random.default_rng(0), slow, strength=STRENGTH)
     before, after = (slow.budget(*m.architecture.train.cores) for m in (model, result.model))
     assert before < after <= before + 2 * 0.15 + 1e-12
 
@@ -132,7 +140,15 @@ def test_growth_at_a_bond_is_limited(
 def test_time_that_is_up_ends_a_sweep_after_a_bond(
     problems: Problems, model: Model, pieces: list[Piece], architecture: Architecture
 ) -> None:
-    result = sweep(problems, model, pieces, np.random.default_rng(0), options(architecture), time_left=lambda: False)
+    result = sweep(
+        problems,
+        model,
+        pieces,
+        np.random.default_rng(0),
+        options(architecture),
+        strength=STRENGTH,
+        time_left=lambda: False,
+    )
     assert [update.bond for update in result.updates] == [1]
     assert result.model.architecture.bonds[0] == str(result.updates[0].new)
 
@@ -141,7 +157,14 @@ def test_the_same_random_numbers_give_the_same_sweep(
     problems: Problems, model: Model, pieces: list[Piece], architecture: Architecture
 ) -> None:
     first, second = (
-        sweep(problems, model, pieces, np.random.default_rng(3), options(architecture, max_iterations=2))
+        sweep(
+            problems,
+            model,
+            pieces,
+            np.random.default_rng(3),
+            options(architecture, max_iterations=2),
+            strength=STRENGTH,
+        )
         for _ in range(2)
     )
     assert first.updates == second.updates
@@ -169,12 +192,17 @@ def relabelled(pieces: list[Piece], problems: Problems) -> Callable[[Model], lis
 
 @pytest.mark.usefixtures("every_row")
 def test_the_ranks_behind_the_data_are_found(
-    relabelled: Callable[[Model], list[Piece]], weights: Weights, architecture: Architecture
+    relabelled: Callable[[Model], list[Piece]], weights: Weights, architecture: Architecture, pieces: list[Piece]
 ) -> None:
     """Data of a positive semidefinite quadratic form of known rank: nothing of a smaller rank makes them."""
     wide = replace(architecture, channels=(3, 3), bonds=("2x0e+1x1o",))
     rng = np.random.default_rng(8)
     parameters: dict[str, Array] = {name: rng.normal(size=shape) for name, shape in wide.parameter_shapes.items()}
+    # Orthonormal channels: the norm of the coefficient tensor is then that of the cores.
+    parameters |= {"U": ORTHONORMAL, "W": ORTHONORMAL, "A": np.zeros((3, 2))}
+    for l, size in radial_sizes(wide, pieces[0]).items():
+        orthonormal = np.linalg.qr(rng.normal(size=(8, 3)))[0].T.reshape(3, 2, 2, 2)
+        parameters[f"B{l}"] = size[:, None, None] * orthonormal
     first, last = wide.train.cores
     scalars, vectors = rng.normal(size=(2, 4)), rng.normal(size=(1, 3))
     # Products with the constant channel are terms of lower order, which E0 could take over.
@@ -183,16 +211,17 @@ def test_the_ranks_behind_the_data_are_found(
     parameters[last.name] = np.concatenate((scalars.ravel(), vectors.ravel()))
     teacher = Model(wide, parameters)
     labelled = relabelled(teacher)[:1]
-    problems = Problems(weights, labelled, 1.0)
+    problems = Problems(weights, labelled)
     start = replace(wide, bonds=("1x0e",))
     student = Model(start, {
         name: parameters[name] if name[0] in "BUWAE" else 0.1 * rng.normal(size=shape)
         for name, shape in start.parameter_shapes.items()
     })  # fmt: skip
-    limits = options(wide, ("4x0e+3x1o",), strength=1e-6, rise=0.01, tolerance=1e-6, max_iterations=100)
+    limits = options(wide, ("4x0e+3x1o",), rise=0.01, tolerance=1e-6, max_iterations=100)
     begin = data_loss(problems, student, labelled)
+    weak = 1e-8 * begin / coefficient_norm(problems, teacher)
     model = student
     for number in range(4):
-        model = sweep(problems, model, labelled, rng, limits, backwards=number % 2 == 1).model
+        model = sweep(problems, model, labelled, rng, limits, strength=weak, backwards=number % 2 == 1).model
     assert data_loss(problems, model, labelled) < 1e-6 * begin
     assert model.architecture.bonds == ("2x0e+1x1o",)
