@@ -29,11 +29,11 @@ class Preset:
 
 
 _ENDS = "4x0e+3x1o+3x2e+2x3o+2x4e+2x5o"
-_LARGE_ENDS = "4x0e+3x1o+3x2e+3x3o+2x4e+2x5o+2x6e"
+_LARGE_ENDS = "6x0e+4x1o+4x2e+3x3o+3x4e+2x5o"
 PRESETS = {
     "small": Preset(8, (4, 3, 2, 2, 1), ("4x0e+3x1o+2x2e+2x3o+1x4e",) * 2, 3, 2),
     "standard": Preset(8, (6, 4, 4, 3, 2, 2), (_ENDS, "5x0e+2x1o+2x2e", _ENDS), 3, 2),
-    "large": Preset(8, (6, 4, 4, 4, 3, 3, 2), (_LARGE_ENDS, "5x0e+2x1o+2x2e+1x3o+1x4e", _LARGE_ENDS), 3, 2),
+    "large": Preset(8, (8, 6, 5, 4, 3, 2), (_LARGE_ENDS, "8x0e+3x1o+4x2e+1x3o+1x4e", _LARGE_ENDS), 3, 2),
 }
 
 

@@ -142,7 +142,7 @@ def test_newer_format(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("etn_gpu.training.checkpoint.FORMAT_VERSION", 99)
     progress().save(path)
     monkeypatch.undo()
-    with pytest.raises(TrainingError, match="has format version 99, this version reads 2"):
+    with pytest.raises(TrainingError, match=f"has format version 99, this version reads {FORMAT_VERSION}"):
         Progress.load(path, IDENTITY, ARCHITECTURE)
 
 
