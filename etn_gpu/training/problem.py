@@ -13,12 +13,12 @@ from etn_gpu.potential import Architecture
 from etn_gpu.potential.kernel import Execution, Kernel
 from etn_gpu.training.curvature import atoms_in_rows, gauss_newton_matrix
 from etn_gpu.training.data import Piece
-from etn_gpu.training.initial import parameter_scales, radial_sizes
+from etn_gpu.training.initial import parameter_scales, radial_sizes, reference_energies
 from etn_gpu.training.jacobian import JacobianRows
 from etn_gpu.training.objective import Objective, Weights, count_labels
 from etn_gpu.training.optimizer import Point, Preconditioner, State, minimise, require_finite
 from etn_gpu.training.partial import PartialKernel
-from etn_gpu.training.prior import Prior
+from etn_gpu.training.prior import Prior, usual_norm
 from etn_gpu.training.vector import ParameterVector
 
 Array = NDArray[np.float64]
@@ -97,17 +97,14 @@ class Problem:
         The most probable strength is that at which the prior contributes to the loss half of the number of parameters
         that the data determine (D. J. C. MacKay, Neural Comput. 4, 415 (1992)). For independent residuals, that is:
         those here are what a model cannot represent, and ``PRIOR_SHARE`` of it is what held-out structures ask for. A
-        coefficient tensor that is smaller than the forces make expect has not grown yet.
+        coefficient tensor that is smaller than the labels make expect has not grown yet.
         """
         determined = 1.0 / (1.0 / self.layout.size + 1.0 / max(count_labels(self.weights, self.train), 1))
         return PRIOR_SHARE * determined / (self.prior.squared_norm(theta) + self._usual_norm)
 
     @cached_property
     def _usual_norm(self) -> float:
-        """Squared norm in eV^2 that coefficient tensors are expected to have: forces over a distance of 1 A."""
-        forces = np.concatenate([piece.forces[np.isfinite(piece.forces)] for piece in self.train])
-        square = float(np.mean(forces**2)) if forces.size else 0.0
-        return square or 1.0
+        return usual_norm(self.train, reference_energies(list(self.train), self.architecture.n_species))
 
     def share(self, pieces: Sequence[Piece]) -> float:
         """Share of the training data, in atoms, that ``pieces`` are."""

@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 import pytest
+from ase import Atoms
+from ase.build import bulk
 from numpy.typing import NDArray
 
 from etn_gpu.network import canonicalise, from_train, to_train
 from etn_gpu.potential import Architecture
-from etn_gpu.training.data import Piece
+from etn_gpu.structures.labels import collect_labels
+from etn_gpu.training.data import Piece, cut_pieces
 from etn_gpu.training.objective import Weights
-from etn_gpu.training.prior import GAUGE, Prior
+from etn_gpu.training.prior import GAUGE, SMALLEST_NORM, Prior, usual_norm
 from etn_gpu.training.problem import PRIOR_SHARE, Problem
 
 Array = NDArray[np.float64]
@@ -81,6 +86,34 @@ def test_its_contribution_is_the_number_of_determined_parameters(problem: Proble
     assert contribution == pytest.approx(0.5 * PRIOR_SHARE / (1 / len(theta) + 1 / n_labels), rel=1e-6)
     unweighted = Problem(problem.architecture, Weights(energy=900.0, forces=0.0, stress=0.0), problem.train)
     assert unweighted.strength(large) < problem.strength(large)
+
+
+def test_the_norm_to_expect(label: Callable[..., Atoms], make_alloy: Callable[..., Atoms]) -> None:
+    """From whatever labels there are; of perfect crystals without any stress there is nothing to expect."""
+    frames = [make_alloy(np.random.default_rng(k)) for k in range(3)]
+    references = np.array([0.5, -0.2])
+
+    def expect(*names: str) -> tuple[float, list[Atoms]]:
+        labelled = [label(atoms.copy(), *names) for atoms in frames]
+        pieces = cut_pieces(collect_labels(labelled), range(3), ("Cu", "Au"), 3.6)
+        return usual_norm(pieces, references), labelled
+
+    forces, labelled = expect("forces")
+    assert forces == pytest.approx(np.mean([atoms.arrays["REF_forces"] ** 2 for atoms in labelled]))
+    energy, labelled = expect("energy")
+    excess = [
+        (atoms.info["REF_energy"] - references[(atoms.numbers == 79).astype(int)].sum()) / len(atoms)
+        for atoms in labelled
+    ]
+    assert energy == pytest.approx(np.mean(np.square(excess)))
+    stress, labelled = expect("stress")
+    works = [atoms.info["REF_stress"] * atoms.get_volume() / len(atoms) for atoms in labelled]
+    assert stress == pytest.approx(np.mean(np.square(works)))
+    assert expect("energy", "forces", "stress")[0] == pytest.approx(max(energy, forces, stress))
+
+    crystal = bulk("Cu", a=3.7)
+    crystal.arrays["REF_forces"] = np.full((1, 3), 1e-15)
+    assert usual_norm(cut_pieces(collect_labels([crystal]), [0], ("Cu", "Au"), 3.6), references) == SMALLEST_NORM
 
 
 def test_loss_and_gradient_hold_the_share_of_the_pieces(problem: Problem, theta: Array) -> None:
