@@ -37,14 +37,15 @@ def gauss_newton_matrix(
     share_forces, share_stress = _shares(weights, pieces, force_rows, stress_rows)
     for piece in pieces:
         known = np.isfinite(piece.energy)
+        atoms, structures = piece.tolerances
         if weights.energy and known.any():
-            _accumulate(matrix, rows.energies(theta, piece)[known][:, used], weights.energy)
+            _accumulate(matrix, rows.energies(theta, piece)[known][:, used], weights.energy, structures[known])
         for chosen in _draw(rng, piece.forces, share_forces):
             drawn = rows.forces(theta, piece, chosen // 3, chosen % 3)
-            _accumulate(matrix, drawn[:, used], weights.forces / share_forces)
+            _accumulate(matrix, drawn[:, used], weights.forces / share_forces, atoms[chosen // 3])
         for chosen in _draw(rng, piece.stress, share_stress):
             drawn = rows.stresses(theta, piece, chosen // 6, chosen % 6)
-            _accumulate(matrix, drawn[:, used], weights.stress / share_stress)
+            _accumulate(matrix, drawn[:, used], weights.stress / share_stress, structures[chosen // 6])
     return matrix
 
 
@@ -79,7 +80,7 @@ def _draw(rng: np.random.Generator, labels: Array, share: float) -> list[NDArray
     return [chosen[k : k + ROWS_PER_RUN] for k in range(0, len(chosen), ROWS_PER_RUN)]
 
 
-def _accumulate(matrix: Array, rows: Array, weight: float) -> None:
+def _accumulate(matrix: Array, rows: Array, weight: float, tolerances: Array) -> None:
     """Products in float32: the matrix only preconditions, and sgemm is twice as fast."""
-    scaled = rows.astype(np.float32)
+    scaled = (rows / tolerances[:, None]).astype(np.float32)
     matrix += weight * (scaled.T @ scaled)

@@ -30,17 +30,32 @@ SAME_DECIMALS = 4
 
 @dataclass(frozen=True)
 class Piece:
-    """A batch with labels, nan where missing: energy [S] in eV, forces [N, 3] in eV/A, stress [S, 6] in eV/A^3."""
+    """A batch with labels, nan where missing: energy [S] in eV, forces [N, 3] in eV/A, stress [S, 6] in eV/A^3.
+
+    An error counts after division by the tolerance, [N] of the atom for a force and [S] of the structure for its energy
+    and stress: see :mod:`etn_gpu.training.tolerance`. None stands for 1.
+    """
 
     batch: StructureBatch
     energy: Array
     forces: Array
     stress: Array
+    atom_tolerance: Array | None = None
+    structure_tolerance: Array | None = None
 
     @cached_property
     def environments(self) -> Environments:
         """The environments of all atoms."""
         return Environments.of(self.batch)
+
+    @property
+    def tolerances(self) -> tuple[Array, Array]:
+        """Of the atoms [N] and of the structures [S]."""
+        atoms, structures = self.atom_tolerance, self.structure_tolerance
+        return (
+            np.ones(self.batch.n_atoms) if atoms is None else atoms,
+            np.ones(self.batch.n_structures) if structures is None else structures,
+        )
 
     @property
     def atoms_per_structure(self) -> Array:

@@ -2,9 +2,11 @@
 
     loss = 1/2 sum_s w_E ((E_s - E_s^ref)/N_s)^2 + 1/2 sum w_F (F - F^ref)^2 + 1/2 sum w_S (stress - stress^ref)^2
 
-with weights w = 1/sigma^2; :mod:`etn_gpu.training.prior` adds to it. The gradient is one run of a parameter-gradient
-Program (:class:`etn_gpu.potential.programs.Programs`), whatever the number of parameters. What is left out is decided
-by the labels alone: a prediction that overflows makes the loss infinite, and is never mistaken for a small error.
+with weights w = 1/sigma^2, where errors of extraordinary labels are divided by a tolerance
+(:mod:`etn_gpu.training.tolerance`); :mod:`etn_gpu.training.prior` adds to it. The gradient is one run of a
+parameter-gradient Program (:class:`etn_gpu.potential.programs.Programs`), whatever the number of parameters. What is
+left out is decided by the labels alone: a prediction that overflows makes the loss infinite, and is never mistaken for
+a small error.
 """
 
 from __future__ import annotations
@@ -47,6 +49,15 @@ class Errors:
     stress: Array
 
 
+def in_proportion(errors: Errors, pieces: Sequence[Piece]) -> Errors:
+    """Errors on some pieces, one after the other, over the tolerances of their labels: what counts."""
+    pairs = [piece.tolerances for piece in pieces]
+    if not pairs:
+        return errors
+    atoms, structures = map(np.concatenate, zip(*pairs, strict=True))
+    return Errors(errors.energy / structures, errors.forces / atoms[:, None], errors.stress / structures[:, None])
+
+
 def count_labels(weights: Weights, pieces: Iterable[Piece]) -> int:
     """Number of labels that count: components of forces and stresses each as one."""
     names = [name for name in PROPERTIES if getattr(weights, name)]
@@ -74,9 +85,13 @@ class Objective:
             _error(assembly.stresses(batch, virials), piece.stress),
         )
 
+    def loss(self, pieces: Sequence[Piece], errors: Sequence[Errors]) -> float:
+        """Loss of some pieces from the errors of each; infinite where one that counts is."""
+        return sum(self.loss_of(in_proportion(error, [piece])) for piece, error in zip(pieces, errors, strict=True))
+
     @_QUIET
     def loss_of(self, errors: Errors) -> float:
-        """Loss of one piece from its errors; infinite where one that counts is."""
+        """Loss of one piece from its errors, in proportion; infinite where one that counts is."""
         pairs = ((getattr(self.weights, name), getattr(errors, name)) for name in PROPERTIES)
         return sum(0.5 * weight * float(np.nansum(error**2)) for weight, error in pairs if weight)
 
@@ -85,7 +100,7 @@ class Objective:
         errors = [self.errors(theta, piece) for piece in pieces]
         gradient = self.gradient(theta, pieces, errors)
         # A minimiser that accepted this point could not go on from it.
-        return (sum(map(self.loss_of, errors)) if np.isfinite(gradient).all() else np.inf), gradient
+        return (self.loss(pieces, errors) if np.isfinite(gradient).all() else np.inf), gradient
 
     @_QUIET
     def gradient(self, theta: Array, pieces: Sequence[Piece], errors: Sequence[Errors]) -> Array:
@@ -93,9 +108,10 @@ class Objective:
         total = np.zeros(self.layout.size)
         parameters = self.layout.unpack(theta)
         for piece, error in zip(pieces, errors, strict=True):
-            energy_bar = _cotangent(self.weights.energy, error.energy) / piece.atoms_per_structure
-            force_bar = _cotangent(self.weights.forces, error.forces)
-            stress_bar = _cotangent(self.weights.stress, error.stress)
+            atoms, structures = piece.tolerances
+            energy_bar = _cotangent(self.weights.energy, error.energy, structures) / piece.atoms_per_structure
+            force_bar = _cotangent(self.weights.forces, error.forces, atoms[:, None])
+            stress_bar = _cotangent(self.weights.stress, error.stress, structures[:, None])
             dx = assembly.edge_displacements(piece.batch, force_bar, stress_bar, self.kernel.execution.threads)
             per_atom = np.repeat(energy_bar, np.diff(piece.batch.atom_offsets))
             total += self.layout.join(self.kernel.parameter_gradient(parameters, piece.environments, per_atom, dx))
@@ -108,6 +124,6 @@ def _error(predicted: Array, label: Array) -> Array:
     return error
 
 
-def _cotangent(weight: float, error: Array) -> Array:
+def _cotangent(weight: float, error: Array, tolerance: Array) -> Array:
     """Derivative of the loss with respect to the error: zero without a label or a weight."""
-    return weight * np.where(np.isnan(error), 0.0, error) if weight else np.zeros_like(error)
+    return weight * np.where(np.isnan(error), 0.0, error) / tolerance**2 if weight else np.zeros_like(error)

@@ -118,7 +118,7 @@ class Problem:
         """The loss, with a prior of this strength, and its gradient on request."""
         factor = strength * self.share(pieces)
         errors = [self.objective.errors(theta, piece) for piece in pieces]
-        loss = sum(map(self.objective.loss_of, errors)) + factor * self.prior.value(theta)
+        loss = self.objective.loss(pieces, errors) + factor * self.prior.value(theta)
         return Point(loss, lambda: self.objective.gradient(theta, pieces, errors) + factor * self.prior.gradient(theta))
 
     def iterate(

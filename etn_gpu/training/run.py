@@ -16,6 +16,7 @@ from etn_gpu.training.checkpoint import Progress
 from etn_gpu.training.config import Event, TrainingConfig
 from etn_gpu.training.data import Piece, checksum
 from etn_gpu.training.evaluation import collect_errors, score, summary
+from etn_gpu.training.objective import in_proportion
 from etn_gpu.training.problem import Problem, Problems
 from etn_gpu.training.report import TrainingReport, build_model, write_report
 from etn_gpu.training.schedule import SWEEP_SHARE, SweepEvent, halved, sweep_due, sweeps_done, sweeps_end
@@ -205,9 +206,10 @@ class _Run:
 
     def _record(self, loss: float, before: float, n_structures: int, swept: dict[str, Any]) -> Event:
         progress, data, objective = self.progress, self.data, self._problem.objective
-        train_errors = collect_errors(objective, progress.theta, data.train[: min(FIRST_PIECES, progress.active)])
+        some = data.train[: min(FIRST_PIECES, progress.active)]
+        train_errors = collect_errors(objective, progress.theta, some)
         errors = collect_errors(objective, progress.theta, data.valid) if data.valid else train_errors
-        current = score(errors, self.weights)
+        current = score(in_proportion(errors, data.valid or some), self.weights)
         if current < progress.best_score:
             progress.best_score, progress.best_theta = current, progress.theta.copy()
             progress.best_architecture = progress.architecture

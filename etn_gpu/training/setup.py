@@ -13,7 +13,9 @@ from etn_gpu.potential import Architecture, preset_architecture
 from etn_gpu.structures import LabelledSet, read_labelled
 from etn_gpu.training.config import DEFAULT_SIGMA, Event, TrainingConfig
 from etn_gpu.training.data import Piece, cut_pieces, fingerprint, labelled, species_of, split_validation
+from etn_gpu.training.initial import reference_energies
 from etn_gpu.training.objective import Weights
+from etn_gpu.training.tolerance import with_tolerances
 
 OnEvent = Callable[[Event], None]
 
@@ -77,6 +79,8 @@ def read_data(config: TrainingConfig, weights: Weights, on_event: OnEvent) -> Tr
     if "energy" not in trained or not np.isfinite(labels.energy[chosen]).any():
         on_event(Event("message", text="no energies are trained on: energies will have an arbitrary zero"))
     train_pieces = cut_pieces(labels, chosen, species, config.cutoff)
+    references = reference_energies(train_pieces, len(species))
+    train_pieces, valid = (with_tolerances(pieces, references) for pieces in (train_pieces, valid))
     closest = min(float(p.batch.minimum_distances().min()) for p in train_pieces)
     inner = min(0.9 * closest, 0.5 * config.cutoff) if np.isfinite(closest) else 0.0
     architecture = preset_architecture(config.preset, species, config.cutoff, inner)
