@@ -8,7 +8,7 @@ import pytest
 from etn_gpu.backend.cuda import sources
 from etn_gpu.backend.cuda.lowering import lower
 from etn_gpu.backend.cuda.nvrtc import Compiler
-from etn_gpu.potential import Architecture
+from etn_gpu.potential import Architecture, preset_architecture
 from etn_gpu.potential.programs import programs
 
 pytestmark = [pytest.mark.nvrtc, pytest.mark.slow]
@@ -33,4 +33,14 @@ def test_energies_and_gradients(compiler: Compiler, name: str, dtype: str, archi
         used = compiled.resources()[stage.name]
         assert used.spilled == 0
         assert used.registers <= (128 if dtype == "float32" else 255)
+        assert used.shared + stage.shared_bytes <= 163 * 1024
+
+
+def test_the_largest_preset(compiler: Compiler) -> None:
+    """More rows than shared memory holds: they lie in device memory, and still nothing is spilled."""
+    made = programs(preset_architecture("large", ("Nb", "Mo", "Ta", "W"), 5.6, 1.0))
+    for stage in lower(made.gradient, np.dtype("float32")).stages:
+        used = compiler.compile(sources.inline(stage.text, stage.name), stage.name, 90).resources()[stage.name]
+        assert used.spilled == 0
+        assert used.registers <= 128
         assert used.shared + stage.shared_bytes <= 163 * 1024
