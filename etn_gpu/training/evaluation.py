@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from math import prod
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,6 +13,8 @@ from etn_gpu.training.data import Piece
 from etn_gpu.training.objective import Errors, Objective, Weights
 
 Array = NDArray[np.float64]
+#: In units of sigma.
+GOOD_ENOUGH = 0.1
 
 
 def collect_errors(objective: Objective, theta: Array, pieces: Sequence[Piece]) -> Errors:
@@ -38,7 +41,12 @@ def summary(errors: Errors) -> dict[str, float | None]:
 
 
 def score(errors: Errors, weights: Weights) -> float:
-    """One number to compare models by: the sum of MAE / sigma over properties with a weight and a label."""
+    """One number to compare models by: the product of MAE / sigma over properties with a weight and a label.
+
+    Of a product each property changes the same share, however large its errors are beside sigma. A sum would be
+    decided by the energies alone, of which there are few: in models of Mo, held-out energies are off by 4 sigma and by
+    chance half a sigma more or less. What is below a tenth of sigma is good enough.
+    """
     found = summary(errors)
     terms = ((getattr(weights, name), found[f"{name}_mae"]) for name in PROPERTIES)
-    return sum(mae * float(np.sqrt(weight)) for weight, mae in terms if weight and mae is not None)
+    return prod(mae * float(np.sqrt(weight)) + GOOD_ENOUGH for weight, mae in terms if weight and mae is not None)
