@@ -18,7 +18,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from etn_gpu.network.norm import NormDerivatives, norm_derivatives, squared_norm
+from etn_gpu.network.weighted_norm import NormDerivatives, norm_derivatives, squared_norm
 from etn_gpu.potential import Architecture
 from etn_gpu.training.data import Piece
 from etn_gpu.training.site_metric import SiteMetric

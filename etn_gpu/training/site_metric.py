@@ -27,7 +27,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from etn_gpu.network.norm import Matrices
+from etn_gpu.network.weighted_norm import Matrices
 from etn_gpu.potential import Architecture
 
 Array = NDArray[np.float64]

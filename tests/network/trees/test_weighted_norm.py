@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from etn_gpu.network import Train, canonicalise, from_train, norm_derivatives, squared_norm, to_train
-from etn_gpu.network.norm import Matrices
+from etn_gpu.network.weighted_norm import Matrices
 from etn_gpu.plan.cores import sectors
 
 Array = NDArray[np.float64]
