@@ -48,6 +48,11 @@ class Piece:
         """The environments of all atoms."""
         return Environments.of(self.batch)
 
+    def excess_energies(self, references: Array) -> Array:
+        """Energies per atom [S] in eV beyond the ``references`` [n_species] of the atoms; nan without a label."""
+        total = np.add.reduceat(references[self.batch.species_index], self.batch.atom_offsets[:-1])
+        return (self.energy - total) / self.atoms_per_structure
+
     @property
     def tolerances(self) -> tuple[Array, Array]:
         """Of the atoms [N] and of the structures [S]."""

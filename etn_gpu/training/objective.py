@@ -25,7 +25,7 @@ from etn_gpu.training.vector import ParameterVector
 
 Array = NDArray[np.float64]
 #: Overflows show in the loss; warnings from the middle of a line search would tell nobody anything.
-_QUIET = np.errstate(over="ignore", invalid="ignore")
+QUIET = np.errstate(over="ignore", invalid="ignore")
 
 
 @dataclass(frozen=True)
@@ -72,7 +72,7 @@ class Objective:
         self.weights = weights
         self.layout = ParameterVector(kernel.architecture.parameter_shapes)
 
-    @_QUIET
+    @QUIET
     def errors(self, theta: Array, piece: Piece) -> Errors:
         """Errors of the model with parameters ``theta``."""
         batch = piece.batch
@@ -89,7 +89,7 @@ class Objective:
         """Loss of some pieces from the errors of each; infinite where one that counts is."""
         return sum(self.loss_of(in_proportion(error, [piece])) for piece, error in zip(pieces, errors, strict=True))
 
-    @_QUIET
+    @QUIET
     def loss_of(self, errors: Errors) -> float:
         """Loss of one piece from its errors, in proportion; infinite where one that counts is."""
         pairs = ((getattr(self.weights, name), getattr(errors, name)) for name in PROPERTIES)
@@ -102,7 +102,7 @@ class Objective:
         # A minimiser that accepted this point could not go on from it.
         return (self.loss(pieces, errors) if np.isfinite(gradient).all() else np.inf), gradient
 
-    @_QUIET
+    @QUIET
     def gradient(self, theta: Array, pieces: Sequence[Piece], errors: Sequence[Errors]) -> Array:
         """Gradient of the loss with respect to ``theta``, where the errors are these."""
         total = np.zeros(self.layout.size)

@@ -21,12 +21,11 @@ from numpy.typing import NDArray
 from etn_gpu.network.weighted_norm import NormDerivatives, norm_derivatives, squared_norm
 from etn_gpu.potential import Architecture
 from etn_gpu.training.data import Piece
+from etn_gpu.training.objective import QUIET
 from etn_gpu.training.site_metric import SiteMetric
 from etn_gpu.training.vector import ParameterVector
 
 Array = NDArray[np.float64]
-#: Overflows show in the loss; warnings from the middle of a line search would tell nobody anything.
-_QUIET = np.errstate(over="ignore", invalid="ignore")
 #: Ridge on the parameters in units of their natural size, beside that on the coefficient tensor.
 GAUGE = 1e-4
 #: Less than (1 meV)^2 is numerical noise: labels of perfect crystals.
@@ -41,9 +40,8 @@ def usual_norm(pieces: Sequence[Piece], references: Array) -> float:
     """
     squares: list[list[Array]] = [[], [], []]
     for piece in pieces:
-        batch, atoms = piece.batch, piece.atoms_per_structure
-        total = np.add.reduceat(references[batch.species_index], batch.atom_offsets[:-1])
-        values = ((piece.energy - total) / atoms, piece.forces, piece.stress * (batch.volumes / atoms)[:, None])
+        volumes = piece.batch.volumes / piece.atoms_per_structure
+        values = (piece.excess_energies(references), piece.forces, piece.stress * volumes[:, None])
         for found, value in zip(squares, values, strict=True):
             found.append(value[np.isfinite(value)] ** 2)
     means = (float(np.mean(known)) for known in map(np.concatenate, squares) if known.size)
@@ -70,12 +68,12 @@ class Prior:
         parameters = self.layout.unpack(theta)
         return squared_norm(self.architecture.train, parameters, self._metric(parameters))
 
-    @_QUIET
+    @QUIET
     def value(self, theta: Array) -> float:
         """1/2 |c|^2, and the gauge's share."""
         return 0.5 * self.squared_norm(theta) + 0.5 * float(np.sum(self._gauge * theta**2))
 
-    @_QUIET
+    @QUIET
     def gradient(self, theta: Array) -> Array:
         """Its gradient."""
         parameters = self.layout.unpack(theta)

@@ -31,11 +31,9 @@ def with_tolerances(pieces: Sequence[Piece], references: Array) -> list[Piece]:
 
 
 def _tolerant(piece: Piece, references: Array) -> Piece:
-    starts = piece.batch.atom_offsets[:-1]
-    total = np.add.reduceat(references[piece.batch.species_index], starts)
-    energies = (piece.energy - total) / piece.atoms_per_structure / ORDINARY_ENERGY
+    energies = piece.excess_energies(references) / ORDINARY_ENERGY
     atoms = _size(np.linalg.norm(piece.forces, axis=1) / ORDINARY_FORCE)
-    structures = np.maximum.reduceat(atoms, starts)
+    structures = np.maximum.reduceat(atoms, piece.batch.atom_offsets[:-1])
     for label in (energies, np.nan_to_num(piece.stress).T / ORDINARY_STRESS):
         structures = np.maximum(structures, _size(np.atleast_2d(label)).max(axis=0))
     return replace(piece, atom_tolerance=atoms, structure_tolerance=structures)
