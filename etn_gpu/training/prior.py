@@ -5,8 +5,8 @@ coefficients, those of the radial functions and embeddings included, each in uni
 property of the potential: it does not change with the gauge, that is with a change of basis of a bond, of the channels
 or of the embeddings. In canonical form it is the squared norm of the centre, as in sweeps. A ridge on the parameters
 one by one would be something else, an incentive to few large components instead of many small ones: minimised over the
-gauge, a sum of squares of the factors is a power of the product below one (N. Srebro, J. Rennie, T. Jaakkola, NIPS 17,
-1329 (2005), for two factors).
+gauge, the sum of squares of d factors goes as the power 2/d of their product (N. Srebro, J. Rennie, T. Jaakkola, NIPS
+17, 1329 (2005), for two factors).
 
 The gauge itself is held by a ridge on the parameters that is too weak to matter otherwise.
 """
