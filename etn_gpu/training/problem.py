@@ -27,8 +27,8 @@ Array = NDArray[np.float64]
 FORCE_ROWS, STRESS_ROWS = 3, 1
 #: Cost of one atom in a row of the Jacobian, in single precision, over that of one in the loss and its gradient.
 ROW_COST = 0.4
-#: Strength of the prior beside the most probable one. On held-out structures of Mo (6000 parameters) about 0.08, 0.8 and
-#: 8 gave forces of 0.081, 0.078, 0.079 eV/A and energies of 1.8, 1.9, 2.2 meV; ethanol trained faster with less.
+#: Strength of the prior beside the most probable one. On held-out structures of Mo (6000 parameters) about 0.08, 0.8
+#: and 8 gave forces of 0.081, 0.078, 0.079 eV/A and energies of 1.8, 1.9, 2.2 meV; ethanol trained faster with less.
 PRIOR_SHARE = 0.3
 #: Problems that are remembered: sweeps come back to the ranks that they had.
 REMEMBERED = 16
