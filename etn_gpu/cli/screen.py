@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 
 from etn_gpu.cli.console import INTERRUPTED, SOME_FAILED, WrongUseError, new_table, output_console, show_table
+from etn_gpu.cli.interrupt import remembered_interrupts
 from etn_gpu.cli.options import Backend, BatchAtoms, Dtype, Threads
 from etn_gpu.cli.progress import structure_progress
 from etn_gpu.screening.ranking import RankBy
@@ -138,9 +139,10 @@ def _demo_source(potential: ETNPotential, seed: int) -> Source:
 def _run(screening: Screening, total: int | None) -> bool:
     """Runs to the end, or to Ctrl-C, which gives True."""
     try:
-        with structure_progress(total) as advance:
+        with remembered_interrupts() as check, structure_progress(total) as advance:
             for rows in screening:
                 advance(len(rows), rows[-1].source)
+                check()
     except KeyboardInterrupt:
         return True
     return False

@@ -9,6 +9,7 @@ from typing import Annotated
 import typer
 
 from etn_gpu.cli.console import INTERRUPTED, WrongUseError, output_console
+from etn_gpu.cli.interrupt import remembered_interrupts
 from etn_gpu.cli.options import Backend, Threads
 from etn_gpu.cli.parsing import parse_time_limit, parse_weights
 
@@ -93,7 +94,7 @@ def train(
     term_weights = None if weights is None else parse_weights(weights)
 
     from etn_gpu.cli.training_display import TrainingDisplay
-    from etn_gpu.training import TrainingConfig
+    from etn_gpu.training import Event, TrainingConfig
     from etn_gpu.training import train as run_training
 
     config = TrainingConfig(
@@ -114,8 +115,13 @@ def train(
     )
     console = output_console()
     try:
-        with TrainingDisplay(console, time_limit=seconds) as display:
-            run_training(config, on_event=display.show)
+        with remembered_interrupts() as check, TrainingDisplay(console, time_limit=seconds) as display:
+
+            def show(event: Event) -> None:
+                display.show(event)
+                check()
+
+            run_training(config, on_event=show)
     except KeyboardInterrupt:
         found = config.checkpoint.exists()
         how = f"go on with --resume {config.checkpoint}" if found else "there is no checkpoint yet"
