@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from etn_gpu.errors import TrainingError
 
-FORMAT_VERSION = 3
+FORMAT_VERSION = 4
 #: What reading a file that is no checkpoint may raise, a foreign .npz or JSON included.
 UNREADABLE = (OSError, ValueError, KeyError, TypeError, AttributeError, EOFError, zipfile.BadZipFile)
 

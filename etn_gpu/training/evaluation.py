@@ -15,6 +15,9 @@ from etn_gpu.training.objective import Errors, Objective, Weights
 Array = NDArray[np.float64]
 #: In units of sigma.
 GOOD_ENOUGH = 0.1
+#: The mean size of N normal errors is uncertain by 0.756 / sqrt(N) of it. With so many labels that is a tenth, about
+#: what the later iterations of a run differ by, so that half of a difference is chance.
+CHANCE = 57
 
 
 def collect_errors(objective: Objective, theta: Array, pieces: Sequence[Piece]) -> Errors:
@@ -43,10 +46,15 @@ def summary(errors: Errors) -> dict[str, float | None]:
 def score(errors: Errors, weights: Weights) -> float:
     """One number to compare models by: the product of MAE / sigma over properties with a weight and a label.
 
-    Of a product each property changes the same share, however large its errors are beside sigma. A sum would be
-    decided by the energies alone, of which there are few: in models of Mo, held-out energies are off by 4 sigma and by
-    chance half a sigma more or less. What is below a tenth of sigma is good enough.
+    Of a product each property changes the same share, however large its errors are beside sigma, where a sum would be
+    decided by the largest. What is below a tenth of sigma is good enough. Each factor has the power N / (N + CHANCE) of
+    its N labels: among the models of one run the best energies of 16 structures are good luck.
     """
     found = summary(errors)
-    terms = ((getattr(weights, name), found[f"{name}_mae"]) for name in PROPERTIES)
-    return prod(mae * float(np.sqrt(weight)) + GOOD_ENOUGH for weight, mae in terms if weight and mae is not None)
+    factors = []
+    for name in PROPERTIES:
+        mae, weight = found[f"{name}_mae"], getattr(weights, name)
+        if weight and mae is not None:
+            labels = int(np.count_nonzero(~np.isnan(getattr(errors, name))))
+            factors.append((mae * float(np.sqrt(weight)) + GOOD_ENOUGH) ** (labels / (labels + CHANCE)))
+    return prod(factors)

@@ -7,7 +7,7 @@ import pytest
 from numpy.typing import NDArray
 
 from etn_gpu.training.data import Piece
-from etn_gpu.training.evaluation import GOOD_ENOUGH, collect_errors, score, summary
+from etn_gpu.training.evaluation import CHANCE, GOOD_ENOUGH, collect_errors, score, summary
 from etn_gpu.training.objective import Errors, Objective, Weights
 
 Array = NDArray[np.float64]
@@ -25,29 +25,45 @@ def test_summary() -> None:
     assert found["stress_rmse"] is None
 
 
-def test_score_is_the_product_of_mae_over_sigma() -> None:
+def repeated(energy: float, force: float, structures: int) -> Errors:
+    """Errors of structures of 54 atoms that are all alike; no stress."""
+    return Errors(np.full(structures, energy), np.full((54 * structures, 3), force), np.full((structures, 6), NAN))
+
+
+def test_score_is_a_product_of_powers_of_mae_over_sigma() -> None:
     weights = Weights(energy=1 / 0.05**2, forces=1 / 0.5**2, stress=1.0)
-    assert score(ERRORS, weights) == pytest.approx((0.2 / 0.05 + GOOD_ENOUGH) * ((7 / 3) / 0.5 + GOOD_ENOUGH))
-    assert score(ERRORS, Weights(energy=0.0, forces=1.0, stress=1.0)) == pytest.approx(7 / 3 + GOOD_ENOUGH)
+    energy = (0.2 / 0.05 + GOOD_ENOUGH) ** (2 / (2 + CHANCE))
+    forces = ((7 / 3) / 0.5 + GOOD_ENOUGH) ** (3 / (3 + CHANCE))
+    assert score(ERRORS, weights) == pytest.approx(energy * forces)
+    without = score(ERRORS, Weights(energy=0.0, forces=4.0, stress=1.0))
+    assert without == pytest.approx(forces)
+
+
+@pytest.mark.parametrize(("structures", "energy_decides"), [(16, False), (1000, True)])
+def test_few_energies_are_luck_and_many_are_not(structures: int, energy_decides: bool) -> None:
+    """As in a run on Mo: the first iteration had the best energies of 16 structures and by far the worst forces."""
+    weights = Weights(energy=1 / 0.00075**2, forces=1 / 0.1**2, stress=1 / 0.003**2)
+    first = score(repeated(2.26e-3, 0.0947, structures), weights)
+    third = score(repeated(3.41e-3, 0.0853, structures), weights)
+    assert (first < third) is energy_decides
+
+
+def test_unlabelled_structures_do_not_change_the_score() -> None:
+    weights = Weights(energy=1.0, forces=1.0, stress=1.0)
+    more = Errors(*(np.concatenate((values, np.full_like(values, NAN))) for values in vars(ERRORS).values()))
+    assert score(more, weights) == score(ERRORS, weights)
 
 
 def test_a_few_per_cent_of_the_energies_do_not_outweigh_better_forces() -> None:
     """As in the first iterations on Mo: forces get better by a fifth, energies of a few structures worse by a tenth."""
     weights = Weights(energy=1 / 0.00075**2, forces=1 / 0.1**2, stress=1 / 0.003**2)
-    nothing = np.full((1, 6), NAN)
-    before = Errors(np.array([2.6e-3]), np.full((1, 3), 0.10), nothing)
-    after = Errors(np.array([2.9e-3]), np.full((1, 3), 0.08), nothing)
-    assert score(after, weights) < score(before, weights)
+    assert score(repeated(2.9e-3, 0.08, 1), weights) < score(repeated(2.6e-3, 0.10, 1), weights)
 
 
 def test_noise_of_the_last_digit_decides_nothing() -> None:
     """A single structure, whose energy the reference energies give exactly."""
     weights = Weights(energy=1 / 0.00075**2, forces=1 / 0.1**2, stress=0.0)
-    nothing = np.full((1, 6), NAN)
-    before, after = (
-        Errors(np.array([energy]), np.full((1, 3), force), nothing) for energy, force in ((1e-16, 0.1), (1e-14, 0.09))
-    )
-    assert score(after, weights) < score(before, weights)
+    assert score(repeated(1e-14, 0.09, 1), weights) < score(repeated(1e-16, 0.1, 1), weights)
 
 
 @pytest.mark.filterwarnings("error")
@@ -59,7 +75,7 @@ def test_an_error_that_is_not_finite_is_not_dropped(wrong: float) -> None:
     assert found["forces_mae"] == 0.5
     assert found["stress_mae"] is None
     assert score(errors, Weights(energy=1.0, forces=4.0, stress=1.0)) == np.inf
-    assert score(errors, Weights(energy=0.0, forces=4.0, stress=1.0)) == 1.0 + GOOD_ENOUGH
+    assert score(errors, Weights(energy=0.0, forces=4.0, stress=1.0)) == (1.0 + GOOD_ENOUGH) ** (3 / (3 + CHANCE))
 
 
 def test_predictions_that_overflow_show_in_the_summary(objective: Objective, pieces: list[Piece], theta: Array) -> None:
