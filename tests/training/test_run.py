@@ -184,15 +184,6 @@ def test_held_out_structures_are_trained_on_in_the_end(
     assert model.as_dict()["forces"]["rmse"] < held_out
 
 
-def test_a_model_that_overfits_is_trained_on_all_structures_once(
-    configure: Configure, events: list[Event], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    scores = iter(float(k) for k in range(60))
-    monkeypatch.setattr("etn_gpu.training.run.score", lambda errors, weights: next(scores))
-    train(configure(valid_file=None, valid_fraction=0.25, max_iterations=5), events.append)
-    assert [e.text for e in events if e.text.startswith("refit")] == ["refit 1 of 1 on all structures"]
-
-
 def test_a_file_to_validate_on_is_never_trained_on(configure: Configure, events: list[Event]) -> None:
     train(configure(max_iterations=1), events.append)
     assert not any(event.text.startswith("refit") for event in events)
