@@ -156,8 +156,8 @@ def plot(points: Sequence[Point], title: str, path: Path) -> None:
             continue
         axes.plot(*zip(*sorted(place for place, _ in drawn), strict=True), style, color=colour, label=name)
         for number, (place, cost) in enumerate(sorted(drawn) if "float32" not in name else ()):
-            # Neighbours get their names above and below in turn, or they would run into each other.
-            text, shift = cost.label.partition(",")[0], (6, -12 if number % 2 else 5)
+            # Errors fall along a curve: names above pass over the points that follow, and the last goes below.
+            text, shift = cost.label.partition(",")[0], (6, -12 if number == len(drawn) - 1 else 5)
             axes.annotate(text, place, xytext=shift, textcoords="offset points", fontsize=9, color=colour)
     axes.set(xscale="log", yscale="log", title=title)
     axes.set_xlabel("processor time for energy, forces and stress (µs per atom, one thread)")

@@ -53,7 +53,13 @@ def train(
     method: Annotated[
         Method, typer.Option(help="sweeps adapts the ranks to the data, gradient keeps those of the preset.")
     ] = Method.gradient,
-    cutoff: Annotated[float, typer.Option(help="Radius of the neighbourhood of an atom, in A.")] = 5.6,
+    cutoff: Annotated[
+        float | None,
+        typer.Option(
+            help="Radius of the neighbourhood of an atom, in A. Default: 5.0 to 5.6, by the volume of an atom.",
+            show_default=False,
+        ),
+    ] = None,
     weights: Annotated[
         str | None,
         typer.Option(

@@ -21,10 +21,11 @@ class TrainingConfig:
     """Options of :func:`etn_gpu.training.train`.
 
     ``preset`` is the name of a preset or sizes of one's own; ``method`` 'sweeps' adapts the ranks to the data with
-    two-site sweeps between Gauss-Newton iterations, 'gradient' keeps the ranks of the preset; ``cutoff`` in A;
-    ``weights`` multiply the default weight of each property (1 keeps it, 0 leaves the property out); ``time_limit`` in
-    seconds for the whole run, resumed parts included: no iteration begins after it, and one is always done; ``resume``
-    a checkpoint of the same run; ``metadata`` goes into the model file.
+    two-site sweeps between Gauss-Newton iterations, 'gradient' keeps the ranks of the preset; ``cutoff`` in A, None for
+    one that fits the density of the data (:mod:`etn_gpu.training.neighbourhood`); ``weights`` multiply the default
+    weight of each property (1 keeps it, 0 leaves the property out); ``time_limit`` in seconds for the whole run,
+    resumed parts included: no iteration begins after it, and one is always done; ``resume`` a checkpoint of the same
+    run; ``metadata`` goes into the model file.
 
     Raises:
         TrainingError: an option that cannot be meant.
@@ -36,7 +37,7 @@ class TrainingConfig:
     valid_fraction: float = 0.1
     preset: str | Preset = "standard"
     method: str = "gradient"
-    cutoff: float = 5.6
+    cutoff: float | None = None
     weights: dict[str, float] | None = None
     time_limit: float | None = None
     seed: int = 0
@@ -50,7 +51,7 @@ class TrainingConfig:
         for name in ("train_file", "output", "valid_file", "resume"):
             if (value := getattr(self, name)) is not None:
                 object.__setattr__(self, name, Path(value))
-        if not (isfinite(self.cutoff) and self.cutoff > 0):
+        if self.cutoff is not None and not (isfinite(self.cutoff) and self.cutoff > 0):
             raise TrainingError(f"the cutoff must be a positive number of A, got {self.cutoff}")
         if unknown := sorted(set(self.weights or {}) - set(DEFAULT_SIGMA)):
             raise TrainingError(f"unknown weights {unknown}: choose from {', '.join(DEFAULT_SIGMA)}")

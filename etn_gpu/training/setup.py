@@ -14,6 +14,7 @@ from etn_gpu.structures import LabelledSet, read_labelled
 from etn_gpu.training.config import DEFAULT_SIGMA, Event, TrainingConfig
 from etn_gpu.training.data import Piece, cut_pieces, fingerprint, labelled, species_of, split_validation
 from etn_gpu.training.initial import reference_energies
+from etn_gpu.training.neighbourhood import usual_cutoff
 from etn_gpu.training.objective import Weights
 from etn_gpu.training.tolerance import with_tolerances
 
@@ -60,10 +61,11 @@ def read_data(config: TrainingConfig, weights: Weights, on_event: OnEvent) -> Tr
         raise TrainingError(f"{labels.source} has no label of what has a weight above 0 ({', '.join(trained)})")
     # Elements without any label in use would come out at random: the model shall not know them.
     species = species_of(labels, usable)
+    cutoff = usual_cutoff(labels, usable) if config.cutoff is None else config.cutoff
     if config.valid_file is not None:
         chosen = [int(i) for i in np.random.default_rng(config.seed).permutation(usable)]
         valid_labels = _read_validation(config.valid_file, config, species, trained, on_event)
-        valid = cut_pieces(valid_labels, range(len(valid_labels)), species, config.cutoff)
+        valid = cut_pieces(valid_labels, range(len(valid_labels)), species, cutoff)
         seen = {fingerprint(labels.atoms[i]) for i in chosen}
         if copies := sum(fingerprint(atoms) in seen for atoms in valid_labels.atoms):
             on_event(
@@ -75,20 +77,21 @@ def read_data(config: TrainingConfig, weights: Weights, on_event: OnEvent) -> Tr
             )
     else:
         chosen, held = split_validation(labels, config.valid_fraction, config.seed, usable)
-        valid = cut_pieces(labels, held, species, config.cutoff)
+        valid = cut_pieces(labels, held, species, cutoff)
     if "energy" not in trained or not np.isfinite(labels.energy[chosen]).any():
         on_event(Event("message", text="no energies are trained on: energies will have an arbitrary zero"))
-    train_pieces = cut_pieces(labels, chosen, species, config.cutoff)
+    train_pieces = cut_pieces(labels, chosen, species, cutoff)
     references = reference_energies(train_pieces, len(species))
     train_pieces, valid = (with_tolerances(pieces, references) for pieces in (train_pieces, valid))
     closest = min(float(p.batch.minimum_distances().min()) for p in train_pieces)
-    inner = min(0.9 * closest, 0.5 * config.cutoff) if np.isfinite(closest) else 0.0
-    architecture = preset_architecture(config.preset, species, config.cutoff, inner)
+    inner = min(0.9 * closest, 0.5 * cutoff) if np.isfinite(closest) else 0.0
+    architecture = preset_architecture(config.preset, species, cutoff, inner)
     on_event(
         Event(
             "message",
             text=f"training on {len(chosen)} structures ({sum(p.batch.n_atoms for p in train_pieces)} atoms), "
-            f"validating on {sum(p.batch.n_structures for p in valid)}; {architecture.n_parameters} parameters",
+            f"validating on {sum(p.batch.n_structures for p in valid)}; {architecture.n_parameters} parameters, "
+            f"cutoff {cutoff:g} A",
         )
     )
     return TrainingData(labels, train_pieces, valid, architecture)

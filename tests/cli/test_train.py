@@ -72,7 +72,7 @@ def test_defaults(run: Run, configs: list[Any]) -> None:
         "valid_fraction": 0.1,
         "preset": "standard",
         "method": "gradient",
-        "cutoff": 5.6,
+        "cutoff": None,
         "weights": None,
         "time_limit": None,
         "seed": 0,

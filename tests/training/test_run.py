@@ -73,7 +73,8 @@ def test_a_run_from_data_to_model(configure: Configure, alloys: tuple[Path, Path
     assert "20 structures, 160 atoms" in events[0].text
     assert "6 structures, 48 atoms" in events[1].text
     parameters = report.n_parameters
-    assert events[2].text == f"training on 20 structures (160 atoms), validating on 6; {parameters} parameters"
+    sizes = f"{parameters} parameters, cutoff {config.cutoff:g} A"
+    assert events[2].text == f"training on 20 structures (160 atoms), validating on 6; {sizes}"
     iterations = events[3:-1]
     assert [event.iteration for event in iterations] == list(range(1, 9))
     assert all(earlier.elapsed < later.elapsed for earlier, later in pairwise(iterations))
