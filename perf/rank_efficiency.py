@@ -96,7 +96,7 @@ def plot(ranks: Sequence[dict[str, Any]], species: dict[str, list[int]], title: 
             axes.plot(*zip(*points, strict=True), style, color="tab:blue", label=legend)
         for run in known:
             place = run["parameters"], run["errors"][f"{name}_mae"]
-            axes.annotate(f"{run['k']}-fold", place, xytext=(4, 5), textcoords="offset points", fontsize=9)
+            axes.annotate(f"k={run['k']}", place, xytext=(4, 5), textcoords="offset points", fontsize=9)
         axes.set(xlabel="parameters", ylabel=label, title=title)
         axes.legend()
     for name, values in species.items():
