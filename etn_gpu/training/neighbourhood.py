@@ -1,9 +1,10 @@
 """The cutoff, where none is given: atoms of dense matter need a shorter one.
 
 Every neighbour more is something more to be determined by the same labels, and costs time. Twice the cube root of the
-volume of an atom holds some 33 of them. On structures that no run saw (two quarters of the train split, one after the
-other), errors in meV/atom and eV/A were with 4.6, 5.0 and 5.6 A: 1.8/0.082, 1.8/0.081 and 2.2/0.082 in Mo, whose atoms
-take 15.6 A^3; with 5.0 and 5.6 A: 2.1/0.048 and 1.9/0.046 in Si, whose atoms take 20 A^3.
+volume of an atom holds some 33 of them. On structures that no run saw (quarters of the train split, one after the
+other; four minutes of training), errors in meV/atom and eV/A were with 5.0 and 5.6 A: 1.93/0.0816 and 2.15/0.0823 in
+Mo, whose atoms take 15.6 A^3 (with 4.6 A, on two of the quarters, energies as with 5.0 A and forces worse by 1 %);
+2.09/0.0478 and 1.87/0.0460 in Si, whose atoms take 20 A^3.
 """
 
 from __future__ import annotations
