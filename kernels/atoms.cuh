@@ -1,6 +1,7 @@
 // Parts of the routines that work on atoms: one lane an atom, the components of a value 32 numbers apart.
 #pragma once
 
+#include "address.cuh"
 #include "warp.cuh"
 
 constexpr int TILE = 32;

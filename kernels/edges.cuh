@@ -5,6 +5,7 @@
 // of the matrix of a species is at species * SPECIES + b * ROW + m.
 #pragma once
 
+#include "address.cuh"
 #include "warp.cuh"
 
 // What one instruction brings from shared memory: 16 bytes.
@@ -28,45 +29,35 @@ __device__ __forceinline__ long long tile_place(long long slot, int size) {
     return slot / 32 * size * 32 + slot % 32;
 }
 
-// A block [species, COUNT, DIM] of a tile and where its rows lie in a panel.
-template <int N_SPECIES, int COUNT, int DIM, int SPECIES, int ROW>
-struct Block {
-    static constexpr int SIZE = N_SPECIES * COUNT * DIM;
+// Calls move(k) for k < COUNT: a thread of each slot takes every 32nd of them.
+template <int COUNT, int SLOTS, class Move>
+__device__ __forceinline__ void each_component(const Move& move) {
+    const int own = threadIdx.x / SLOTS;
+#pragma unroll 12
+    for (int n = 0; n < COUNT / 32; n++) move(own + 32 * n);
+    if (COUNT % 32 != 0 && own < COUNT % 32) move(own + COUNT / 32 * 32);
+}
 
-    __device__ __forceinline__ static int place(int k) {
-        return k / (COUNT * DIM) * SPECIES + k / DIM % COUNT * ROW + k % DIM;
-    }
-};
-
-// Brings a block of SLOTS atoms to shared memory. `tile` is the first component of the block in the first of the slots;
-// `panel` is where that goes, and the next atom comes PITCH elements later. SLOTS * 32 threads take part.
-template <class B, int SLOTS, int PITCH, class Real>
-__device__ __forceinline__ void read_block(const Real* tile, Real* panel) {
-    constexpr int AT_ONCE = 8;  // loads on their way together
+// Brings COUNT components of SLOTS atoms to shared memory. `tile` is the first of them in the first of the slots; component
+// k goes places[k] bytes behind the beginning of the sums of its atom, which lie at `shared` and come PITCH elements after
+// those of the atom before. SLOTS * 32 threads take part.
+template <int COUNT, int SLOTS, int PITCH, class Real>
+__device__ __forceinline__ void read_sums(const Real* tile, const unsigned short* places, Real* shared) {
     const int slot = threadIdx.x % SLOTS;
-    for (int first = threadIdx.x / SLOTS; first < B::SIZE; first += 32 * AT_ONCE) {
-        Real values[AT_ONCE];
-#pragma unroll
-        for (int n = 0; n < AT_ONCE; n++) {
-            const int k = first + 32 * n;
-            if (k < B::SIZE) values[n] = tile[k * 32 + slot];
-        }
-#pragma unroll
-        for (int n = 0; n < AT_ONCE; n++) {
-            const int k = first + 32 * n;
-            if (k < B::SIZE) panel[slot * PITCH + B::place(k)] = values[n];
-        }
-    }
+    Real* const own = shared + slot * PITCH;
+    each_component<COUNT, SLOTS>([&](int k) { *at(own, places[k]) = tile[k * 32 + slot]; });
 }
 
 // The way back; with ADD to what is there already.
-template <class B, int SLOTS, int PITCH, bool ADD, class Real>
-__device__ __forceinline__ void write_block(const Real* panel, Real* tile) {
+template <int COUNT, int SLOTS, int PITCH, bool ADD, class Real>
+__device__ __forceinline__ void write_sums(Real* tile, const unsigned short* places, const Real* shared) {
     const int slot = threadIdx.x % SLOTS;
-    for (int k = threadIdx.x / SLOTS; k < B::SIZE; k += 32) {
-        const Real value = panel[slot * PITCH + B::place(k)];
-        tile[k * 32 + slot] = ADD ? tile[k * 32 + slot] + value : value;
-    }
+    const Real* const own = shared + slot * PITCH;
+    each_component<COUNT, SLOTS>([&](int k) {
+        Real& target = tile[k * 32 + slot];
+        const Real value = *at(own, places[k]);
+        target = ADD ? target + value : value;
+    });
 }
 
 // All components of SLOTS atoms of a tile.

@@ -114,7 +114,9 @@ class _Stage:
         )
         tiles = {a.value: f"tile_{a.name}" for a in arguments}
         plan = schedule(self._works(tiles), WARPS)
-        writer = StageText(self._dtype, Layout(plan.first_rows, parameters, gradients, tiles), self._factors)
+        writer = StageText(
+            self._dtype, Layout(self._dtype.itemsize, plan.first_rows, parameters, gradients, tiles), self._factors
+        )
         tasks = writer.tasks(plan, WARPS)
         size = plan.rows * TILE * self._dtype.itemsize
         work_rows = 0 if size <= most_shared else plan.rows

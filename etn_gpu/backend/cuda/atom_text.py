@@ -29,19 +29,24 @@ PACK = 4
 class Routine:
     """A form, the tile it writes to ('' for rows), and which arguments change in the outer and in the inner loop.
 
-    There is no loop where that is None.
+    There is no loop where that is None. ``written``: for each argument its value, if that is part of the routine.
     """
 
     form: Form
     target: str
     outer: tuple[bool, ...] | None
     inner: tuple[bool, ...] | None
+    written: tuple[int | None, ...]
 
 
 @dataclass(frozen=True)
 class Layout:
-    """Where values lie: first rows, offsets of parameters and gradients, names of the pointers to tiles."""
+    """Where values lie: first rows, offsets of parameters and gradients, names of the pointers to tiles.
 
+    Tasks give places in rows and tiles in bytes, all else in numbers.
+    """
+
+    itemsize: int
     rows: Mapping[str, int]
     parameters: Columns
     gradients: Columns
@@ -51,8 +56,10 @@ class Layout:
         """The argument that a task holds for ``number`` at a place."""
         match place.kind:
             case "row":
-                return (self.rows[place.name] + number) * TILE
-            case "tile" | "component":
+                return (self.rows[place.name] + number) * TILE * self.itemsize
+            case "tile":
+                return number * TILE * self.itemsize
+            case "component":
                 return number * TILE
             case "parameter":
                 return self.parameters[place.name][0] + number
@@ -62,8 +69,13 @@ class Layout:
 
     def steps(self, places: tuple[Place, ...], steps: Numbers) -> tuple[int, ...]:
         """The same for distances."""
-        scaled = ("row", "tile", "component")
-        return tuple(k * TILE if p.kind in scaled else k for p, k in zip(places, steps, strict=True))
+        scales = {"row": TILE * self.itemsize, "tile": TILE * self.itemsize, "component": TILE}
+        return tuple(k * scales.get(p.kind, 1) for p, k in zip(places, steps, strict=True))
+
+    def written(self, place: Place, number: int, steps: tuple[int, ...]) -> int | None:
+        """What becomes part of a routine: widths of rows, which its form decides, and weights that lie side by side."""
+        side_by_side = place.kind == "step" and number == 1
+        return self.number(place, number) if (place.kind == "component" or side_by_side) and not any(steps) else None
 
 
 @dataclass
@@ -98,7 +110,8 @@ class StageText:
         changing = [
             tuple(map(bool, s)) if count > 1 else None for s, count in zip(steps, piece.nest.counts, strict=True)
         ]
-        routine = Routine(piece.form, tile, changing[0], changing[1])
+        written = tuple(map(self.layout.written, piece.places, piece.nest.base, zip(*steps, strict=True)))
+        routine = Routine(piece.form, tile, changing[0], changing[1], written)
         number = self.routines.setdefault(routine, len(self.routines) + 2)
         words = [number, self.factors.index(piece.factor)]
         if target is not None and piece.patch is not None:
@@ -106,7 +119,8 @@ class StageText:
             words += [first, piece.patch.pitch * TILE, int(store.adds)]
         for count, change in zip(piece.nest.counts, changing, strict=True):
             words += [count] if change else []
-        words += [self.layout.number(p, k) for p, k in zip(piece.places, piece.nest.base, strict=True)]
+        arguments = zip(piece.places, piece.nest.base, written, strict=True)
+        words += [self.layout.number(place, number) for place, number, known in arguments if known is None]
         for step, change in zip(steps, changing, strict=True):
             words += [k for k, c in zip(step, change or (), strict=False) if c]
         return words
@@ -138,6 +152,8 @@ class _Case:
         """The next argument, at the indices of the loops."""
         k = self._arguments
         self._arguments += 1
+        if (known := self._routine.written[k]) is not None:
+            return str(known)
         value = f"a{k}"
         for index, name, change in (("i", "b", self._routine.outer), ("j", "c", self._routine.inner)):
             if change is not None and change[k]:
@@ -166,7 +182,7 @@ class _Case:
         if not isinstance(form, Gradient):
             names += ["to", "pitch", "adds"]
         names += [name for name, change in (("n", routine.outer), ("m", routine.inner)) if change is not None]
-        names += [f"a{k}" for k in range(self._arguments)]
+        names += [f"a{k}" for k, known in enumerate(routine.written) if known is None]
         for letter, change in (("b", routine.outer), ("c", routine.inner)):
             names += [f"{letter}{k}" for k, c in enumerate(change or ()) if c]
         packs = -(-(len(names) + 1) // PACK)
@@ -177,17 +193,17 @@ class _Case:
         if not isinstance(form, Gradient):
             rows, width = form.shape
             lines.append(f"Real z[{rows * width}] = {{}};")
-        depth = ""
+        depth, ends = "", []
         for index, count, change in (("i", "n", routine.outer), ("j", "m", routine.inner)):
             if change is not None:
-                lines += [f"{depth}#pragma unroll 1", f"{depth}for (int {index} = 0; {index} < {count}; {index}++) {{"]
+                # A loop runs at least twice: nothing to ask before it.
+                lines += [f"{depth}int {index} = 0;", f"{depth}#pragma unroll 1", f"{depth}do {{"]
+                ends.append(f"{depth}}} while (++{index} < {count});")
                 depth += "    "
         lines += [depth + line for line in self._body]
-        while depth:
-            depth = depth[4:]
-            lines.append(depth + "}")
+        lines += reversed(ends)
         if not isinstance(form, Gradient):
-            target = f"{routine.target or 'own'} + to"
+            target = f"at({routine.target or 'own'}, to)"
             lines.append(f"store<{rows}, {width}>({target}, pitch, z, factor, adds);")
         body = indent("\n".join([*lines, "break;"]), "    ")
         return f"case {number}: {{\n{body}\n}}"

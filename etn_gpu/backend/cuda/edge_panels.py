@@ -6,9 +6,12 @@ radial functions. Side by side they are one matrix [count, width] for each speci
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
-from itertools import accumulate, product
+from itertools import accumulate, pairwise, product
+
+import numpy as np
 
 from etn_gpu.plan.operations import EdgeSum, EdgeSumBlock
 
@@ -120,6 +123,20 @@ class Storage:
         """First element of each panel, and behind them the number of all elements."""
         sizes = (self.operation.n_species * self.species(panel) for panel in self.panels)
         return tuple(accumulate(sizes, initial=0))
+
+    def stretches(self) -> Iterator[tuple[int, tuple[int, ...]]]:
+        """Component of S after component from a first one on: where they lie. No component twice in one panel."""
+        for panel, offset in zip(self.panels, self.offsets, strict=False):
+            found: dict[int, int] = {}
+            for block, column in zip(panel.blocks, panel.starts, strict=True):
+                shape = (self.operation.n_species, block.count, block.dim)
+                for number, (c, b, m) in enumerate(np.ndindex(shape)):
+                    place = offset + c * self.species(panel) + b * self.row(panel) + column + m
+                    found[block.target + number] = place
+            ordered = sorted(found)
+            cuts = [0, *(k for k in range(1, len(ordered)) if ordered[k] != ordered[k - 1] + 1), len(ordered)]
+            for start, stop in pairwise(cuts):
+                yield ordered[start], tuple(found[k] for k in ordered[start:stop])
 
     def pitch(self, slots: int) -> int:
         """Elements from one of ``slots`` atoms to the next."""

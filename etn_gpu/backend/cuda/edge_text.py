@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from textwrap import fill
 
 import numpy as np
 
@@ -15,7 +16,7 @@ from etn_gpu.plan.operations import EdgeSum
 from etn_gpu.plan.program import Step, Term, Value
 
 _KERNEL = """#include "edges.cuh"
-
+{places}
 extern "C" __global__ void __launch_bounds__({threads}, {blocks}) {name}(
     {parameters}) {{
     using Real = {real};
@@ -77,6 +78,7 @@ def kernel_text(
         slots=plan.slots,
         buffer=plan.buffer,
         summed=plan.summed,
+        places=writer.table(),
         before="\n    ".join(before),
         body="\n        ".join(body),
         after="\n    ".join(after),
@@ -90,6 +92,14 @@ class _Writer:
         self.arguments = arguments
         self.values = values
         self.argument = {(a.role, a.value): a.name for a in arguments}
+        self._places: list[int] = []
+
+    def table(self) -> str:
+        """Where components of sums lie in shared memory, in bytes: computing it would take longer than reading it."""
+        if not self._places:
+            return ""
+        numbers = fill(", ".join(map(str, self._places)), 120)
+        return f"__device__ const unsigned short places[] = {{\n{numbers}}};\n"
 
     # Before and after the edges.
 
@@ -106,9 +116,8 @@ class _Writer:
         for name, operation in dict.fromkeys((t.operands[1], o) for step in steps for t, o in edge_sums(step)):
             if storage := self.plan.storage((name, operation)):
                 tile = self.tile(TILES_IN, name)
-                for block, target, place in self._blocks(storage, self.plan.first((name, operation))):
-                    pitch = storage.pitch(slots)
-                    yield f"read_block<{block}, {slots}, {pitch}>({tile} + {32 * target}, shared + {place});"
+                for component, kind, place in self._stretches(storage, self.plan.first((name, operation))):
+                    yield f"read_sums<{kind}>({tile} + {32 * component}, {place});"
 
     def after(self, sums: Sequence[Step]) -> Iterator[str]:
         """Write the sums in shared memory to tiles."""
@@ -121,9 +130,9 @@ class _Writer:
         for step, operation, storage in held:
             tile = self.tile(TILES_OUT, step.out.name)
             once = self._written_once(step)
-            for block, target, place in self._blocks(storage, self.plan.first((step.out.name, operation))):
-                kind = f"{block}, {slots}, {storage.pitch(slots)}, {'false' if once else 'true'}"
-                yield f"write_block<{kind}>(shared + {place}, {tile} + {32 * target});"
+            added = "false" if once else "true"
+            for component, kind, place in self._stretches(storage, self.plan.first((step.out.name, operation))):
+                yield f"write_sums<{kind}, {added}>({tile} + {32 * component}, {place});"
                 if not once:
                     yield "__syncthreads();"
 
@@ -140,14 +149,14 @@ class _Writer:
         """Component 0 of a slot."""
         return f"{self.argument[role, name]} + tile_place({slot}, {self.values[name].size})"
 
-    @staticmethod
-    def _blocks(storage: Storage, first: int) -> Iterator[tuple[str, int, int]]:
-        """The type of each block, its first component in the tile and in shared memory."""
-        n_species = storage.operation.n_species
-        for panel, offset in zip(storage.panels, storage.offsets, strict=False):
-            for block, column in zip(panel.blocks, panel.starts, strict=True):
-                shape = f"{n_species}, {block.count}, {block.dim}, {storage.species(panel)}, {storage.row(panel)}"
-                yield f"Block<{shape}>", block.target, first + offset + column
+    def _stretches(self, storage: Storage, first: int) -> Iterator[tuple[int, str, str]]:
+        """First component, numbers of the template and places of what a stretch of components of sums is."""
+        slots = self.plan.slots
+        for component, places in storage.stretches():
+            kind = f"{len(places)}, {slots}, {storage.pitch(slots)}"
+            yield component, kind, f"places + {len(self._places)}, shared + {first}"
+            self._places += [place * self.f.dtype.itemsize for place in places]
+        assert max(self._places, default=0) < 2**16, "the sums of one atom in at least two of a block's slots"
 
     # The edges.
 

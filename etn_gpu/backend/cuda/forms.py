@@ -1,7 +1,8 @@
 """What a routine of an atom stage computes, and its text: operands into registers, from there into accumulators.
 
-A *form* is what is compiled: widths, couplings and the shape of the expression. All addresses are arguments that a
-routine reads from its task, so that one routine serves every task of the same form.
+A *form* is what is compiled: widths, couplings and the shape of the expression. Addresses are arguments that a routine
+reads from its task, so that one routine serves every task of the same form; distances that are nearly always the same
+are written into it.
 """
 
 from __future__ import annotations
@@ -98,7 +99,7 @@ class Held:
 
     def add(self, text: Text, x: str) -> None:
         """Write code that adds the components to the array ``x``."""
-        text.line(f"add_held<{self.width}>({x}, {self.tile or 'own'} + {text.argument()});")
+        text.line(f"add_held<{self.width}>({x}, at({self.tile or 'own'}, {text.argument()}));")
 
 
 @dataclass(frozen=True)
@@ -125,7 +126,7 @@ class Mixed:
         w, step, source, pitch = (text.argument() for _ in range(4))
         text.line(
             f"add_mixed<{self.width}, {self.count}>({x}, {weights(w, self.stride)}, {step}, "
-            f"{self.tile or 'own'} + {source}, {pitch});"
+            f"at({self.tile or 'own'}, {source}), {pitch});"
         )
 
 
@@ -192,7 +193,7 @@ def read(text: Text, operand: Operand) -> str:
     """Name of an array that holds an operand."""
     x = text.array(operand.width, isinstance(operand, Held))
     if isinstance(operand, Held):
-        text.line(f"read_held<{operand.width}>({x}, {operand.tile or 'own'} + {text.argument()});")
+        text.line(f"read_held<{operand.width}>({x}, at({operand.tile or 'own'}, {text.argument()}));")
     else:
         operand.add(text, x)
     return x

@@ -23,14 +23,15 @@ class Place:
     """What an integer argument of a task counts, and from where: numbers of the value ``name``.
 
     ``kind`` is 'row' (components of a value in the rows of the stage), 'tile' (components of a value in device memory),
-    'component' (a distance between components), 'parameter', 'gradient' or 'number' (anything else).
+    'component' (a distance between components), 'parameter', 'gradient', 'step' (a distance between either of these) or
+    'factor' (an index of :class:`Factors`).
     """
 
     kind: str
     name: str = ""
 
 
-NUMBER, COMPONENT = Place("number"), Place("component")
+STEP, COMPONENT, FACTOR = Place("step"), Place("component"), Place("factor")
 
 
 @dataclass(frozen=True)
@@ -169,7 +170,7 @@ class Operands:
         for part in parts:
             operands.append(part.operand)
             if len(operands) > 1:
-                places.append(NUMBER)
+                places.append(FACTOR)
                 numbers.append(self._factors.index(part.factor / parts[0].factor))
             places += part.places
             numbers += part.numbers
@@ -220,7 +221,7 @@ class Operands:
             source = self._held(term.operands[1], view.source + m, width)
             assert isinstance(source.operand, Held)
             operand = Mixed(width, view.cols, operation.species_stride, source.operand.tile)
-            places = (Place("parameter", term.operands[0]), NUMBER, *source.places, COMPONENT)
+            places = (Place("parameter", term.operands[0]), STEP, *source.places, COMPONENT)
             numbers = (view.weight + row * view.row_step, view.col_step, *source.numbers, view.dim)
             return Read(operand, places, numbers, term.scale)
         return None

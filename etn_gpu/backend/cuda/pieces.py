@@ -22,7 +22,7 @@ from etn_gpu.backend.cuda.forms import (
     first_coupling,
 )
 from etn_gpu.backend.cuda.loops import Nest, Numbers, nests
-from etn_gpu.backend.cuda.operands import NUMBER, MixView, Operands, Place, multiplets
+from etn_gpu.backend.cuda.operands import STEP, MixView, Operands, Place, multiplets
 from etn_gpu.backend.pointwise import copied
 from etn_gpu.errors import BackendError
 from etn_gpu.plan.operations import Constant, Copy, Couple, Mix
@@ -187,7 +187,7 @@ def _mix(term: Term, operation: Mix, operands: Operands) -> list[Piece]:
                         continue
                     weight = view.weight + row * view.row_step + k * view.col_step
                     form = Mixing(rows, read.operand, operation.species_stride)
-                    places = (Place("parameter", table), NUMBER, *read.places)
+                    places = (Place("parameter", table), STEP, *read.places)
                     numbers = (weight, view.row_step, *read.numbers)
                     products.append(_Product(form, places, numbers, term.scale * read.factor))
                 found += _joined(products, Patch(view.first + row * view.dim + m, rows, view.dim, width))
@@ -236,7 +236,7 @@ def _weights(name: str, term: Term, operation: Mix, operands: Operands) -> list[
                 z = operands.read(z_name, block.target + row * block.dim + m, rows * width)
                 if x is not None and z is not None:
                     form = Gradient(rows, z.operand, x.operand, stride)
-                    places = (Place("gradient", name), NUMBER, *z.places, *x.places)
+                    places = (Place("gradient", name), STEP, *z.places, *x.places)
                     numbers = (first + k, block.row_stride, *z.numbers, *x.numbers)
                     products.append(_Product(form, places, numbers, term.scale * z.factor * x.factor))
             shifts = range(0, operation.sizes[0], stride) if stride else (0,)

@@ -173,7 +173,8 @@ def test_forms_of_sums(
     monkeypatch.setattr(edge_plan, "GOOD_SHARED", 0)
     in_device_memory = stages_of(program, "float32")
     assert [s.slots for s in in_device_memory] == [1, 1]
-    assert all("read_block" not in s.text and "write_block" not in s.text for s in in_device_memory)
+    assert all("read_sums<" not in s.text and "write_sums<" not in s.text for s in in_device_memory)
+    assert all("read_sums<" in s.text or "write_sums<" in s.text for s in stages)
     compare(device, in_device_memory, known, geometry, "float32")
 
 
