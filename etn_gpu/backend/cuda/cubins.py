@@ -13,7 +13,7 @@ import tempfile
 from pathlib import Path
 
 from etn_gpu.backend.cache import folder
-from etn_gpu.backend.cuda.nvrtc import OPTIONS, Compiler
+from etn_gpu.backend.cuda.nvrtc import Compiler
 
 _SUFFIX = ".cubin"
 
@@ -24,7 +24,7 @@ def compiled(compiler: Compiler, text: str, origin: str, architecture: int) -> P
     Raises:
         BackendError: the source does not compile; or there is no folder to write to.
     """
-    identity = "|".join((text, origin, str(architecture), str(compiler.version), *OPTIONS))
+    identity = "|".join((text, origin, str(architecture), str(compiler.version), *compiler.options))
     key = _digest(identity.encode())
     if (path := _find(key)) is not None:
         return path

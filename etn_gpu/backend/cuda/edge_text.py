@@ -121,7 +121,6 @@ class _Writer:
 
     def after(self, sums: Sequence[Step]) -> Iterator[str]:
         """Write the sums in shared memory to tiles."""
-        slots = self.plan.slots
         held = [
             (s, o, storage) for s in sums for o in _operations(s) if (storage := self.plan.storage((s.out.name, o)))
         ]

@@ -17,7 +17,9 @@ from pathlib import Path
 
 from etn_gpu.errors import BackendError
 
-OPTIONS = ("--std=c++17", "--ptxas-options=-v", "--generate-line-info")
+_OPTIONS = ("--std=c++17", "--ptxas-options=-v", "--generate-line-info")
+#: A switch becomes one indirect branch, not a tree of comparisons; known since that version.
+_JUMP_TABLES, _JUMP_TABLES_SINCE = "--jump-table-density=10", (12, 3)
 _COMPILATION_FAILED = 6
 
 
@@ -66,6 +68,7 @@ class Compiler:
         major, minor = c_int(), c_int()
         self._check(library.nvrtcVersion(byref(major), byref(minor)), "nvrtcVersion")
         self.version = (major.value, minor.value)
+        self.options = (*_OPTIONS, *([_JUMP_TABLES] if self.version >= _JUMP_TABLES_SINCE else []))
 
     def architectures(self) -> list[int]:
         """The GPUs that can be compiled for, as in sm_90, ascending."""
@@ -87,7 +90,7 @@ class Compiler:
                 f"can for sm_{known[0]} to sm_{known[-1]}. Install the extra of another CUDA version "
                 "(pip install 'etn_gpu[cuda13]' for newer GPUs, 'etn_gpu[cuda12]' for older ones)."
             )
-        options = [option.encode() for option in (f"--gpu-architecture=sm_{architecture}", *OPTIONS)]
+        options = [option.encode() for option in (f"--gpu-architecture=sm_{architecture}", *self.options)]
         program = c_void_p()
         created = self._library.nvrtcCreateProgram(byref(program), text.encode(), origin.encode(), 0, None, None)
         self._check(created, "nvrtcCreateProgram")

@@ -51,7 +51,10 @@ class Slots:
 
     @staticmethod
     def of_samples(device: Device, species: NDArray[np.int32], samples: NDArray[np.int64]) -> Slots:
-        """Slots of atoms whose samples are samples[s] .. samples[s+1]-1; no tile holds atoms of two samples."""
+        """Slots of atoms whose samples are samples[s] .. samples[s+1]-1; no tile holds atoms of two samples.
+
+        The fewer samples, the more groups each has: a device is kept busy, and memory for the sums stays small.
+        """
         sizes = np.diff(samples)
         owner = np.repeat(np.arange(len(sizes)), sizes)
         order = np.lexsort((species, owner))
@@ -62,11 +65,14 @@ class Slots:
         atoms[place] = order
         # Padding takes the species of the last atom before it.
         last = np.maximum.accumulate(np.where(atoms >= 0, np.arange(len(atoms)), 0))
+        groups = np.clip(tiles, 1, max(MOST_GROUPS // max(len(sizes), 1), 1))
+        first_tile = first_slot // TILE
+        cuts = [first_tile[s] + np.arange(g) * tiles[s] // g for s, g in enumerate(groups)]
         return Slots(
             device.to_device(atoms),
             device.to_device(species[atoms[last]].astype(np.int32)),
-            device.to_device(np.concatenate(([0], np.cumsum(tiles))).astype(np.int64)),
-            device.to_device(np.arange(len(sizes) + 1, dtype=np.int64)),
+            device.to_device(np.concatenate((*cuts, first_tile[-1:])).astype(np.int64)),
+            device.to_device(np.concatenate(([0], np.cumsum(groups))).astype(np.int64)),
         )
 
 
