@@ -6,6 +6,17 @@
 
 constexpr int TILE = 32;
 
+// Asks for `count` numbers to be brought near, by all threads of a block, so that whoever reads them later waits less.
+template <class Real>
+__device__ __forceinline__ void prefetch(const Real* first, int count) {
+    constexpr int LINE = 128 / sizeof(Real);
+    for (int k = threadIdx.x * LINE; k < count; k += blockDim.x * LINE) {
+#ifdef __CUDA_ARCH__
+        asm volatile("prefetch.global.L2 [%0];" ::"l"(first + k));
+#endif
+    }
+}
+
 // x becomes N components of a value; add_held adds them.
 template <int N, class Real>
 __device__ __forceinline__ void read_held(Real* x, const Real* from) {

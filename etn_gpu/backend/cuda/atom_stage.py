@@ -172,10 +172,13 @@ class _Stage:
             if work_rows
             else "extern __shared__ Real rows[];\n    Real* const own = rows + lane;"
         )
+        read = [(a.name, self._values[a.value].size * TILE) for a in arguments if a.role == TILES_IN]
+        prefetched = [f"prefetch({name} + (tile + 1) * {size}LL, {size});" for name, size in read]
         cases = indent("\n".join(writer.cases()), " " * 16)
         return _KERNEL.format(
             name=name, threads=TILE * WARPS, blocks=blocks, signature=indent(",\n".join(signature), "    "), rows=rows,
             total=total, pointers=indent("\n".join(pointers), " " * 8), cases=cases,
+            prefetched=indent("\n".join(prefetched), " " * 24),
         )  # fmt: skip
 
 
@@ -194,6 +197,12 @@ extern "C" __global__ void __launch_bounds__({threads}, {blocks}) {name}(
             switch (task->x) {{
                 case 0:
                     __syncthreads();
+                    task++;
+                    break;
+                case 2:
+                    if (tile + 1 < group_offsets[blockIdx.x + 1]) {{
+{prefetched}
+                    }}
                     task++;
                     break;
 {cases}

@@ -19,8 +19,8 @@ from etn_gpu.backend.cuda.loops import Numbers
 from etn_gpu.backend.cuda.operands import Factors, Place
 from etn_gpu.backend.cuda.scalars import literal
 
-#: What every list of tasks knows besides routines: waiting for the other warps, and the end.
-WAIT, END = 0, 1
+#: What every list of tasks knows besides routines: waiting for the other warps, the end, asking for the next tile.
+WAIT, END, PREFETCH = 0, 1, 2
 #: Words of a task that are read at once.
 PACK = 4
 
@@ -91,8 +91,10 @@ class StageText:
     def tasks(self, schedule: Schedule, n_warps: int) -> list[list[int]]:
         """The list of each warp."""
         lists: list[list[int]] = [[] for _ in range(n_warps)]
-        for warps in schedule.levels:
+        for number, warps in enumerate(schedule.levels, 1):
             for words, tasks in zip(lists, warps, strict=True):
+                if number == len(schedule.levels):
+                    words += _padded([PREFETCH])
                 lists_of_tasks = [[self._words(store) for store in task.stores] for task in tasks]
                 # Warps that use a routine at the same time fetch its instructions once.
                 for task_words in sorted(lists_of_tasks, key=lambda listed: listed[0][0]):
@@ -112,7 +114,7 @@ class StageText:
         ]
         written = tuple(map(self.layout.written, piece.places, piece.nest.base, zip(*steps, strict=True)))
         routine = Routine(piece.form, tile, changing[0], changing[1], written)
-        number = self.routines.setdefault(routine, len(self.routines) + 2)
+        number = self.routines.setdefault(routine, len(self.routines) + PREFETCH + 1)
         words = [number, self.factors.index(piece.factor)]
         if target is not None and piece.patch is not None:
             first = self.layout.number(target, piece.patch.first)

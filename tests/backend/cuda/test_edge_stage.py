@@ -239,7 +239,7 @@ SPOILED = {
         "\n    for (long long",
         "race|uninit",
     ),
-    "a warp with the buffer of another": ("EDGE_PITCH = 32 + PACK<Real>", "EDGE_PITCH = 32 + 9", "race|uninit|out of"),
+    "a warp with the buffer of another": ("EDGE_PITCH = 32 + PACK<Real>", "EDGE_PITCH = 32 + 10", "race|uninit|out of"),
 }
 
 
