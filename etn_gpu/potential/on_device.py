@@ -144,12 +144,15 @@ class _Run:
         queue = 0
         while todo:
             part = todo.pop()
+            started: DeviceResults | None = None
             try:
                 with self.device.queue(queue):
                     started = self._start(part)
             except DeviceMemoryError:
                 if part.end - part.first == 1 and pending is None:
                     raise
+            # Only now is nothing left of what was started in vain: the error held it.
+            if started is None:
                 # First make room: the other queue's part may be what fills the memory.
                 if pending is None:
                     todo.extend(reversed(part.halves()))

@@ -114,7 +114,8 @@ class CupyDevice:
     def load(self, text: str, origin: str) -> Binary:
         """Machine code from NVRTC, by way of the cache on disk."""
         path = cubins.compiled(self._compiler, text, origin, self.architecture)
-        return _CupyBinary(self, self._cupy.RawModule(path=str(path)))
+        with self.here():
+            return _CupyBinary(self, self._cupy.RawModule(path=str(path)))
 
     def empty(self, shape: int | tuple[int, ...], dtype: DTypeLike) -> DeviceArray:
         """See :class:`Device`."""
@@ -151,7 +152,10 @@ class CupyDevice:
     def stable_order(self, keys: DeviceArray) -> DeviceArray:
         """See :class:`Device`."""
         with self.here():
-            return self._cupy.argsort(keys, kind="stable") if len(keys) else self._cupy.zeros(0, np.int64)
+            try:
+                return self._cupy.argsort(keys, kind="stable") if len(keys) else self._cupy.zeros(0, np.int64)
+            except MemoryError as error:  # sorting raises a plain one
+                raise self._no_room(error) from error
 
     @cached_property
     def _queues(self) -> tuple[Any, ...]:
@@ -186,7 +190,10 @@ class CupyDevice:
             with self._device:
                 yield
         except self._cupy.cuda.memory.OutOfMemoryError as error:
-            raise out_of_memory(str(error), self.name, self.free_bytes(), self._device.mem_info[1]) from error
+            raise self._no_room(error) from error
+
+    def _no_room(self, error: MemoryError) -> DeviceMemoryError:
+        return out_of_memory(str(error), self.name, self.free_bytes(), self._device.mem_info[1])
 
 
 @dataclass(frozen=True)
@@ -195,7 +202,8 @@ class _CupyBinary:
     module: Any
 
     def get_function(self, name: str) -> _CupyFunction:
-        return _CupyFunction(self.device, self.module.get_function(name))
+        with self.device.here():  # CuPy loads the module now, on the device that is current
+            return _CupyFunction(self.device, self.module.get_function(name))
 
 
 class _CupyFunction:
@@ -209,7 +217,9 @@ class _CupyFunction:
     def __call__(self, grid: tuple[int, ...], block: tuple[int, ...], args: Sequence[Any], shared_mem: int) -> None:
         with self._device.here():
             if shared_mem > self._prepared_bytes:
-                self._kernel.max_dynamic_shared_size_bytes = self._prepared_bytes = shared_mem
+                # Kernels of the same text are one function to CUDA: another wrapper may have asked for more.
+                most = max(shared_mem, self._kernel.max_dynamic_shared_size_bytes)
+                self._kernel.max_dynamic_shared_size_bytes = self._prepared_bytes = most
             self._kernel(grid, block, tuple(args), shared_mem=shared_mem)
 
 

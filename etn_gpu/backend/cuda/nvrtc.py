@@ -5,6 +5,7 @@ It needs neither a driver nor a GPU, and not CuPy either: the tests compile with
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import importlib.util
 import os
@@ -132,11 +133,21 @@ def compiler(major: int) -> Compiler:
             continue
         library.nvrtcGetErrorString.restype = c_char_p
         library.nvrtcDestroyProgram.argtypes = [POINTER(c_void_p)]
-        return Compiler(library, str(path))
+        found = Compiler(library, str(path))
+        _load_builtins(found)
+        return found
     raise BackendError(
         f"NVRTC, the run-time compiler of CUDA {major}, is missing ({name} is neither in a Python package nor in "
         f"CUDA_PATH nor known to the system): pip install 'etn_gpu[cuda{major}]', which brings it."
     )
+
+
+def _load_builtins(compiler: Compiler) -> None:
+    """Load the library that NVRTC opens by name when it compiles: that of 13.0 does not look for it beside itself."""
+    folder = Path(compiler.origin).parent
+    if folder.is_absolute():
+        with contextlib.suppress(OSError):  # then NVRTC finds it, or says so when it compiles
+            ctypes.CDLL(str(folder / f"libnvrtc-builtins.so.{compiler.version[0]}.{compiler.version[1]}"))
 
 
 def _candidates(major: int, name: str) -> Iterator[Path]:

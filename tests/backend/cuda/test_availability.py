@@ -195,6 +195,9 @@ def test_the_device_of_cupy(gpu: CupyDevice, monkeypatch: pytest.MonkeyPatch) ->
     shape = (2,), (64,), (1,)
     more = [(0, 0), (50_000, 50_000), (100_000, 100_000), (60_000, 100_000)]
     assert binary.module.calls == [(*shape, *pair) for pair in more]
+    # the same function by another wrapper: what was asked for before still holds
+    binary.get_function("k")((2,), (64,), [1], 70_000)
+    assert binary.module.calls[-1] == (*shape, 70_000, 100_000)
 
 
 def test_memory_that_runs_out(gpu: CupyDevice) -> None:
@@ -206,6 +209,15 @@ def test_memory_that_runs_out(gpu: CupyDevice) -> None:
     assert (caught.value.requested, caught.value.free) == (2**33, 2**32)
     assert isinstance(caught.value, BackendError)
     assert isinstance(caught.value, MemoryError)
+
+
+def test_memory_that_runs_out_while_sorting(gpu: CupyDevice, monkeypatch: pytest.MonkeyPatch) -> None:
+    def sort(*_: Any, **__: Any) -> None:
+        raise MemoryError("std::bad_alloc")
+
+    monkeypatch.setattr(sys.modules["cupy"], "argsort", sort)
+    with pytest.raises(DeviceMemoryError, match="more was asked for, 4.00 of 141.00 GiB are free"):
+        gpu.stable_order(np.arange(3))
 
 
 def test_memory_that_runs_out_without_numbers() -> None:

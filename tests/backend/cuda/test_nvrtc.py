@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -9,6 +10,7 @@ import pytest
 from etn_gpu.backend.cuda import cubins, nvrtc, signatures, sources
 from etn_gpu.backend.cuda.nvrtc import Compiled, Compiler, Resources
 from etn_gpu.errors import BackendError
+from tests.emulator import require_compiler
 
 pytestmark = pytest.mark.nvrtc
 
@@ -144,6 +146,28 @@ class TestCache:
         path = cubins.compiled(compiler, SPILLING, "spill.cu", 90)
         assert path.parent != folder
         assert path.read_bytes().startswith(b"\x7fELF")
+
+
+FAKE = {
+    "libnvrtc.so.77": """extern "C" int nvrtcVersion(int* major, int* minor) { *major = 77, *minor = 3; return 0; }
+        extern "C" const char* nvrtcGetErrorString(int) { return "an error"; }
+        extern "C" int nvrtcDestroyProgram(void**) { return 0; }""",
+    "libnvrtc-builtins.so.77.3": "int builtins;",
+}
+
+
+@pytest.mark.emulator
+def test_the_library_that_nvrtc_opens_by_name_is_loaded_first(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    # The wheel of 13.0, which torch brings, has no path to it: no kernel would compile, CuPy's own neither.
+    require_compiler()
+    folder = tmp_path / "lib64"
+    folder.mkdir()
+    for name, text in FAKE.items():
+        command = ["g++", "-shared", "-fPIC", "-x", "c++", "-", "-o", str(folder / name)]
+        subprocess.run(command, input=text, text=True, check=True)
+    monkeypatch.setenv("CUDA_PATH", str(tmp_path))
+    assert nvrtc.compiler(77).version == (77, 3)
+    assert str(folder / "libnvrtc-builtins.so.77.3") in Path("/proc/self/maps").read_text()
 
 
 def test_nvrtc_of_a_version_that_is_not_installed() -> None:
