@@ -64,7 +64,8 @@ extern "C" __global__ void __launch_bounds__(256) fill_bins(
 __device__ __forceinline__ Cell cell_of(
     const double* cells, const double* grids, const long long* bins, const bool* pbc, const long long* atom_offsets,
     long long s) {
-    return {cells + 9 * s, grids + GRID_SIZE * s, bins + 3 * s, pbc + 3 * s, first_bin(atom_offsets[s], s)};
+    const long long first = atom_offsets[s];
+    return {cells + 9 * s, grids + GRID_SIZE * s, bins + 3 * s, pbc + 3 * s, first_bin(first, s), first};
 }
 
 // One warp for each slot: how many edges its atom has.
@@ -78,21 +79,57 @@ extern "C" __global__ void __launch_bounds__(128) count_edges(
     if (own >= n_atoms) return;
     const long long s = segment_of(atom_offsets, n_structures, own);
     const Slots slots = {slot_position, slot_level, slot_wrap, slot_place, starts};
-    long long count = 0;
-    visit_neighbours(
-        slots, cell_of(cells, grids, bins, pbc, atom_offsets, s), own, cutoff,
-        [&](bool hit, long long, int, int, int) { count += hit; });
+    const Cell cell = cell_of(cells, grids, bins, pbc, atom_offsets, s);
+    int count = 0;
+    Search(slots, cell, own).visit_neighbours(cutoff, [&](bool hit, const Candidate&) { count += hit; });
     count = group_sum<32>(count);
     if ((threadIdx.x & 31) == 0) counts[order[atom_offsets[s] + slot_place[own]]] = count;
 }
 
-// Atoms with at most this many neighbours sort them in shared memory.
-constexpr int SHARED_EDGES = 128;
+// Atoms with at most this many neighbours, all in cells from -CELLS to CELLS - 1, sort them in shared memory.
+constexpr int SHARED_EDGES = 128, CELLS = 512, CELL_BITS = 10;
 
-struct SharedKeys {
-    int4* keys;
-    __device__ __forceinline__ int4 load(int k) const { return keys[k]; }
-    __device__ __forceinline__ void store(int k, int4 key) const { keys[k] = key; }
+// The edges of one atom, in the order in which they are found and sorted. Of one neighbour, shifts come in the order of the
+// cells in which it is met.
+struct SharedEdges {
+    unsigned long long* keys;
+    int* slots;
+    unsigned char* order;
+
+    // Edge number k, to the neighbour at `place`.
+    __device__ __forceinline__ void set(int k, int slot, int place, const Candidate& c) const {
+        const unsigned long long cells = (unsigned long long)(c.cell0 + CELLS) << 2 * CELL_BITS |
+            (unsigned long long)(c.cell1 + CELLS) << CELL_BITS | (unsigned long long)(c.cell2 + CELLS);
+        keys[k] = (unsigned long long)place << 3 * CELL_BITS | cells;
+        slots[k] = slot;
+    }
+
+    __device__ __forceinline__ int place(int k) const { return (int)(keys[k] >> 3 * CELL_BITS); }
+
+    // The cell of edge k along a direction.
+    __device__ __forceinline__ int cell(int k, int direction) const {
+        return (int)(keys[k] >> (2 - direction) * CELL_BITS & (2 * CELLS - 1)) - CELLS;
+    }
+
+    // Fills `order` by all lanes of a warp: no two keys are equal, so each belongs behind as many as are smaller.
+    __device__ __forceinline__ void sort(int n) const {
+        const int lane = threadIdx.x & 31;
+        if (lane == 0 && n % 2 == 1) keys[n] = ~0ull;  // n is below SHARED_EDGES, which is even
+        __syncwarp();
+        for (int k = lane; k < n; k += 64) {
+            const int other = min(k + 32, n - 1);
+            const unsigned long long a = keys[k], b = keys[other];
+            int before_a = 0, before_b = 0;
+            for (int j = 0; j < n; j += 2) {
+                const ulonglong2 two = *(const ulonglong2*)(keys + j);
+                before_a += (two.x < a) + (two.y < a);
+                before_b += (two.x < b) + (two.y < b);
+            }
+            order[before_a] = (unsigned char)k;
+            if (k + 32 < n) order[before_b] = (unsigned char)other;
+        }
+        __syncwarp();
+    }
 };
 
 // The others sort them where they will stay.
@@ -120,7 +157,9 @@ extern "C" __global__ void __launch_bounds__(128) fill_edges(
     const int* __restrict__ slot_place, const long long* __restrict__ starts, const int* __restrict__ species,
     const long long* __restrict__ edge_offsets, long long* __restrict__ neighbour, int* __restrict__ shifts,
     int* __restrict__ edge_species, double cutoff, long long n_structures, long long n_atoms) {
-    __shared__ int4 shared_keys[128 / 32 * SHARED_EDGES];
+    __shared__ __align__(16) unsigned long long keys[128 / 32 * SHARED_EDGES];
+    __shared__ int edge_slots[128 / 32 * SHARED_EDGES];
+    __shared__ unsigned char edge_order[128 / 32 * SHARED_EDGES];
     const long long own = global_thread() / 32;
     if (own >= n_atoms) return;
     const int lane = threadIdx.x & 31;
@@ -129,34 +168,44 @@ extern "C" __global__ void __launch_bounds__(128) fill_edges(
     const long long centre = atoms[slot_place[own]];
     const long long base = edge_offsets[centre];
     const int n = (int)(edge_offsets[centre + 1] - base);
-    const bool few = n <= SHARED_EDGES;
-    const SharedKeys in_shared = {shared_keys + threadIdx.x / 32 * SHARED_EDGES};
     const ListKeys in_list = {neighbour + base, shifts + 3 * base};
+    const int of_warp = threadIdx.x / 32 * SHARED_EDGES;
+    const SharedEdges in_shared = {keys + of_warp, edge_slots + of_warp, edge_order + of_warp};
 
     const Slots slots = {slot_position, slot_level, slot_wrap, slot_place, starts};
+    const Cell cell = cell_of(cells, grids, bins, pbc, atom_offsets, s);
+    const Search search(slots, cell, own);
+    const bool few = n <= SHARED_EDGES && search.cells_within(CELLS);
     int filled = 0;
-    visit_neighbours(
-        slots, cell_of(cells, grids, bins, pbc, atom_offsets, s), own, cutoff,
-        [&](bool hit, long long slot, int shift0, int shift1, int shift2) {
-            const unsigned hits = __ballot_sync(ALL_LANES, hit);
-            if (hit) {
-                const int k = filled + __popc(hits & ((1u << lane) - 1u));
-                const int4 key = make_int4(slots.place[slot], shift0, shift1, shift2);
-                if (few) {
-                    in_shared.store(k, key);
-                } else {
-                    in_list.store(k, key);
-                }
+    search.visit_neighbours(cutoff, [&](bool hit, const Candidate& c) {
+        const unsigned hits = __ballot_sync(ALL_LANES, hit);
+        if (hit) {
+            const int k = filled + __popc(hits & ((1u << lane) - 1u)), place = slots.place[c.slot];
+            if (few) {
+                in_shared.set(k, (int)(c.slot - cell.first_slot), place, c);
+            } else {
+                in_list.store(k, make_int4(place, c.shift0, c.shift1, c.shift2));
             }
-            filled += __popc(hits);
-        });
+        }
+        filled += __popc(hits);
+    });
     if (few) {
-        warp_sort(in_shared, n);
+        in_shared.sort(n);
     } else {
         warp_sort(in_list, n);
     }
     for (int k = lane; k < n; k += 32) {
-        const int4 key = few ? in_shared.load(k) : in_list.load(k);
+        int4 key;
+        if (few) {
+            const int found = in_shared.order[k];
+            const int* const wrap = slot_wrap + 3 * (cell.first_slot + in_shared.slots[found]);
+            key = make_int4(
+                in_shared.place(found), in_shared.cell(found, 0) - wrap[0] + slot_wrap[3 * own],
+                in_shared.cell(found, 1) - wrap[1] + slot_wrap[3 * own + 1],
+                in_shared.cell(found, 2) - wrap[2] + slot_wrap[3 * own + 2]);
+        } else {
+            key = in_list.load(k);
+        }
         const long long other = atoms[key.x];
         in_list.store(k, key);
         neighbour[base + k] = other;

@@ -29,6 +29,16 @@ __device__ __forceinline__ T group_min(T value) {
     return value;
 }
 
+// The sum of the values of this lane and of those before it.
+template <class T>
+__device__ __forceinline__ T inclusive_sum(T value) {
+    for (int step = 1; step < 32; step *= 2) {
+        const T before = __shfl_up_sync(ALL_LANES, value, step);
+        if ((threadIdx.x & 31) >= step) value += before;
+    }
+    return value;
+}
+
 // The last of n ascending offsets that is not above value: the segment, of n of them, that the value lies in.
 __device__ __forceinline__ long long segment_of(const long long* offsets, long long n, long long value) {
     long long low = 0;

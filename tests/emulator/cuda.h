@@ -118,6 +118,8 @@ EMU_VECTOR(float, float, 16)
 EMU_VECTOR(double, double, 16)
 EMU_VECTOR(int, int, 16)
 EMU_VECTOR(unsigned, uint, 16)
+EMU_VECTOR(long long, longlong, 16)
+EMU_VECTOR(unsigned long long, ulonglong, 16)
 
 template <class T>
 static inline T __ldg(const T* p) { return *p; }

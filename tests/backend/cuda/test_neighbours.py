@@ -11,12 +11,13 @@ from ase.build import bulk, fcc111, molecule
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
+from etn_gpu.backend.cuda import sources
 from etn_gpu.backend.cuda.device import Device
 from etn_gpu.backend.cuda.neighbours import DeviceEdges, NeighbourSearch, search_bytes
 from etn_gpu.backend.cuda.structures import DeviceStructures
 from etn_gpu.errors import BackendError
 from etn_gpu.structures import StructureBatch
-from tests.emulator import EmulatedDevice, run_in_order
+from tests.emulator import EmulatedDevice, EmulatorError, run_in_order
 
 pytestmark = pytest.mark.emulator
 
@@ -192,6 +193,51 @@ def test_more_neighbours_than_are_sorted_in_shared_memory(device: Device, search
     per_atom = np.diff(batch.edge_offsets)
     assert per_atom.max() > 300
     assert per_atom.min() == 0
+
+
+SORTED_IN_SHARED_MEMORY = "SHARED_EDGES = 128, CELLS = 512, CELL_BITS = 10"
+
+
+@pytest.mark.parametrize(
+    "limits", ["SHARED_EDGES = 2, CELLS = 512, CELL_BITS = 10", "SHARED_EDGES = 128, CELLS = 1, CELL_BITS = 1"]
+)
+def test_edges_of_few_and_near_cells_and_all_others_are_the_same(
+    emulated: EmulatedDevice, monkeypatch: pytest.MonkeyPatch, limits: str
+) -> None:
+    read = sources.read
+    assert SORTED_IN_SHARED_MEMORY in read("neighbours.cu")
+    monkeypatch.setattr(sources, "read", lambda name: read(name).replace(SORTED_IN_SHARED_MEMORY, limits))
+    structures = [mixed(bulk("Al", cubic=True) * (3, 2, 2)), bulk("Al", a=3.0), mixed(molecule("H2O"))]
+    check(emulated, NeighbourSearch(emulated), structures, 4.0)
+
+
+#: What is taken out of the search -> what the emulator finds.
+SPOILED = {
+    "edges sorted before all are found": (
+        "keys[n] = ~0ull;  // n is below SHARED_EDGES, which is even\n        __syncwarp();",
+        "keys[n] = ~0ull;",
+        "race|uninit",
+    ),
+    "edges written before they are sorted": (
+        "        }\n        __syncwarp();\n    }\n};",
+        "        }\n    }\n};",
+        "race|uninit",
+    ),
+    "the last key forgotten": ("if (lane == 0 && n % 2 == 1) keys[n] = ~0ull;", "", "race|uninit"),
+}
+
+
+@pytest.mark.parametrize("case", SPOILED)
+def test_bugs_put_into_the_search_are_caught(
+    emulated: EmulatedDevice, monkeypatch: pytest.MonkeyPatch, case: str
+) -> None:
+    read, (good, bad, message) = sources.read, SPOILED[case]
+    assert good in read("neighbours.cu")
+    monkeypatch.setattr(sources, "read", lambda name: read(name).replace(good, bad))
+    # an atom with an odd number of neighbours, here three
+    square = Atoms("Al4", [[0, 0, 0], [2, 0, 0], [0, 2, 0], [2, 2, 0]])
+    with pytest.raises(EmulatorError, match=message):
+        check(emulated, NeighbourSearch(emulated), [square], 3.0)
 
 
 @pytest.mark.parametrize("cells_away", [10**3, 10**6])

@@ -15,15 +15,15 @@ from tests.emulator import require_compiler
 pytestmark = pytest.mark.nvrtc
 
 ARCHITECTURES = (80, 90, 100)
-#: Registers of a thread, at most. With 102, five blocks of 128 threads share a multiprocessor.
+#: Registers of a thread, at most. With 72 (80), seven (six) blocks of 128 threads share a multiprocessor.
 MOST_REGISTERS = {
     "neighbours.cu": {
         "species_keys": 24,
         "make_grids": 72,
         "count_bins": 48,
         "fill_bins": 56,
-        "count_edges": 102,
-        "fill_edges": 102,
+        "count_edges": 72,
+        "fill_edges": 80,
         "reverse_edges": 40,
         "edge_vectors": 72,
     },
