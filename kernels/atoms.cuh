@@ -64,6 +64,17 @@ __device__ __forceinline__ void store(Real* to, int pitch, const Real* z, Real f
     for (int k = 0; k < R * N; k++) to[k / N * pitch + k % N * TILE] = factor * z[k] + before[k];
 }
 
+// *sum += value, for sums that no other thread adds to until the next barrier. An addition whose result nobody waits for is
+// left to the memory; plain ones would each wait for the one before. Without a GPU it is the plain one, so that whoever
+// looks for races sees two threads at one sum.
+__device__ __forceinline__ void add_to(double* sum, double value) {
+#ifdef __CUDA_ARCH__
+    atomicAdd(sum, value);
+#else
+    *sum += value;
+#endif
+}
+
 // gradient[r * step] += factor * the sum over the atoms of a tile of z[r] . x, in float64, by one thread.
 template <int R, int N, class Real>
 __device__ __forceinline__ void add_gradient(
@@ -74,7 +85,7 @@ __device__ __forceinline__ void add_gradient(
 #pragma unroll
         for (int m = 0; m < N; m++) product += z[r * N + m] * x[m];
         product = group_sum<TILE>(there ? factor * product : Real(0));
-        if (threadIdx.x % TILE == 0) gradient[r * step] += product;
+        if (threadIdx.x % TILE == 0) add_to(gradient + r * step, product);
     }
 }
 

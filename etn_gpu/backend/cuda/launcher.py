@@ -70,6 +70,7 @@ class Kernel:
         self._function = function
         self._where = f"{origin}, kernel {signature.name}"
         self.signature = signature
+        self._names = {parameter.name for parameter in signature.parameters}
         self.launches = 0
 
     def launch(self, blocks: int, shared_bytes: int = 0, /, **arguments: Any) -> None:
@@ -101,19 +102,26 @@ class Kernel:
         self.launch(-(-n * lanes // self.signature.threads), **arguments)
 
     def _values(self, arguments: dict[str, Any]) -> list[Any]:
-        expected = [parameter.name for parameter in self.signature.parameters]
-        if arguments.keys() != set(expected):
-            missing = [name for name in expected if name not in arguments]
-            unknown = [name for name in arguments if name not in expected]
-            raise BackendError(
-                f"{self._where}: expected the arguments {', '.join(expected)}; "
-                + "; ".join(f"{what}: {', '.join(n)}" for what, n in (("missing", missing), ("unknown", unknown)) if n)
-            )
-        self._check_outputs(arguments)
-        return [
+        """The arguments in order. Checks first ask what nearly always holds: small batches wait for nothing else."""
+        if arguments.keys() != self._names:
+            self._fail_names(arguments)
+        values = [
             self._array(p, arguments[p.name]) if p.is_array else self._scalar(p, arguments[p.name])
             for p in self.signature.parameters
         ]
+        arrays = [id(v) for p, v in zip(self.signature.parameters, values, strict=True) if p.is_array]
+        if len(set(arrays)) < len(arrays):
+            self._check_outputs(arguments)
+        return values
+
+    def _fail_names(self, arguments: dict[str, Any]) -> None:
+        expected = [parameter.name for parameter in self.signature.parameters]
+        missing = [name for name in expected if name not in arguments]
+        unknown = [name for name in arguments if name not in expected]
+        raise BackendError(
+            f"{self._where}: expected the arguments {', '.join(expected)}; "
+            + "; ".join(f"{what}: {', '.join(n)}" for what, n in (("missing", missing), ("unknown", unknown)) if n)
+        )
 
     def _check_outputs(self, arguments: dict[str, Any]) -> None:
         """A compiler may keep what it read of one array although it is written through another."""
@@ -126,20 +134,22 @@ class Kernel:
                     )
 
     def _array(self, parameter: Parameter, value: Any) -> Any:
+        if self._device.holds(value) and value.dtype == parameter.dtype and value.flags.c_contiguous:
+            return value
         where = f"{self._where}, argument {parameter.name}"
         if not self._device.holds(value):
             kind = f"{type(value).__module__}.{type(value).__qualname__}"
             raise BackendError(f"{where}: {kind} was given, expected an array on {self._device.name}")
         if value.dtype != parameter.dtype:
             raise BackendError(f"{where}: an array of {value.dtype} was given, expected {parameter.dtype}")
-        if not value.flags.c_contiguous:
-            raise BackendError(
-                f"{where}: an array of shape {value.shape} with strides {value.strides} was given, expected a "
-                "contiguous one in C order; copy it first"
-            )
-        return value
+        raise BackendError(
+            f"{where}: an array of shape {value.shape} with strides {value.strides} was given, expected a "
+            "contiguous one in C order; copy it first"
+        )
 
     def _scalar(self, parameter: Parameter, value: Any) -> Any:
+        if parameter.holds(value):
+            return parameter.dtype.type(value)
         where = f"{self._where}, argument {parameter.name}"
         if np.ndim(value) != 0 or not np.can_cast(np.asarray(value).dtype, np.float64, casting="same_kind"):
             raise BackendError(f"{where}: {value!r} was given, expected a number of type {parameter.dtype}")

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import math
 import re
 from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
 
 import numpy as np
 
@@ -38,6 +41,22 @@ class Parameter:
     is_array: bool
     #: Whether the kernel may write to the array.
     is_output: bool
+
+    @cached_property
+    def _kind(self) -> type:
+        return {"i": int, "u": int, "f": float}.get(self.dtype.kind, bool)
+
+    @cached_property
+    def _limits(self) -> tuple[float, float]:
+        if self.dtype.kind not in "iu":
+            return -math.inf, math.inf
+        return np.iinfo(self.dtype).min, np.iinfo(self.dtype).max
+
+    def holds(self, value: Any) -> bool:
+        """Whether this is a number of Python's own that certainly is one of the argument's dtype."""
+        if type(value) is not self._kind or self.dtype == np.float32:
+            return False
+        return self._limits[0] <= value <= self._limits[1]
 
 
 @dataclass(frozen=True)
