@@ -1,10 +1,9 @@
 // Bins of a structure, along its own cell vectors.
 //
-// Along a periodic direction the cell is cut into bins at least as wide as the cutoff (less along the third, where bins
-// only shorten the runs of atoms that are looked at), and the same bins are met again as images. Where a cell is smaller
-// than the cutoff there is one bin with many images: the search is then brute force. Along a direction that is not
-// periodic, bins of fixed width are numbered around a ring, so an atom far away needs no further bins. Different
-// bins that share a number only cost a look.
+// Along a periodic direction the cell is cut into bins at least half as wide as the cutoff, and the same bins are met again
+// as images. Narrower ones would spare a few atoms that are looked at, and make more columns of bins than a warp has lanes.
+// A cell smaller than that is one bin with many images. Along a direction that is not periodic, bins of fixed width are
+// numbered around a ring, so an atom far away needs no further bins. Different bins that share a number only cost a look.
 #pragma once
 
 #include "lattice.cuh"
@@ -17,6 +16,9 @@ __device__ __forceinline__ long long first_bin(long long first, long long s) {
 
 // Bins are chosen for this much more than the cutoff, so that round-off cannot lose a pair.
 constexpr double MARGIN = 1.0 + 1e-6;
+
+// So many bins span the cutoff, at most.
+constexpr double BINS_PER_CUTOFF = 2.0;
 
 // A row of `grids`: reciprocal vectors (9), bins per unit of each coordinate (3), the reach of the cutoff in bins (3).
 constexpr int GRID_SIZE = 15;
@@ -38,7 +40,7 @@ __device__ inline void make_grid(
     int open = 0;
     for (int k = 0; k < 3; k++) {
         heights[k] = 1.0 / sqrt(dot(dual[k], dual[k]));
-        count[k] = pbc[k] ? fmax(floor(heights[k] / reach * (k == 2 ? 2.0 : 1.0)), 1.0) : 1.0;
+        count[k] = pbc[k] ? fmax(floor(BINS_PER_CUTOFF * heights[k] / reach), 1.0) : 1.0;
         product *= count[k];
         open += !pbc[k];
     }
@@ -50,7 +52,7 @@ __device__ inline void make_grid(
     }
     const double ring = floor(open == 1 ? most / product : (open == 2 ? sqrt(most / product) : cbrt(most / product)));
     for (int k = 0; k < 3; k++) {
-        const double scale = pbc[k] ? count[k] : 1.0 / reach;
+        const double scale = pbc[k] ? count[k] : BINS_PER_CUTOFF / reach;
         bins[k] = (long long)(pbc[k] ? count[k] : fmax(ring, 1.0));
         grid[3 * k] = dual[k].x;
         grid[3 * k + 1] = dual[k].y;
