@@ -24,6 +24,8 @@ from etn_gpu.backend.cuda.sums import Segments, Sums
 from etn_gpu.plan.program import Program
 
 _LANES_PER_ATOM = 8
+#: What a GPU takes beside keys and results to sort 64-bit keys: copies of keys and of indices, and about as much again.
+_SORTING_BYTES = 40
 
 
 @dataclass(frozen=True)
@@ -114,7 +116,8 @@ class Evaluator:
         slots = (8 + 8 + 4) * (n_atoms + 32)
         results = (8 + 8 + 72 * gradients) * n_atoms + 80 * n_structures
         search = search_bytes(n_structures, n_atoms, n_edges)
-        return structures + search + slots + program.bytes(n_atoms, n_edges) + results
+        sorting = _SORTING_BYTES * n_atoms
+        return structures + search + slots + sorting + program.bytes(n_atoms, n_edges) + results
 
     def evaluate(self, structures: DeviceStructures, segments: Segments, *, gradients: bool = True) -> DeviceResults:
         """Results of a batch; ``segments`` are the atoms of its structures. Forces and virials where ``gradients``.
