@@ -96,7 +96,7 @@ class ETNCalculator(Calculator):
     Args:
         model: an :class:`ETNPotential`, the name of a shipped model, or the path of a model file.
         backend: 'numba', 'numpy' or 'cuda' (default: ETN_GPU_BACKEND, else the best on a CPU).
-        dtype: 'float64' or 'float32' (default: the model's).
+        dtype: 'float64' or 'float32' (default: the model's, on a GPU 'float32').
         threads: threads of the numba backend (default: all cores).
         skin: neighbours are searched this far beyond the cutoff, in A, and kept until that may not suffice any more;
             the cuda backend, where a search costs less than copying a list, searches every time.

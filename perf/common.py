@@ -87,11 +87,11 @@ def bcc_crystal(
     return atoms
 
 
-def machine() -> dict[str, Any]:
-    """Date, commit and what the numbers were measured on."""
+def machine(commit: str | None = None) -> dict[str, Any]:
+    """Date, commit, which git is asked for unless it is given, and what the numbers were measured on."""
     return {
         "date": datetime.now(UTC).isoformat(timespec="seconds"),
-        "commit": _commit(),
+        "commit": commit or _commit(),
         "processor": _processor(),
         "cores": os.cpu_count(),
         "python": platform.python_version(),
@@ -145,9 +145,13 @@ def _text(value: Any) -> str:
 
 
 def _commit() -> str:
-    """Short hash of the commit, with '+' where the tree has changed since; 'unknown' outside a checkout."""
+    """Short hash of the commit, with '+' where the tree has changed since; 'unknown' outside a checkout or without
+    git."""
     command = ["git", "describe", "--always", "--dirty=+", "--exclude=*"]
-    done = subprocess.run(command, capture_output=True, text=True, check=False, cwd=Path(__file__).parent)
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, check=False, cwd=Path(__file__).parent)
+    except OSError:
+        return "unknown"
     return done.stdout.strip() or "unknown"
 
 

@@ -23,7 +23,10 @@ Backend = Annotated[
         help="numba, numpy or cuda (see doctor). Default: ETN_GPU_BACKEND if set, else the best one for CPUs."
     ),
 ]
-Dtype = Annotated[DtypeName | None, typer.Option(help="Floating point type of the evaluation. Default: the model's.")]
+Dtype = Annotated[
+    DtypeName | None,
+    typer.Option(help="Floating point type of the evaluation. Default: the model's; float32 with --backend cuda."),
+]
 Threads = Annotated[int | None, typer.Option(min=1, help="Threads of the backend. Default: all cores.")]
 BatchAtoms = Annotated[
     int,

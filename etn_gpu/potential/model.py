@@ -27,6 +27,8 @@ if TYPE_CHECKING:
 #: Atoms evaluated at once by :meth:`ETNPotential.evaluate`: bounds the memory for neighbour lists. A device cuts them
 #: up itself, by its own memory, and copies one part while it computes another.
 BATCH_ATOMS, DEVICE_BATCH_ATOMS = 50_000, 10_000_000
+#: The default precision of evaluations on a device: float64 takes several times as long on many of them.
+DEVICE_DTYPE = "float32"
 
 
 class ETNPotential:
@@ -35,7 +37,7 @@ class ETNPotential:
     Args:
         architecture: sizes, ranks, species, cutoff.
         parameters: one array per name in ``architecture.parameter_shapes``, float64.
-        dtype: 'float64' or 'float32', the default precision of evaluations; it belongs to the model.
+        dtype: 'float64' or 'float32', the default precision of evaluations on a CPU; it belongs to the model.
         minimum_distances: [n_species, n_species] closest pairs in the training data in A, 0 where unknown.
         metadata: training data, licence, citation, errors, formation references, ... (JSON-ready).
 
@@ -114,7 +116,7 @@ class ETNPotential:
         """Evaluate one or many structures as ragged batches; one :class:`Result` per structure, in order.
 
         ``backend`` 'numba', 'numpy' or 'cuda' (default: ETN_GPU_BACKEND, else the best on a CPU); ``dtype`` 'float64'
-        or 'float32' (default: the model's).
+        or 'float32' (default: the model's, on a GPU 'float32', with edge vectors and sums in float64).
 
         Raises:
             StructureError: a structure that cannot be evaluated, named by its index.
@@ -153,7 +155,7 @@ class ETNPotential:
         if backends.resolve(backend) == "cuda":
             from etn_gpu.potential.on_device import evaluate_each_on_device
 
-            kind = backends.check_dtype(dtype or self.dtype).name
+            kind = backends.check_dtype(dtype or DEVICE_DTYPE).name
             return evaluate_each_on_device(self, structures, forces=forces, stress=stress, dtype=kind)
         batch = StructureBatch.build(structures, self.species, self.cutoff, on_error="collect")
         results = self.evaluate_batch(

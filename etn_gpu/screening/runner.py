@@ -42,7 +42,7 @@ class Screening:
         top: how many rows the ranking keeps.
         limits: how large a batch may be.
         backend: backend of the evaluation; by default as everywhere in etn_gpu.
-        dtype: "float64" or "float32"; by default the model's.
+        dtype: "float64" or "float32"; by default the model's, on a GPU "float32".
         threads: threads of the evaluation; by default the backend's.
 
     Raises:

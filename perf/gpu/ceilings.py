@@ -46,7 +46,7 @@ def cases(bench: Bench) -> Iterator[Case]:
         yield Case(dtype, partial(_multiply_add, bench, dtype))
 
 
-SECTION = Section("ceilings", "Ceilings measured: bytes and operations per second", cases)
+SECTION = Section("ceilings", "Ceilings measured: bytes and operations per second", cases, until=0.65)
 
 
 def ceiling(bench: Bench, name: str) -> float | None:

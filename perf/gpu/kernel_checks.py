@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 from collections.abc import Callable, Iterator
 from dataclasses import fields, replace
 from functools import partial
@@ -11,6 +10,7 @@ from typing import Any
 import numpy as np
 from gpu import oracle
 from gpu.crystals import CUTOFF, SPECIES, Structures, anything, bcc, ragged
+from gpu.packages import obstacle
 from gpu.section import FULL, Bench, Case, Row, Section, bitwise, compared, relative
 from numpy.typing import NDArray
 
@@ -33,7 +33,7 @@ def cases(bench: Bench) -> Iterator[Case]:
     for name, make in _batches(bench).items():
         yield Case(f"neighbours, {name}", partial(_list, bench, make))
     yield Case("neighbours, vectors of moved atoms", partial(_moved, bench))
-    if bench.sizes is FULL and importlib.util.find_spec("numba") is not None:
+    if bench.sizes is FULL:
         yield Case(f"neighbours, {2 * LARGE**3} atoms, as on the CPU", partial(_large_list, bench))
     for dtype in DTYPES:
         yield Case(f"forces and virials, {dtype}", partial(_edge_sums, bench, dtype))
@@ -45,7 +45,7 @@ def cases(bench: Bench) -> Iterator[Case]:
     yield Case("margins", partial(_margins, bench))
 
 
-SECTION = Section("kernels", "Kernels against NumPy", cases, measures=False)
+SECTION = Section("kernels", "Kernels against NumPy", cases, until=0.3, measures=False)
 
 
 def _batches(bench: Bench) -> dict[str, Callable[[], Structures]]:
@@ -82,6 +82,8 @@ def _moved(bench: Bench) -> Row:
 
 
 def _large_list(bench: Bench) -> Row:
+    if reason := obstacle("numba"):
+        return {"not_run": reason}
     from etn_gpu.structures.neighbours import neighbour_list
 
     device, structures = bench.device, bcc(bench.rng(), (LARGE,) * 3)

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from functools import partial
 
 import common
+from gpu.compile_only import dotted
 from gpu.section import Bench, Case, Row, Section
 
 from etn_gpu.backend.cuda.device import CupyDevice
@@ -45,8 +46,7 @@ def _driver() -> Row:
 
 
 def _host(bench: Bench) -> Row:
-    known = {**common.machine(), "device": bench.device.name, "seed": bench.seed}
-    return known | ({"commit": bench.commit} if bench.commit else {})
+    return {**common.machine(bench.commit), "device": bench.device.name, "seed": bench.seed}
 
 
 def _cuda(device: CupyDevice) -> Row:
@@ -64,6 +64,6 @@ def _cuda(device: CupyDevice) -> Row:
         "l2_cache": properties["l2CacheSize"],
         "driver_cuda": runtime.driverGetVersion(),
         "runtime_cuda": version,
-        "nvrtc": ".".join(map(str, nvrtc.compiler(version // 1000).version)),
+        "nvrtc": dotted(nvrtc.compiler(version // 1000)),
         "cupy": cupy.__version__,
     }

@@ -6,17 +6,23 @@ from dataclasses import dataclass
 from functools import cached_property, lru_cache
 
 import numpy as np
+from bench_tensor import product_programs
 from gpu import oracle
 from gpu.crystals import CUTOFF, SPECIES, Array, Structures, bcc
+from gpu.section import Code
 
+import etn_gpu
 from etn_gpu import backend
 from etn_gpu.backend.cuda.device import Device
 from etn_gpu.backend.cuda.evaluation import Evaluator
 from etn_gpu.plan import Program, ProgramBuilder
-from etn_gpu.potential import Architecture, Preset, preset_architecture
+from etn_gpu.potential import Architecture, ETNPotential, Preset, preset_architecture
+from etn_gpu.potential.presets import PRESETS
 from etn_gpu.potential.programs import Programs, programs
 
 INNER = 1.8
+#: The model whose Programs are tensor products, not potentials.
+PRODUCT = "product"
 #: What compiles in a moment for the emulator, with all that is special: two degrees and species embeddings.
 TINY = Preset(2, (1, 1), ("1x0e+1x1o",), 2, 1)
 
@@ -73,10 +79,36 @@ class Model:
 
 
 @lru_cache(maxsize=8)
+def architecture_of(name: str) -> Architecture:
+    """The preset ``name``, the one called tiny, or that of the shipped model ``name``."""
+    if name == "tiny" or name in PRESETS:
+        return preset_architecture(TINY if name == "tiny" else name, SPECIES, CUTOFF, INNER)
+    return etn_gpu.load(name).architecture
+
+
+def program_of(code: Code) -> Program:
+    """What is to be compiled; it depends on no parameters."""
+    if code.model == PRODUCT:
+        return dict(zip(("forward", "both"), product_programs(), strict=True))[code.program]
+    chosen: Program = getattr(programs(architecture_of(code.model)), code.program)
+    return chosen
+
+
+def potential(name: str, seed: int) -> ETNPotential:
+    """The shipped model ``name``, or a preset with random parameters, as users have it."""
+    if name != "tiny" and name not in PRESETS:
+        return etn_gpu.load(name)
+    chosen = model(name, seed)
+    shapes = chosen.architecture.parameter_shapes
+    parameters = {key: values.reshape(shapes[key]) for key, values in chosen.parameters.items()}
+    return ETNPotential(chosen.architecture, parameters, minimum_distances=chosen.limits)
+
+
+@lru_cache(maxsize=8)
 def model(name: str, seed: int) -> Model:
     """The preset ``name``, or the one called tiny, with parameters that follow from the seed."""
     rng = np.random.default_rng(seed)
-    architecture = preset_architecture(TINY if name == "tiny" else name, SPECIES, CUTOFF, INNER)
+    architecture = architecture_of(name)
     parameters = {key: rng.normal(size=int(np.prod(shape))) for key, shape in architecture.parameter_shapes.items()}
     scaled = Model(architecture, parameters)
     structures = bcc(rng, (2, 2, 2))

@@ -9,7 +9,8 @@ from importlib.metadata import version
 
 import numpy as np
 from bench_tensor import LEFT, OUT, RIGHT, product_programs
-from gpu.section import Bench, Case, Row, Section
+from gpu.models import PRODUCT
+from gpu.section import Bench, Case, Code, Row, Section
 from gpu.timing import timed
 
 from etn_gpu.backend.cuda.device import CupyDevice
@@ -23,12 +24,13 @@ WARM_UP = 5
 
 def cases(bench: Bench) -> Iterator[Case]:
     """Our own product, then the peers that are installed here."""
-    yield Case("etn_gpu", partial(_own, bench))
+    needs = tuple(Code(PRODUCT, name, "float32") for name in ("forward", "both"))
+    yield Case("etn_gpu", partial(_own, bench), needs)
     if importlib.util.find_spec("e3nn") is not None:
-        yield Case(f"e3nn {version('e3nn')}, torch {version('torch')}", partial(or_reason, _e3nn, bench))
+        yield Case("e3nn", partial(or_reason, _e3nn, bench))
 
 
-SECTION = Section("peers", f"{LEFT} x {RIGHT} -> {OUT}, float32, milliseconds", cases)
+SECTION = Section("peers", f"{LEFT} x {RIGHT} -> {OUT}, float32, milliseconds", cases, until=0.99)
 
 
 def _own(bench: Bench) -> Row:
@@ -91,6 +93,7 @@ def _e3nn(bench: Bench) -> Row:
         return torch.autograd.grad(module(x, y), [x, y, module.weight], cotangent)
 
     return {
+        "versions": f"e3nn {version('e3nn')}, torch {version('torch')}",
         "vectors": n,
         "forward": 1e3 * timed(bench.device, forward, warm_up=WARM_UP).median,
         "both": 1e3 * timed(bench.device, both, warm_up=WARM_UP).median,

@@ -6,21 +6,41 @@ import math
 import time
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
 from etn_gpu.backend.cuda.device import Device
 
+if TYPE_CHECKING:
+    from gpu.prepare import Compilation
+
 Row = dict[str, Any]
+
+
+class Code(NamedTuple):
+    """A Program of a model (see :func:`gpu.models.program_of`) in one precision, as something to be compiled."""
+
+    model: str
+    program: str
+    dtype: str
+
+    @property
+    def name(self) -> str:
+        """For people."""
+        return f"{self.program}, {self.model}, {self.dtype}"
 
 
 @dataclass(frozen=True)
 class Case:
-    """One measurement or check: what it is called, and what makes its row, or several that are called otherwise."""
+    """One measurement or check: what it is called, and what makes its row, or several that are called otherwise.
+
+    It is run only where all that it ``needs`` has been compiled.
+    """
 
     name: str
     run: Callable[[], Row | list[Row]]
+    needs: tuple[Code, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -32,6 +52,13 @@ class Sizes:
     presets: tuple[str, ...]
     dtypes: tuple[str, ...]
     programs: tuple[str, ...]
+    #: The model that lists of structures are evaluated with, the atoms of a part of them, and the structures in the
+    #: list that does not fit into memory, 0 where there is no memory pool that can be limited.
+    potential: str
+    part_atoms: int
+    crowd: int
+    #: Legs of the tensors that are decomposed.
+    leg: str
     #: Cells along each direction of the crystals in the checks, random structures there, rows that are summed.
     check_cells: int
     random_structures: int
@@ -51,9 +78,14 @@ class Sizes:
 
 _MILLION = (20, 20, 20)
 FULL = Sizes(
-    presets=("standard", "small", "large"),
+    # Small comes last: what takes long to compile must begin early.
+    presets=("standard", "large", "small"),
     dtypes=("float32", "float64"),
     programs=("gradient", "energy", "parameter_gradient", "hessian_vector"),
+    potential="nbmotaw",
+    part_atoms=50,
+    crowd=64,
+    leg="8x0e+6x1o+4x2e",
     check_cells=4,
     random_structures=60,
     rows=300_000,
@@ -70,6 +102,10 @@ TINY = Sizes(
     presets=("tiny",),
     dtypes=("float32", "float64"),
     programs=("parameter_gradient",),
+    potential="tiny",
+    part_atoms=20,
+    crowd=0,
+    leg="2x0e+2x1o",
     check_cells=2,
     random_structures=4,
     rows=3000,
@@ -82,7 +118,7 @@ TINY = Sizes(
     threads=256,
     rounds=3,
 )
-WATCHED = replace(TINY, presets=("small",), programs=FULL.programs, check_cells=3)
+WATCHED = replace(TINY, presets=("small",), programs=FULL.programs, potential="small", check_cells=3)
 
 
 class Clock:
@@ -105,7 +141,7 @@ class Clock:
 @dataclass
 class Bench:
     """What all sections share: the device, how much to do, the seed of all random inputs, the time there is, the rows
-    of earlier sections; and the commit, where it is given."""
+    of earlier sections; the commit, where it is given; and what is being compiled, None on an emulator."""
 
     device: Device
     sizes: Sizes
@@ -113,6 +149,7 @@ class Bench:
     clock: Clock
     commit: str | None = None
     rows: dict[str, list[Row]] = field(default_factory=dict)
+    compilation: Compilation | None = None
 
     def row(self, section: str, case: str) -> Row:
         """What a case of an earlier section gave; nothing where it was not run."""
@@ -127,7 +164,7 @@ class Bench:
 class Section:
     """``cases`` of a bench, begun only while less than the share ``until`` of the time is spent.
 
-    ``measures`` is true for what means nothing on an emulator.
+    ``measures`` is true for what means nothing on an emulator. Making cases starts nothing.
     """
 
     name: str
@@ -135,6 +172,11 @@ class Section:
     cases: Callable[[Bench], Iterable[Case]]
     until: float = 1.0
     measures: bool = True
+
+
+def not_run(reason: str) -> Row:
+    """The row of a check that could not be run: it has neither passed nor failed, and the suite is not complete."""
+    return {"not_run": reason, "passed": None}
 
 
 def compared(difference: float, limit: float, **more: Any) -> Row:

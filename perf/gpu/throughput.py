@@ -11,7 +11,7 @@ from gpu import oracle
 from gpu.crystals import CUTOFF, SMALL, Structures, bcc, repeated
 from gpu.models import Expected, model
 from gpu.program_checks import LIMITS
-from gpu.section import Bench, Case, Row, Section, relative
+from gpu.section import Bench, Case, Code, Row, Section, relative
 from gpu.timing import Seconds, timed
 
 from etn_gpu.backend.cuda.device import CupyDevice, Device
@@ -21,26 +21,35 @@ from etn_gpu.errors import DeviceMemoryError
 
 
 def crystals(bench: Bench) -> Iterator[Case]:
-    """The crystal of a million atoms first, in both precisions; then all sizes; then the other presets."""
-    sizes = bench.sizes
-    chosen = [(sizes.presets[0], copies) for copies in sizes.copies]
-    chosen += [(preset, sizes.copies[0]) for preset in sizes.presets[1:]]
-    for preset, copies in chosen:
-        for dtype in sizes.dtypes:
-            yield Case(crystal_name(bench, preset, copies, dtype), partial(_crystal, bench, preset, copies, dtype))
+    """The crystal of a million atoms first, in both precisions; then all sizes."""
+    for copies in bench.sizes.copies:
+        yield from _crystals(bench, bench.sizes.presets[0], copies)
+
+
+def other_presets(bench: Bench) -> Iterator[Case]:
+    """The crystal of a million atoms by the other presets."""
+    for preset in bench.sizes.presets[1:]:
+        yield from _crystals(bench, preset, bench.sizes.copies[0])
+
+
+def _crystals(bench: Bench, preset: str, copies: tuple[int, int, int]) -> Iterator[Case]:
+    for dtype in bench.sizes.dtypes:
+        run = partial(_crystal, bench, preset, copies, dtype)
+        yield Case(crystal_name(bench, preset, copies, dtype), run, (Code(preset, "gradient", dtype),))
 
 
 def batches(bench: Bench) -> Iterator[Case]:
     """A thousand structures of 64 atoms, then as many as have a million atoms; the same for 16 and 256."""
     first, second = bench.sizes.dtypes
-    for size, count in bench.sizes.batches:
-        yield Case(batch_name(size, count, first), partial(_batch, bench, size, count, first))
-    size, count = bench.sizes.batches[0]
-    yield Case(batch_name(size, count, second), partial(_batch, bench, size, count, second))
+    chosen = [(size, count, first) for size, count in bench.sizes.batches] + [(*bench.sizes.batches[0], second)]
+    for size, count, dtype in chosen:
+        needs = (Code(bench.sizes.presets[0], "gradient", dtype),)
+        yield Case(batch_name(size, count, dtype), partial(_batch, bench, size, count, dtype), needs)
 
 
-CRYSTALS = Section("crystals", "One crystal: energies, forces and stress", crystals, until=0.8)
-BATCHES = Section("batches", "Batches of small structures: energies, forces and stresses", batches, until=0.9)
+CRYSTALS = Section("crystals", "One crystal: energies, forces and stress", crystals, until=0.75)
+BATCHES = Section("batches", "Batches of small structures: energies, forces and stresses", batches, until=0.95)
+PRESETS = Section("presets", "The first crystal by the other presets", other_presets, until=0.98)
 
 
 def crystal_name(bench: Bench, preset: str, copies: tuple[int, int, int], dtype: str) -> str:

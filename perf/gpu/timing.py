@@ -12,6 +12,8 @@ from gpu.section import Row
 
 from etn_gpu.backend.cuda.device import CupyDevice, Device
 
+#: Seconds of work before anything is timed: an idle GPU raises its clocks only after some of it.
+WARM_UP = 0.3
 #: Fewest and most repeats, and seconds that they should take together.
 FEWEST, MOST, SECONDS = 5, 50, 1.0
 
@@ -64,12 +66,23 @@ class Moment:
 def timed(device: Device, function: Callable[[], object], seconds: float = SECONDS, warm_up: int = 1) -> Seconds:
     """Time a function that starts work on the default stream of ``device``; as many repeats as ``seconds`` allow.
 
-    ``warm_up`` calls and one more are not counted: they load code and take memory from the driver.
+    What comes before is not counted, see :func:`warmed_up`.
     """
-    for _ in range(warm_up):
-        function()
+    warmed_up(device, function, warm_up)
     repeats = min(max(int(seconds / max(_once(device, function), 1e-6)), FEWEST), MOST)
     return Seconds(tuple(_once(device, function) for _ in range(repeats)))
+
+
+def warmed_up(device: Device, function: Callable[[], object], calls: int = 1) -> None:
+    """Call a function at least so many times, which loads code and takes memory from the driver, then until the device
+    has worked for :data:`WARM_UP` seconds."""
+    for _ in range(calls):
+        function()
+    device.synchronize()
+    end = time.perf_counter() + WARM_UP
+    while time.perf_counter() < end:
+        function()
+        device.synchronize()
 
 
 def _once(device: Device, function: Callable[[], object]) -> float:

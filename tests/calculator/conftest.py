@@ -30,6 +30,12 @@ def training_structures(rng: np.random.Generator) -> list[Atoms]:
 
 
 @pytest.fixture(scope="session")
+def keeps_lists(backend: str) -> bool:
+    """Whether calculators of a backend keep neighbour lists from step to step."""
+    return backend != "cuda"
+
+
+@pytest.fixture(scope="session")
 def potential() -> ETNPotential:
     """Al-Ni: random cores, but for the last one and the references, in which the energy is linear: fitted to EMT."""
     rng = np.random.default_rng(0)

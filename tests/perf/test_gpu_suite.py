@@ -2,78 +2,43 @@
 
 from __future__ import annotations
 
-import importlib
 import json
+import time
 from collections.abc import Callable
-from pathlib import Path
 from types import ModuleType
 from typing import Any
 
 import numpy as np
 import pytest
 
-from etn_gpu.backend.cuda import nvrtc, sources
+from etn_gpu.backend.cuda import sources
 from etn_gpu.backend.cuda.lowering import lower
 from etn_gpu.errors import BackendError
 from etn_gpu.plan.count import work
 from etn_gpu.structures.geometry import StructureArrays
 from etn_gpu.structures.neighbours import neighbour_list
-from tests.emulator import EmulatedDevice, require_compiler
+from tests.emulator import EmulatedDevice
 
 pytestmark = pytest.mark.emulator
 
 Perf = Callable[[str], ModuleType]
-PERF = Path(__file__).parents[2] / "perf"
-
-
-@pytest.fixture
-def perf(monkeypatch: pytest.MonkeyPatch) -> Perf:
-    """Imports a script of perf/, or a module of its packages, by name."""
-    monkeypatch.syspath_prepend(str(PERF))
-    return importlib.import_module
-
-
-@pytest.fixture
-def suite(perf: Perf, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Callable[..., dict[str, Any]]:
-    """Runs the script with options on the emulator; its file, with the exit status as 'status'."""
-    require_compiler()
-
-    def run(*options: str) -> dict[str, Any]:
-        path = tmp_path / "results" / "suite.json"
-        command = ["gpu_suite.py", "--emulated", "--seed", "7", "--output", str(path), *options]
-        monkeypatch.setattr("sys.argv", command)
-        status: object = 0
-        try:
-            perf("gpu_suite").main()
-        except SystemExit as stop:
-            status = stop.code
-        assert [p.name for p in path.parent.iterdir()] == ["suite.json"]
-        return {**json.loads(path.read_text()), "status": status}
-
-    return run
-
-
-@pytest.fixture
-def bench(perf: Perf) -> Any:
-    """Tiny sizes on the emulator."""
-    require_compiler()
-    section = perf("gpu.section")
-    return section.Bench(EmulatedDevice(), section.TINY, 3, section.Clock(600.0))
+Suite = Callable[..., dict[str, Any]]
 
 
 class TestScript:
-    def test_all_checks_pass_and_no_timing_is_run(
-        self, suite: Callable[..., dict[str, Any]], capsys: pytest.CaptureFixture[str]
-    ) -> None:
+    def test_all_checks_pass_and_no_timing_is_run(self, suite: Suite, capsys: pytest.CaptureFixture[str]) -> None:
         report = suite()
         assert (report["status"], report["passed"], report["failures"]) == (0, True, [])
         assert report["atoms_per_second"] is None
         sections = report["sections"]
         rows = {name: section["rows"] for name, section in sections.items() if "rows" in section}
-        assert list(rows) == ["machine", "kernels", "programs"]
+        users = ["structures", "registry", "tensors"]
+        compiled = ["compilation", "programs", "other_compilation", "other_programs"]
+        assert list(rows) == ["machine", "kernels", *compiled, *users]
         assert rows["machine"][0]["seed"] == 7
-        checked = [row for name in ("kernels", "programs") for row in rows[name]]
-        assert len(checked) == 18
+        checked = [row for of_section in rows.values() for row in of_section if "passed" in row]
+        assert len(checked) == 20
+        assert report["incomplete"] == []
         assert all(row["passed"] and row["difference"] <= row["limit"] for row in checked)
         assert {name for name in sections if name not in rows} >= {"crystals", "batches", "kernel_times", "peers"}
         assert all(sections[name]["not_run"] == "checks alone were run" for name in sections if name not in rows)
@@ -87,9 +52,7 @@ class TestScript:
         ],
         ids=["wrong", "not written"],
     )
-    def test_a_planted_bug_is_found(
-        self, suite: Callable[..., dict[str, Any]], monkeypatch: pytest.MonkeyPatch, good: str, bad: str
-    ) -> None:
+    def test_a_planted_bug_is_found(self, suite: Suite, monkeypatch: pytest.MonkeyPatch, good: str, bad: str) -> None:
         read = sources.read
         assert good in read("margins.cu")
         monkeypatch.setattr(sources, "read", lambda name: read(name).replace(good, bad))
@@ -98,9 +61,7 @@ class TestScript:
         assert report["failures"] == ["kernels: margins"]
         assert report["status"] == "FAILED\n  kernels: margins"
 
-    def test_a_kernel_that_fails_is_a_failure_of_its_own(
-        self, suite: Callable[..., dict[str, Any]], monkeypatch: pytest.MonkeyPatch
-    ) -> None:
+    def test_a_kernel_that_fails_is_a_failure_of_its_own(self, suite: Suite, monkeypatch: pytest.MonkeyPatch) -> None:
         read = sources.read
         monkeypatch.setattr(sources, "read", lambda name: read(name).replace("column_sums", "sums_of_columns"))
         report = suite("--only", "kernels")
@@ -109,9 +70,10 @@ class TestScript:
         assert row["error"].startswith("BackendError: tiles.cu has no kernel 'column_sums'")
         assert "Traceback" in row["traceback"]
 
-    def test_time_is_up(self, suite: Callable[..., dict[str, Any]]) -> None:
+    def test_time_is_up(self, suite: Suite) -> None:
         report = suite("--seconds", "0", "--only", "kernels", "programs")
         assert (report["status"], report["passed"]) == (0, False)
+        assert "kernels: margins: no time" in report["incomplete"]
         assert "margins" in report["sections"]["kernels"]["not_run"]
         assert report["sections"]["programs"]["rows"] == []
 
@@ -127,6 +89,72 @@ class TestScript:
         monkeypatch.setattr("sys.argv", ["gpu_suite.py"])
         with pytest.raises(SystemExit, match=r"cannot run here: no GPU\n--emulated runs the checks without a GPU"):
             script.main()
+
+    @pytest.mark.parametrize("raised", [True, False])
+    def test_a_device_that_is_lost_ends_the_run(
+        self, perf: Perf, suite: Suite, monkeypatch: pytest.MonkeyPatch, raised: bool
+    ) -> None:
+        """As CUDA after an illegal access: the case may or may not notice, every later call fails."""
+        checks, lost = perf("gpu.kernel_checks"), list[str]()
+
+        def bad_access(*_: object) -> Any:
+            lost.append("an illegal memory access was encountered")
+            if raised:
+                raise RuntimeError(lost[0])
+            return checks.compared(0.0, 0.0)
+
+        def synchronize(_: EmulatedDevice) -> None:
+            if lost:
+                raise RuntimeError(lost[0])
+
+        monkeypatch.setattr(checks, "_edge_sums", bad_access)
+        monkeypatch.setattr(EmulatedDevice, "synchronize", synchronize)
+        report = suite("--only", "kernels", "programs")
+        assert report["status"].startswith("STOPPED: the device failed in kernels: forces and virials, float32, and")
+        assert report["failures"] == ["kernels: forces and virials, float32"]
+        assert (report["passed"], report["running"]) == (False, None)
+        assert "an illegal memory access" in report["device_lost"]
+        assert list(report["sections"]) == ["kernels"]
+        assert "error" in report["sections"]["kernels"]["rows"][-1]
+
+    def test_an_error_of_one_case_ends_nothing(self, perf: Perf, suite: Suite, monkeypatch: pytest.MonkeyPatch) -> None:
+        def refused(*_: object) -> Any:
+            raise RuntimeError("no room")
+
+        monkeypatch.setattr(perf("gpu.kernel_checks"), "_edge_sums", refused)
+        report = suite("--only", "kernels")
+        assert len(report["failures"]) == 2
+        assert report["device_lost"] is None
+        assert report["sections"]["kernels"]["rows"][-1]["case"] == "margins"
+
+    def test_without_git(self, perf: Perf, monkeypatch: pytest.MonkeyPatch) -> None:
+        common, asked = perf("common"), list[object]()
+
+        def no_git(command: object, **_: object) -> None:
+            asked.append(command)
+            raise FileNotFoundError("[Errno 2] No such file or directory: 'git'")
+
+        monkeypatch.setattr(common.subprocess, "run", no_git)
+        assert common.machine()["commit"] == "unknown"
+        assert len(asked) == 1
+        assert common.machine("1234567")["commit"] == "1234567"
+        assert len(asked) == 1
+
+    def test_a_numba_that_refuses_this_numpy(
+        self, perf: Perf, bench: Any, report: Any, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        running, packages = perf("gpu.running"), perf("gpu.packages")
+        reason = "Numba needs NumPy 2.3 or less. Got NumPy 2.4."
+
+        def refused(name: str) -> None:
+            raise ImportError(reason)
+
+        monkeypatch.setattr(packages.importlib, "import_module", refused)
+        running.run_section(perf("gpu.one_core").SECTION, bench, report)
+        rows = [*bench.rows["one_core"], perf("gpu.kernel_checks")._large_list(bench)]
+        assert [row["not_run"] for row in rows] == [f"numba: {reason}"] * 3
+        assert not any(running.failed(row) for row in rows)
+        assert running.incomplete(report, set()) == []
 
 
 class TestOracle:
@@ -193,17 +221,16 @@ class TestOracle:
 class TestMeasurements:
     """The sections that mean nothing here run all the same."""
 
-    def test_all_sections(self, perf: Perf, bench: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    def test_all_sections(self, perf: Perf, bench: Any, report: Any, monkeypatch: pytest.MonkeyPatch) -> None:
         timing, script = perf("gpu.timing"), perf("gpu_suite")
         for module in (perf("bench_tensor"), perf("gpu.peers")):
             for name, irreps in {"LEFT": "3x0e+2x1o", "RIGHT": "2x0e+1x1o", "OUT": "2x0e+3x1o"}.items():
                 monkeypatch.setattr(module, name, irreps)
+        monkeypatch.setattr(timing, "WARM_UP", 0.0)
         monkeypatch.setattr(timing, "FEWEST", 1)
         monkeypatch.setattr(timing, "MOST", 1)
-        report = perf("gpu.report").Report(tmp_path / "suite.json")
-        report.content["sections"] = {}
         for section in script.SECTIONS:
-            if section.measures and section.name != "compilation":
+            if section.measures:
                 script.run_section(section, bench, report)
         errors = [row["traceback"] for rows in bench.rows.values() for row in rows if "error" in row]
         assert not errors, errors[0]
@@ -220,16 +247,31 @@ class TestMeasurements:
         expected = perf("gpu.expected").rows(bench)
         assert all(row["found"] is not None for row in expected)
 
-    def test_wrong_results_make_no_rate(self, perf: Perf, bench: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-        throughput, script = perf("gpu.throughput"), perf("gpu_suite")
+    def test_wrong_results_make_no_rate(
+        self, perf: Perf, bench: Any, report: Any, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        throughput, running = perf("gpu.throughput"), perf("gpu.running")
+        monkeypatch.setattr(perf("gpu.timing"), "WARM_UP", 0.0)
         monkeypatch.setattr(perf("gpu.timing"), "MOST", 1)
         monkeypatch.setattr(throughput, "LIMITS", {"float32": 1e-12, "float64": 1e-10})
-        report = perf("gpu.report").Report(Path(bench.device.name))
-        monkeypatch.setattr(report, "write", lambda: None)
-        report.content["sections"] = {}
-        script.run_section(throughput.CRYSTALS, bench, report)
+        running.run_section(throughput.CRYSTALS, bench, report)
         assert [row["passed"] for row in bench.rows["crystals"]] == [False, True, False, True]
         assert report.content["atoms_per_second"] is None
+
+    def test_warm_up(self, perf: Perf, bench: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+        """So many calls at least, and for so long: an idle GPU is slow."""
+        timing, calls = perf("gpu.timing"), list[float]()
+
+        def work() -> None:
+            time.sleep(0.01)
+            calls.append(time.monotonic())
+
+        for seconds, fewest in ((0.1, 5), (0.0, 4)):
+            calls.clear()
+            monkeypatch.setattr(timing, "WARM_UP", seconds)
+            timing.warmed_up(bench.device, work, 4)
+            assert len(calls) >= fewest
+            assert calls[-1] - calls[3] >= 0.9 * seconds
 
     def test_nothing_expected_is_met_by_nothing(self, perf: Perf, bench: Any) -> None:
         for row in perf("gpu.expected").rows(bench):
@@ -256,14 +298,3 @@ class TestMeasurements:
                 chains = a * chains + b
             found = ceilings.multiply_add(bench.device, 512, 5, dtype)
             np.testing.assert_allclose(found, chains.sum(axis=1), rtol=1e-6)
-
-    @pytest.mark.nvrtc
-    def test_compilation(self, perf: Perf, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-        try:
-            nvrtc.compiler(13)
-        except BackendError as error:
-            pytest.skip(str(error))
-        monkeypatch.setenv("ETN_GPU_CACHE", str(tmp_path))
-        row = perf("gpu.prepare").compile_program("tiny", 0, "energy", "float32", 13, 90)
-        assert row["stages"] == 2
-        assert len(list(tmp_path.glob("*.cubin"))) == 3  # and tiles.cu

@@ -15,6 +15,7 @@ from ase.build import bulk
 from etn_gpu.calculator import ETNCalculator
 from etn_gpu.errors import BackendError, DeviceMemoryError, StructureError
 from etn_gpu.potential import ETNPotential, Result, on_device
+from etn_gpu.potential import model as model_module
 from etn_gpu.potential.on_device import evaluate_each_on_device
 from etn_gpu.screening.evaluation import evaluate_each
 from tests.emulator import EmulatedDevice, require_compiler, stand_in_for_a_gpu
@@ -266,11 +267,24 @@ class TestByName:
 
     def test_evaluate_and_screen(self, potential: ETNPotential, many: list[Atoms]) -> None:
         expected = potential.evaluate(many, backend="numpy")
-        for found, wanted in zip(potential.evaluate(many, backend="cuda"), expected, strict=True):
-            assert_same(found, wanted, 1e-10)
-        outcomes = evaluate_each(potential, [*many, Atoms("U")], backend="cuda")
+        for dtype, tolerance in TOLERANCES.items():
+            for found, wanted in zip(potential.evaluate(many, backend="cuda", dtype=dtype), expected, strict=True):
+                assert_same(found, wanted, tolerance)
+        outcomes = evaluate_each(potential, [*many, Atoms("U")], backend="cuda", dtype="float64")
         assert [outcome.failed for outcome in outcomes] == [False] * len(many) + [True]
         assert outcomes[0].energy == pytest.approx(expected[0]["energy"], rel=1e-10)
+
+    def test_single_precision_is_the_default(
+        self, potential: ETNPotential, many: list[Atoms], monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(model_module, "DEVICE_DTYPE", "float32")
+        assert potential.dtype == "float64"
+        default = potential.evaluate(many, backend="cuda")
+        for found, single in zip(default, potential.evaluate(many, backend="cuda", dtype="float32"), strict=True):
+            assert found["energy"] == single["energy"]
+            np.testing.assert_array_equal(found["forces"], single["forces"])
+        double = potential.evaluate(many, backend="cuda", dtype="float64")
+        assert any(a["energy"] != b["energy"] for a, b in zip(default, double, strict=True))
 
     def test_first_faulty_structure_is_named(self, potential: ETNPotential) -> None:
         with pytest.raises(StructureError, match=r"structure 1 \(of 2, counted from 0\): unknown element U"):
@@ -279,7 +293,7 @@ class TestByName:
     def test_calculator(self, potential: ETNPotential) -> None:
         atoms = bulk("Al", cubic=True)
         atoms.rattle(0.05, seed=0)
-        atoms.calc = ETNCalculator(potential, backend="cuda")
+        atoms.calc = ETNCalculator(potential, backend="cuda", dtype="float64")
         forces = atoms.get_forces()
         other = atoms.copy()
         other.calc = ETNCalculator(potential, backend="numpy")

@@ -54,9 +54,8 @@ class Parameter:
 
     def holds(self, value: Any) -> bool:
         """Whether this is a number of Python's own that certainly is one of the argument's dtype."""
-        if type(value) is not self._kind or self.dtype == np.float32:
-            return False
-        return self._limits[0] <= value <= self._limits[1]
+        least, most = self._limits
+        return type(value) is self._kind and self.dtype != np.float32 and bool(least <= value <= most)
 
 
 @dataclass(frozen=True)
