@@ -16,9 +16,16 @@ margins                        1.4 kB    vectors, species
 
 Each is bound by the larger of two times, 2.0 ms for atoms1, which alone is bound by operations, 1.3 and 1.4 ms for the
 edges: 6.6 ms in all, 155 million atoms per second, 5.5 ms without the list. Three tenths of that would be 46 million
-atoms per second, more than the first target. Small batches pay for padding and for launches: 24 kernels
-beside two sorts and two cumulative sums. The host takes about 1.5 ms for one evaluation, whatever its size, so that
-small ones are bound by the host.
+atoms per second, more than the first target.
+
+Instructions of warps for each atom, counted in the machine code for sm_90 (NVRTC 13.5, loops by hand; atoms1 by running
+through its lists of tasks): list 3.4 k (a seventh of them for reverse edges), edges0 2.2 k, atoms1 4.6 k, of which
+45 % are arithmetic on numbers, edges2 2.4 k, the rest 0.2 k; 12.8 k in all, 9.4 k without the list. 132 multiprocessors
+that issue four in every cycle of 1.7 GHz could do 70 million atoms per second, 95 without the list; half of that is
+expected, because atoms1 has 256 KB of code, twice what is kept near, and edges0 waits for shared memory.
+
+Small batches pay for padding and for launches: 24 of our own kernels, two sorts and two cumulative sums, for which the
+host takes about 1 ms.
 """
 
 from __future__ import annotations
@@ -55,7 +62,11 @@ EXPECTATIONS = (
         lambda b: throughput.headline(b).get("atoms_per_second"), True,
     ),
     Expectation(
-        "atoms per second, 10^6 atoms, without list", 32e6, True,
+        "atoms per second, 10^6 atoms, list included, prediction", 35e6, True,
+        lambda b: throughput.headline(b).get("atoms_per_second"),
+    ),
+    Expectation(
+        "atoms per second, 10^6 atoms, without list", 45e6, True,
         lambda b: throughput.headline(b).get("without_list"),
     ),
     Expectation(
