@@ -20,7 +20,6 @@ training run that was interrupted goes on. Results of a set go into perf/results
 from __future__ import annotations
 
 import argparse
-import json
 import sys
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, replace
@@ -117,13 +116,6 @@ def _spread(values: list[float | None], digits: int) -> str:
     return f"{np.mean(known):.{digits}f}{deviation}"
 
 
-def merge(name: str, entry: dict[str, Any]) -> None:
-    """Write the entry of one set; those of others stay."""
-    path = common.RESULTS / "ablation.json"
-    report: dict[str, Any] = json.loads(path.read_text()) if path.exists() else {}
-    common.save("ablation", report | {name: entry})
-
-
 def main() -> int:
     """Run the ablation; exit status 2 where the data are not there or a model cannot be trained."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -161,7 +153,8 @@ def run(name: str, options: argparse.Namespace) -> None:
         print(f"{n_parameters(preset, species)} parameters with species embedding, {n_parameters(fewer, species)} "
               f"without it: channels {fewer.channels}, bonds {bonds(fewer.bonds)}")  # fmt: skip
     runs = [result for seed in range(options.seeds) for result in ablation.runs(seed)]
-    merge(
+    common.merge(
+        "ablation",
         name,
         {
             **common.machine(),

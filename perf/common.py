@@ -121,6 +121,13 @@ def save(name: str, report: dict[str, Any]) -> Path:
     return path
 
 
+def merge(name: str, key: str, entry: dict[str, Any]) -> Path:
+    """Write the entry ``key`` of results/<name>.json; the others stay. Returns the path."""
+    path = RESULTS / f"{name}.json"
+    report: dict[str, Any] = json.loads(path.read_text()) if path.exists() else {}
+    return save(name, report | {key: entry})
+
+
 def print_table(headers: Sequence[str], rows: Sequence[Sequence[Any]]) -> None:
     """Print a table: text to the left, numbers to the right with four digits, '-' for None."""
     cells = [[_text(value) for value in row] for row in rows]

@@ -1,4 +1,4 @@
-"""A fixed part of a training file that is held out, for comparisons that must not touch the test split."""
+"""Fixed parts of a training file that are held out, for comparisons that must not touch the test split."""
 
 from __future__ import annotations
 
@@ -6,8 +6,8 @@ from pathlib import Path
 
 from ase.io import write
 
-from etn_gpu.structures import read_labelled
-from etn_gpu.training.data import split_validation
+from etn_gpu.structures import LabelledSet, read_labelled
+from etn_gpu.training.data import species_of, split_validation
 
 #: Share of the training file that is held out, and the seed that decides which.
 HELD_OUT, SEED = 0.2, 0
@@ -28,7 +28,36 @@ def split_file(source: Path, folder: Path, structures: int | None = None) -> tup
         chosen, reported = split_validation(labels, HELD_OUT, SEED, range(len(labels)))
         if structures is not None and structures < len(chosen):
             _, chosen = split_validation(labels, structures / len(chosen), SEED, chosen)
-        folder.mkdir(parents=True, exist_ok=True)
-        for path, indices in ((fit, chosen), (held, reported)):
-            write(path, [labels.atoms[i] for i in indices])
+        _write(labels, {fit: chosen, held: reported})
     return fit, held
+
+
+def fold_files(source: Path, folder: Path, folds: int, structures: int | None = None) -> list[tuple[Path, Path]]:
+    """Files in ``folder`` to train on and to report on, one pair for each fold: every structure is reported on once.
+
+    Folds have a like share of every config_type, and copies of a structure are never apart. A structure that alone has
+    an element is in no fold. ``structures`` is about how many to take in all (default: all of them).
+
+    Raises:
+        DataError: the source cannot be read.
+    """
+    pairs = [(folder / f"fit-{k}.extxyz", folder / f"fold-{k}.extxyz") for k in range(folds)]
+    if not all(path.exists() for pair in pairs for path in pair):
+        labels = read_labelled(source)
+        left: list[int] = list(range(len(labels)))
+        if structures is not None and structures < len(left):
+            _, left = split_validation(labels, structures / len(left), SEED, left)
+        everything = sorted(left)
+        for k, (fit, fold) in enumerate(pairs):
+            left, out = split_validation(labels, 1 / (folds - k), SEED, left) if k < folds - 1 else ([], sorted(left))
+            others = [i for i in everything if i not in set(out)]
+            known = set(species_of(labels, others))
+            reported = [i for i in out if set(labels.atoms[i].symbols) <= known]
+            _write(labels, {fit: sorted({*everything} - {*reported}), fold: reported})
+    return pairs
+
+
+def _write(labels: LabelledSet, files: dict[Path, list[int]]) -> None:
+    for path, indices in files.items():
+        path.parent.mkdir(parents=True, exist_ok=True)
+        write(path, [labels.atoms[i] for i in indices])
