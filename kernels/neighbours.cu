@@ -224,28 +224,6 @@ __device__ __forceinline__ bool comes_before(
     return shifts[3 * e + 2] < shift2;
 }
 
-// Eight threads for each atom: the edge that runs the other way, found by bisection among the edges of the neighbour.
-extern "C" __global__ void __launch_bounds__(256) reverse_edges(
-    const int* __restrict__ species, const long long* __restrict__ edge_offsets,
-    const long long* __restrict__ neighbour, const int* __restrict__ shifts, const int* __restrict__ edge_species,
-    long long* __restrict__ reverse, long long n_atoms) {
-    const long long i = global_thread() / 8;
-    if (i >= n_atoms) return;
-    for (long long e = edge_offsets[i] + threadIdx.x % 8; e < edge_offsets[i + 1]; e += 8) {
-        const long long j = neighbour[e];
-        long long low = edge_offsets[j], n = edge_offsets[j + 1] - low;
-        while (n > 0) {
-            const long long half = n / 2;
-            const bool right = comes_before(
-                neighbour, shifts, edge_species, low + half, species[i], i, -shifts[3 * e], -shifts[3 * e + 1],
-                -shifts[3 * e + 2]);
-            low = right ? low + half + 1 : low;
-            n = right ? n - half - 1 : half;
-        }
-        reverse[e] = low;
-    }
-}
-
 // Eight threads for each atom: the vectors of its edges, and the square of the shortest length, inf without edges.
 extern "C" __global__ void __launch_bounds__(256) edge_vectors(
     const double* __restrict__ positions, const double* __restrict__ cells, const long long* __restrict__ atom_offsets,
@@ -267,4 +245,34 @@ extern "C" __global__ void __launch_bounds__(256) edge_vectors(
     }
     least = group_min<8>(least);
     if (threadIdx.x % 8 == 0) nearest[i] = least;
+}
+
+// Eight threads for each atom: the edge that runs the other way, found by bisection among the edges of the neighbour. Where
+// there is none, because coordinates are so large that round-off in them has lost it, `nearest` of the atom becomes -1.
+extern "C" __global__ void __launch_bounds__(256, 6) reverse_edges(
+    const int* __restrict__ species, const long long* __restrict__ edge_offsets,
+    const long long* __restrict__ neighbour, const int* __restrict__ shifts, const int* __restrict__ edge_species,
+    long long* __restrict__ reverse, double* __restrict__ nearest, long long n_atoms) {
+    const long long i = global_thread() / 8;
+    if (i >= n_atoms) return;
+    bool lost = false;
+    for (long long e = edge_offsets[i] + threadIdx.x % 8; e < edge_offsets[i + 1]; e += 8) {
+        const long long j = neighbour[e];
+        const long long end = edge_offsets[j + 1];
+        long long low = edge_offsets[j], n = end - low;
+        while (n > 0) {
+            const long long half = n / 2;
+            const bool right = comes_before(
+                neighbour, shifts, edge_species, low + half, species[i], i, -shifts[3 * e], -shifts[3 * e + 1],
+                -shifts[3 * e + 2]);
+            low = right ? low + half + 1 : low;
+            n = right ? n - half - 1 : half;
+        }
+        const bool found = low < end && neighbour[low] == i && shifts[3 * low] == -shifts[3 * e] &&
+            shifts[3 * low + 1] == -shifts[3 * e + 1] && shifts[3 * low + 2] == -shifts[3 * e + 2];
+        reverse[e] = found ? low : e;
+        lost |= !found;
+    }
+    lost = __any_sync(group_mask<8>(), lost);
+    if (lost && threadIdx.x % 8 == 0) nearest[i] = -1.0;
 }

@@ -234,7 +234,8 @@ class _Run:
         )
         outcomes: list[Result | StructureError] = list(batch)
         for place in np.flatnonzero(host["nearest"] < SAME_PLACE**2):
-            outcomes[place] = self._overlap(int(self.admitted.kept[part.first + place]))
+            index = int(self.admitted.kept[part.first + place])
+            outcomes[place] = self._overlap(index) if host["nearest"][place] >= 0.0 else _lost_pairs()
         return outcomes
 
     def _overlap(self, index: int) -> StructureError:
@@ -244,3 +245,10 @@ class _Run:
         )
         (error,) = batch.failures.values()
         return error
+
+
+def _lost_pairs() -> StructureError:
+    return StructureError(
+        "pairs of atoms were lost to round-off in the search for neighbours: atoms lie too far outside of the cell, or "
+        "the cell is too skewed; wrap the atoms (atoms.wrap()) or take a reduced cell (ase.build.niggli_reduce)"
+    )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import re
 import weakref
 from collections.abc import Callable
 from typing import Any
@@ -12,6 +13,7 @@ import pytest
 from ase import Atoms
 from ase.build import bulk
 
+from etn_gpu.backend.cuda import sources
 from etn_gpu.calculator import ETNCalculator
 from etn_gpu.errors import BackendError, DeviceMemoryError, StructureError
 from etn_gpu.potential import ETNPotential, Result, on_device
@@ -259,6 +261,24 @@ def test_a_model_that_is_gone_leaves_its_device(potential: ETNPotential, device:
     del model
     gc.collect()
     assert evaluator() is None
+
+
+def test_pairs_lost_to_round_off_are_an_error_of_their_structure(
+    potential: ETNPotential, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    read, margin = sources.read, "MARGIN = 1.0 + 1e-6"
+    assert margin in read("bins.cuh")
+    monkeypatch.setattr(sources, "read", lambda name: read(name).replace(margin, "MARGIN = 0.5"))
+    monkeypatch.setattr(on_device, "_require_agreement", lambda *_: None)
+    crystal = bulk("Al", cubic=True) * 4
+    crystal.rattle(0.1, seed=1)
+    dimer = Atoms("Al2", [[0.0, 0.0, 0.0], [0.0, 0.0, 2.5]])
+    found, lost, again = evaluate(potential, [dimer, crystal, dimer], EmulatedDevice())
+    assert isinstance(lost, StructureError)
+    assert re.search(r"pairs of atoms were lost to round-off .* wrap the atoms", str(lost))
+    (expected,) = potential.evaluate(dimer, backend="numpy")
+    assert_same(found, expected, 1e-10)
+    assert_same(again, expected, 1e-10)
 
 
 @pytest.mark.usefixtures("on_gpu")

@@ -26,7 +26,8 @@ class DeviceEdges:
     """Edges sorted by (centre, species of neighbour, neighbour, shift), on a device.
 
     offsets [N+1], neighbour [E], reverse [E] int64; species of the neighbour [E], shifts [E, 3] int32; vectors [E, 3]
-    and the square of the shortest edge of each atom, nearest [N], float64 in A and A^2, inf for atoms without edges.
+    and the square of the shortest edge of each atom, nearest [N], float64 in A and A^2: inf for atoms without edges, -1
+    for those with an edge whose reverse was lost, where positions are so far away that round-off matters.
     """
 
     offsets: DeviceArray
@@ -86,10 +87,11 @@ class NeighbourSearch:
         shifts, species = self._device.empty((n_edges, 3), np.int32), self._device.empty(n_edges, np.int32)
         listed = {"edge_offsets": offsets, "neighbour": neighbour, "shifts": shifts, "edge_species": species}
         self._module["fill_edges"].over(n_atoms, _WARP, **searched, species=structures.species, **listed)
-        self._module["reverse_edges"].over(
-            n_atoms, _LANES_PER_ATOM, species=structures.species, **listed, reverse=reverse, n_atoms=n_atoms
-        )
         vectors, nearest = self._vectors(structures, offsets, neighbour, shifts)
+        self._module["reverse_edges"].over(
+            n_atoms, _LANES_PER_ATOM, species=structures.species, **listed, reverse=reverse, nearest=nearest,
+            n_atoms=n_atoms,
+        )  # fmt: skip
         return DeviceEdges(offsets, neighbour, species, shifts, reverse, vectors, nearest)
 
     def moved(self, structures: DeviceStructures, edges: DeviceEdges) -> DeviceEdges:

@@ -211,6 +211,22 @@ def test_edges_of_few_and_near_cells_and_all_others_are_the_same(
     check(emulated, NeighbourSearch(emulated), structures, 4.0)
 
 
+def test_an_edge_whose_reverse_is_lost_is_noticed(emulated: EmulatedDevice, monkeypatch: pytest.MonkeyPatch) -> None:
+    read, margin = sources.read, "MARGIN = 1.0 + 1e-6"
+    assert margin in read("bins.cuh")
+    # bins for a shorter cutoff than that of the edges: as if round-off were that large
+    monkeypatch.setattr(sources, "read", lambda name: read(name).replace(margin, "MARGIN = 0.5"))
+    batch = StructureBatch.build([mixed(bulk("Al", cubic=True) * 4), bulk("Al", a=4.0)], SPECIES, 3.5)
+    edges = NeighbourSearch(emulated).find(upload(emulated, batch), 3.5)
+    nearest, reverse = emulated.to_host(edges.nearest), emulated.to_host(edges.reverse)
+    neighbour, offsets = emulated.to_host(edges.neighbour), emulated.to_host(edges.offsets)
+    centre = np.repeat(np.arange(batch.n_atoms), np.diff(offsets))
+    lost = reverse == np.arange(edges.n_edges)
+    assert 0 < lost.sum() < len(lost)
+    assert set(np.flatnonzero(nearest == -1.0)) == set(centre[lost])
+    np.testing.assert_array_equal(neighbour[reverse[~lost]], centre[~lost])
+
+
 #: What is taken out of the search -> what the emulator finds.
 SPOILED = {
     "edges sorted before all are found": (
