@@ -32,8 +32,8 @@ _SORTING_BYTES = 40
 class DeviceResults:
     """Results on a device, float64: energies of atoms [N] and of structures, energy [S], in eV; where gradients were
     asked for, forces [N, 3] in eV/A, and virials of atoms [N, 6] and of structures, virial [S, 6], in eV (xx, yy, zz,
-    yz, xz, xy). nearest [S] is the square of the shortest edge in A^2, margin [S] the least distance beyond the limit
-    of its pair of species in A; both are infinite without edges. nearest is -1 where the search lost pairs to round-off.
+    yz, xz, xy). nearest [S] is the square of the shortest edge in A^2, -1 where the search lost pairs to round-off;
+    margin [S] the least distance beyond the limit of its pair of species in A; both are infinite without edges.
     """
 
     energies: DeviceArray
