@@ -1,8 +1,8 @@
 // Sums over the edges of atoms as generated edge stages need them: one warp for each atom, one lane for each edge.
 //
 // Sums of atoms lie in device memory as tiles [component][32 slots], and in shared memory as *panels*: blocks of the same
-// radial functions side by side, so that a matrix [COUNT, WIDTH] belongs to each species of neighbours. Element (b, m)
-// of the matrix of a species is at species * SPECIES + b * ROW + m.
+// radial functions side by side, so that a matrix [COUNT, WIDTH] belongs to each species of neighbours. How far apart its
+// rows and the matrices are is decided in edge_panels.py; a table says where each component of a tile goes.
 #pragma once
 
 #include "address.cuh"
@@ -94,11 +94,13 @@ constexpr int EDGE_PITCH = 32 + PACK<Real>;
 // of any load from shared memory two neighbours want the same: it takes half the time.
 template <int DOWN, int ACROSS>
 __device__ __forceinline__ int down(int patch) {
-    return DOWN % 2 == 0 && ACROSS % 2 == 0 ? patch / 4 % (DOWN / 2) * 2 + patch % 2 : patch % DOWN;
+    if constexpr (DOWN % 2 == 0 && ACROSS % 2 == 0) return patch / 4 % (DOWN / 2) * 2 + patch % 2;
+    return patch % DOWN;
 }
 template <int DOWN, int ACROSS>
 __device__ __forceinline__ int across(int patch) {
-    return DOWN % 2 == 0 && ACROSS % 2 == 0 ? patch / 4 / (DOWN / 2) * 2 + patch / 2 % 2 : patch / DOWN;
+    if constexpr (DOWN % 2 == 0 && ACROSS % 2 == 0) return patch / 4 / (DOWN / 2) * 2 + patch / 2 % 2;
+    return patch / DOWN;
 }
 
 // Sums f[b] y[m] over each run of edges: add(species, b, m, sum) is called by the one lane that owns (b, m).

@@ -120,6 +120,7 @@ struct Search {
     // Calls visit(hit, candidate) in all lanes at once for all atoms that may be neighbours, each image once; `hit` says
     // whether it is closer than the cutoff.
     //
+    // There are far fewer runs than 2^31: a structure of which more images come within the cutoff is not admitted.
     // Bins that follow one another along the third direction hold atoms that follow one another: a run. Every lane looks up
     // a run; then all lanes share the atoms of these runs evenly, so that short runs leave no lane idle.
     template <class Visit>
@@ -135,7 +136,8 @@ struct Search {
             const int round0 = at0 / first.bins, round1 = at1 / second.bins;
             int begin = 0, length = 0;
             if (run < runs) {
-                const long long row_of_bins = (long long)(at0 - round0 * first.bins) * second.bins + (at1 - round1 * second.bins);
+                const int bin0 = at0 - round0 * first.bins, bin1 = at1 - round1 * second.bins;
+                const long long row_of_bins = (long long)bin0 * second.bins + bin1;
                 const long long* const starts = slots.starts + cell.first_bin + row_of_bins * third.bins;
                 const int stop = third.bin + third.count - round * third.bins;
                 begin = (int)(starts[round == 0 ? third.bin : 0] - cell.first_slot);

@@ -112,7 +112,10 @@ def rows(ways: dict[str, Errors]) -> list[tuple[str, ...]]:
 
 
 def _text(measured: tuple[float, float], digits: int, sign: str) -> str:
-    return f"{measured[0]:{sign}.{digits}f} ± {measured[1]:.{digits}f}" if np.isfinite(measured[0]) else "–"
+    centre, error = measured
+    if np.isnan(centre):
+        return "–"
+    return f"{centre:{sign}.{digits}f}" + ("" if np.isnan(error) else f" ± {error:.{digits}f}")
 
 
 def parse(way: str) -> dict[str, Any]:

@@ -35,8 +35,8 @@ def split_file(source: Path, folder: Path, structures: int | None = None) -> tup
 def fold_files(source: Path, folder: Path, folds: int, structures: int | None = None) -> list[tuple[Path, Path]]:
     """Files in ``folder`` to train on and to report on, one pair for each fold: every structure is reported on once.
 
-    Folds have a like share of every config_type, and copies of a structure are never apart. A structure that alone has
-    an element is in no fold. ``structures`` is about how many to take in all (default: all of them).
+    Folds have a like share of every config_type, and copies of a structure are never apart. Structures
+    whose element no other fold has are in none. ``structures`` is about how many to take in all (default: all of them).
 
     Raises:
         DataError: the source cannot be read.

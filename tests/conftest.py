@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -61,11 +62,8 @@ def pytest_configure(config: pytest.Config) -> None:
         from tests.emulator import EmulatedDevice, stand_in_for_a_gpu
 
         stand_in_for_a_gpu(EmulatedDevice(), pytest.MonkeyPatch())
-    if config.getoption("--backend") and "cuda" in _backends(config):
-        from etn_gpu.potential import model
-
-        # These tests are written for what float64 gives, the default of the other backends.
-        pytest.MonkeyPatch().setattr(model, "DEVICE_DTYPE", "float64")
+    if config.getoption("--backend"):
+        _backends(config)
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
@@ -74,10 +72,16 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
 
 
 @pytest.fixture(scope="session")
-def backend(request: pytest.FixtureRequest) -> str:
+def backend(request: pytest.FixtureRequest) -> Iterator[str]:
     """Name of a backend; a test that uses it runs once on each backend chosen with ``--backend``."""
     name: str = request.param
-    return name
+    with pytest.MonkeyPatch.context() as patch:
+        if name == "cuda":
+            from etn_gpu.potential import model
+
+            # These tests are written for what float64 gives, the default of the other backends.
+            patch.setattr(model, "DEVICE_DTYPE", "float64")
+        yield name
 
 
 @pytest.fixture(scope="session")

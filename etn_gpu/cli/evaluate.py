@@ -69,7 +69,8 @@ def evaluate(
     if json_file is not None and (json_file.is_dir() or not json_file.parent.is_dir()):
         raise WrongUseError(f"cannot write --json {json_file}: it has to be a file in an existing folder")
     potential = etn_gpu.load(model)
-    options = {"backend": resolve(backend), "dtype": dtype and dtype.value, "threads": threads}
+    name = resolve(backend)
+    options = {"backend": name, "dtype": potential.precision(name, dtype and dtype.value), "threads": threads}
     metrics, failures, seconds = _evaluate_files(potential, files, options, batch_atoms)
 
     console = output_console()
@@ -83,7 +84,7 @@ def evaluate(
         console.print(f"... and {more} more failed; --json lists all", style="red")
     total = metrics.total
     console.print(
-        f"{total.n_structures} structures, {total.n_atoms} atoms, {seconds:.2f} s, backend {options['backend']}"
+        f"{total.n_structures} structures, {total.n_atoms} atoms, {seconds:.2f} s, backend {name}, {options['dtype']}"
     )
     if json_file is not None:
         report = {"model": model, "files": [str(path) for path in files], **metrics.as_dict()}

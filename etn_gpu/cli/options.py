@@ -25,7 +25,7 @@ Backend = Annotated[
 ]
 Dtype = Annotated[
     DtypeName | None,
-    typer.Option(help="Floating point type of the evaluation. Default: the model's; float32 with --backend cuda."),
+    typer.Option(help="Floating point type of the evaluation. Default: the model's; float32 on the backend cuda."),
 ]
 Threads = Annotated[int | None, typer.Option(min=1, help="Threads of the backend. Default: all cores.")]
 BatchAtoms = Annotated[

@@ -135,6 +135,15 @@ class ETNPotential:
                 results.append(outcome)
         return results
 
+    def precision(self, backend: str, dtype: str | None = None) -> str:
+        """The precision of evaluations on a backend: ``dtype``, or its default.
+
+        Raises:
+            BackendError: a dtype that there is not.
+        """
+        default = DEVICE_DTYPE if backend == "cuda" else self.dtype
+        return backends.check_dtype(dtype or default).name
+
     def evaluate_each(
         self,
         structures: Sequence[Atoms],
@@ -155,7 +164,7 @@ class ETNPotential:
         if backends.resolve(backend) == "cuda":
             from etn_gpu.potential.on_device import evaluate_each_on_device
 
-            kind = backends.check_dtype(dtype or DEVICE_DTYPE).name
+            kind = self.precision("cuda", dtype)
             return evaluate_each_on_device(self, structures, forces=forces, stress=stress, dtype=kind)
         batch = StructureBatch.build(structures, self.species, self.cutoff, on_error="collect")
         results = self.evaluate_batch(
@@ -183,7 +192,7 @@ class ETNPotential:
         """
         self._check_batch(batch)
         name = backends.resolve(backend)
-        kind = backends.check_dtype(dtype or self.dtype).name
+        kind = self.precision(name, dtype)
         kernel = Kernel(self.architecture, Execution(name, kind, threads))
         environments = Environments.of(batch)
         force = virial = None
@@ -202,7 +211,8 @@ class ETNPotential:
     ) -> list[NDArray[np.float64]]:
         """The output of a potential with any target irrep, [n, 2l+1] per structure; for l = 1 in the order y, z, x."""
         batch = StructureBatch.build(_as_list(structures), self.species, self.cutoff)
-        kernel = Kernel(self.architecture, Execution(backends.resolve(backend), self.dtype))
+        name = backends.resolve(backend)
+        kernel = Kernel(self.architecture, Execution(name, self.precision(name)))
         values = kernel.energies(self.parameters, Environments.of(batch)).reshape(batch.n_atoms, -1)
         return np.split(values, batch.atom_offsets[1:-1])
 

@@ -83,10 +83,14 @@ class StructureArrays:
         offsets = np.concatenate(([0], np.cumsum(sizes[keep])))
         return StructureArrays(offsets, self.numbers[atoms], self.positions[atoms], self.cells[keep], self.pbc[keep])
 
+    def images(self, cutoff: float) -> NDArray[np.float64]:
+        """How many images of the cell of each structure come within reach [S], about."""
+        reached: NDArray[np.float64] = np.where(self.pbc, 2.0 * cutoff / self.heights + 1.0, 1.0).prod(axis=1)
+        return reached
+
     def most_neighbours(self, cutoff: float) -> NDArray[np.float64]:
         """More neighbours than this an atom of each structure cannot have [S]: all atoms in all images within reach."""
-        images = np.where(self.pbc, 2.0 * cutoff / self.heights + 1.0, 1.0).prod(axis=1)
-        return np.diff(self.atom_offsets) * images
+        return np.diff(self.atom_offsets) * self.images(cutoff)
 
     def estimate_edges(self, cutoff: float) -> NDArray[np.float64]:
         """Roughly how many edges a full neighbour list of each structure would hold [S], without building it.

@@ -27,6 +27,8 @@ SMALLEST_RELATIVE_VOLUME = 1e-4
 MOST_NEIGHBOURS = 20_000
 #: Atoms further from the origin than this many heights of their cell overflow the 32-bit cell shifts.
 MOST_SHIFTS = 1e8
+#: A cell of which more images than this come within the cutoff is so thin or skewed that a search would take for ever.
+MOST_IMAGES = 1e7
 #: A larger cutoff, in A, belongs to no short-ranged potential.
 LARGEST_CUTOFF = 100.0
 
@@ -71,8 +73,9 @@ def geometry_failures(
     for s, message in _unknown_elements(geometry, species_index, species):
         faults.setdefault(s, message)
     sound = all_but(faults, geometry.n_structures)
-    for s, message in _too_dense(geometry.select(sound), cutoff):
-        faults[int(np.flatnonzero(sound)[s])] = message
+    for check in (_too_dense, _too_thin):
+        for s, message in check(geometry.select(sound), cutoff):
+            faults.setdefault(int(np.flatnonzero(sound)[s]), message)
     return {s: StructureError(faults[s]) for s in sorted(faults)}
 
 
@@ -197,6 +200,16 @@ def _too_dense(geometry: StructureArrays, cutoff: float) -> Iterator[tuple[int, 
             int(s),
             f"about {per_atom[s]:.0e} neighbours per atom inside the cutoff of {cutoff:g} A: expected at most "
             f"{MOST_NEIGHBOURS:g}. Check that positions and cell {_rows(geometry.cells[s])} are in Angstrom.",
+        )
+
+
+def _too_thin(geometry: StructureArrays, cutoff: float) -> Iterator[tuple[int, str]]:
+    images = geometry.images(cutoff)
+    for s in np.flatnonzero(images > MOST_IMAGES):
+        yield (
+            int(s),
+            f"about {images[s]:.0e} images of the cell {_rows(geometry.cells[s])} A come within the cutoff of "
+            f"{cutoff:g} A: expected at most {MOST_IMAGES:g}. Take a reduced cell (ase.build.niggli_reduce).",
         )
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import fields, replace
+from dataclasses import fields
 from functools import partial
 from typing import Any
 
@@ -32,7 +32,6 @@ def cases(bench: Bench) -> Iterator[Case]:
     """All checks of kernels that do not depend on a Program."""
     for name, make in _batches(bench).items():
         yield Case(f"neighbours, {name}", partial(_list, bench, make))
-    yield Case("neighbours, vectors of moved atoms", partial(_moved, bench))
     if bench.sizes is FULL:
         yield Case(f"neighbours, {2 * LARGE**3} atoms, as on the CPU", partial(_large_list, bench))
     for dtype in DTYPES:
@@ -67,18 +66,6 @@ def _list(bench: Bench, make: Callable[[], Structures]) -> Row:
     found = NeighbourSearch(bench.device).find(structures.upload(bench.device), CUTOFF)
     row = bitwise(_fields(bench.device, found, oracle.neighbour_list(structures, CUTOFF)))
     return row | {"size": found.n_edges}
-
-
-def _moved(bench: Bench) -> Row:
-    device, rng = bench.device, bench.rng()
-    structures = ragged(rng, bench.sizes.check_cells)
-    search, edges = NeighbourSearch(device), oracle.neighbour_list(structures, CUTOFF)
-    listed = search.find(structures.upload(device), CUTOFF)
-    shaken = replace(structures, positions=structures.positions + 0.1 * rng.normal(size=structures.positions.shape))
-    found = search.moved(shaken.upload(device), listed)
-    on_host = device.to_host(found.vectors), device.to_host(found.nearest)
-    pairs = zip(on_host, oracle.moved(shaken, edges), strict=True)
-    return bitwise(pairs) | {"size": listed.n_edges}
 
 
 def _large_list(bench: Bench) -> Row:

@@ -83,17 +83,6 @@ def _reverse(centre: NDArray[np.int64], neighbour: NDArray[np.int64], shifts: ND
     return reverse
 
 
-def moved(structures: Structures, edges: Edges) -> tuple[Array, Array]:
-    """The vectors [E, 3] of the edges of structures whose atoms have moved, and the least square of each atom [N]."""
-    owner = np.repeat(np.arange(structures.n_structures), np.diff(structures.atom_offsets))
-    cell, n = structures.cells[owner[edges.centre]], edges.shifts.astype(np.float64)
-    translations = (n[:, :1] * cell[:, 0] + n[:, 1:2] * cell[:, 1]) + n[:, 2:] * cell[:, 2]
-    vectors = (structures.positions[edges.neighbour] - structures.positions[edges.centre]) + translations
-    nearest = np.full(structures.n_atoms, np.inf)
-    np.minimum.at(nearest, edges.centre, _squares(vectors))
-    return vectors, nearest
-
-
 def forces_and_virials(edges: Edges, gradient: NDArray[np.floating]) -> tuple[Array, Array]:
     """Forces [N, 3] and virials [N, 6] (xx, yy, zz, yz, xz, xy) from the gradient [E, 3] of the energy in the edges."""
     g, n_atoms = gradient.astype(np.float64), len(edges.offsets) - 1

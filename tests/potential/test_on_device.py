@@ -26,6 +26,8 @@ pytestmark = pytest.mark.emulator
 
 Evaluate = Callable[..., list[Any]]
 TOLERANCES = {"float64": 1e-10, "float32": 2e-5}
+#: Before the fixture ``backend`` changes it.
+SHIPPED_DTYPE = model_module.DEVICE_DTYPE
 
 
 @pytest.fixture(scope="module")
@@ -297,8 +299,11 @@ class TestByName:
     def test_single_precision_is_the_default(
         self, potential: ETNPotential, many: list[Atoms], monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        monkeypatch.setattr(model_module, "DEVICE_DTYPE", "float32")
-        assert potential.dtype == "float64"
+        assert SHIPPED_DTYPE == "float32"
+        monkeypatch.setattr(model_module, "DEVICE_DTYPE", SHIPPED_DTYPE)
+        assert potential.dtype == potential.precision("numpy") == potential.precision("numba") == "float64"
+        assert potential.precision("cuda") == "float32"
+        assert potential.precision("cuda", "float64") == "float64"
         default = potential.evaluate(many, backend="cuda")
         for found, single in zip(default, potential.evaluate(many, backend="cuda", dtype="float32"), strict=True):
             assert found["energy"] == single["energy"]

@@ -30,6 +30,9 @@ class LennardJones:
         self.options: list[dict[str, Any]] = []
         self._failing = failing
 
+    def precision(self, backend: str, dtype: str | None = None) -> str:
+        return dtype or "float64"
+
     def evaluate_batch(
         self, batch: StructureBatch, *, forces: bool = True, stress: bool = True, **options: Any
     ) -> BatchResult:

@@ -54,6 +54,10 @@ REFUSED = {
         r"atom \d \(Al\) and atom \d \(Al\) are at one place \(5.0e-04 A apart\)",
     ),
     "lengths in metres": (crystal(cell=[4e-3] * 3), "neighbours per atom inside the cutoff of 5 A: expected at most"),
+    "nearly coplanar vectors": (
+        Atoms("Al", cell=[[50, 0, 0.0017], [-25, 43.3013, 0.0017], [-25, -43.3013, 0.0067]], pbc=True),
+        r"about 1e\+09 images of the cell .* within the cutoff of 5 A: expected at most 1e\+07. Take a reduced cell",
+    ),
     "everything at the origin": (crystal(positions=np.zeros((4, 3)), pbc=False), "at one place"),
     "a great many atoms at the origin": (Atoms("Al30000"), r"about 3e\+04 neighbours per atom .* in Angstrom"),
     "far outside a small cell": (

@@ -15,7 +15,7 @@ from textwrap import indent
 import numpy as np
 
 from etn_gpu.backend.columns import Columns
-from etn_gpu.backend.cuda.atom_text import PACK, Layout, StageText, integers, packs, reals
+from etn_gpu.backend.cuda.atom_text import PACK, PREFETCH, WAIT, Layout, StageText, integers, packs, reals
 from etn_gpu.backend.cuda.forms import TILE
 from etn_gpu.backend.cuda.inlining import inlined
 from etn_gpu.backend.cuda.levels import Schedule, Work, schedule
@@ -177,7 +177,7 @@ class _Stage:
         cases = indent("\n".join(writer.cases()), " " * 16)
         return _KERNEL.format(
             name=name, threads=TILE * WARPS, blocks=blocks, signature=indent(",\n".join(signature), "    "), rows=rows,
-            total=total, pointers=indent("\n".join(pointers), " " * 8), cases=cases,
+            total=total, wait=WAIT, prefetch=PREFETCH, pointers=indent("\n".join(pointers), " " * 8), cases=cases,
             prefetched=indent("\n".join(prefetched), " " * 24),
         )  # fmt: skip
 
@@ -195,11 +195,11 @@ extern "C" __global__ void __launch_bounds__({threads}, {blocks}) {name}(
         const int4* task = tasks + first_task[warp];
         for (bool more = true; more;) {{
             switch (task->x) {{
-                case 0:
+                case {wait}:
                     __syncthreads();
                     task++;
                     break;
-                case 2:
+                case {prefetch}:
                     if (tile + 1 < group_offsets[blockIdx.x + 1]) {{
 {prefetched}
                     }}

@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 import importlib.util
 import os
+import re
 from typing import Any
 
 from etn_gpu.backend.cuda import nvrtc
@@ -12,6 +13,8 @@ from etn_gpu.errors import BackendError
 
 #: CUDA versions that there is an extra for; with the first driver that supports each, for Linux.
 _EXTRAS = {12: "525", 13: "580"}
+#: Before this version of CuPy, memory that runs out while sorting goes unnoticed, and the order is wrong (cupy#9894).
+OLDEST_CUPY = (14, 1)
 #: Warps of older GPUs cannot wait for one another within a warp the way the kernels do.
 OLDEST_ARCHITECTURE = 70
 _INSTALL = "pip install 'etn_gpu[cuda13]' (drivers from 580 on) or 'etn_gpu[cuda12]' (from 525 on)"
@@ -25,7 +28,13 @@ def unavailable() -> str | None:
         cupy = importlib.import_module("cupy")
     except Exception as error:  # whatever a broken installation raises must not look like a failure of ours
         return f"CuPy is installed but cannot be imported ({error}): reinstall it with {_INSTALL}"
-    return _unusable(cupy.cuda.runtime)
+    return _too_old(cupy.__version__) or _unusable(cupy.cuda.runtime)
+
+
+def _too_old(version: str) -> str | None:
+    if tuple(map(int, re.findall(r"\d+", version)[:2])) >= OLDEST_CUPY:
+        return None
+    return f"CuPy {version} is installed, {'.'.join(map(str, OLDEST_CUPY))} or newer is needed: {_INSTALL}"
 
 
 def _unusable(runtime: Any) -> str | None:

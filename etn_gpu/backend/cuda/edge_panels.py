@@ -125,7 +125,10 @@ class Storage:
         return tuple(accumulate(sizes, initial=0))
 
     def stretches(self) -> Iterator[tuple[int, tuple[int, ...]]]:
-        """Component of S after component from a first one on: where they lie. No component twice in one panel."""
+        """Stretches of consecutive components of S: the first of each, and the elements at which they lie.
+
+        The stretches of one panel share no component.
+        """
         for panel, offset in zip(self.panels, self.offsets, strict=False):
             found: dict[int, int] = {}
             for block, column in zip(panel.blocks, panel.starts, strict=True):

@@ -149,7 +149,7 @@ class _Writer:
         return f"{self.argument[role, name]} + tile_place({slot}, {self.values[name].size})"
 
     def _stretches(self, storage: Storage, first: int) -> Iterator[tuple[int, str, str]]:
-        """First component, numbers of the template and places of what a stretch of components of sums is."""
+        """For each stretch of components: its first one, what the template takes, and where it goes."""
         slots = self.plan.slots
         for component, places in storage.stretches():
             kind = f"{len(places)}, {slots}, {storage.pitch(slots)}"

@@ -7,7 +7,7 @@ argument, or, for scalars, converted.
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, NoReturn
 
 import numpy as np
 
@@ -114,7 +114,7 @@ class Kernel:
             self._check_outputs(arguments)
         return values
 
-    def _fail_names(self, arguments: dict[str, Any]) -> None:
+    def _fail_names(self, arguments: dict[str, Any]) -> NoReturn:
         expected = [parameter.name for parameter in self.signature.parameters]
         missing = [name for name in expected if name not in arguments]
         unknown = [name for name in arguments if name not in expected]

@@ -6,7 +6,7 @@ are. See ``kernels/neighbours.cu`` for how it is done.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -93,11 +93,6 @@ class NeighbourSearch:
             n_atoms=n_atoms,
         )  # fmt: skip
         return DeviceEdges(offsets, neighbour, species, shifts, reverse, vectors, nearest)
-
-    def moved(self, structures: DeviceStructures, edges: DeviceEdges) -> DeviceEdges:
-        """The same edges with the vectors of ``structures``, whose atoms or cells have moved since the search."""
-        vectors, nearest = self._vectors(structures, edges.offsets, edges.neighbour, edges.shifts)
-        return replace(edges, vectors=vectors, nearest=nearest)
 
     def _bins(self, structures: DeviceStructures, cutoff: float) -> dict[str, DeviceArray | float | int]:
         """Sort the atoms into bins; all arguments that both passes of the search share."""

@@ -43,8 +43,8 @@ class Parameter:
     is_output: bool
 
     @cached_property
-    def _kind(self) -> str:
-        return {"i": "int", "u": "int", "f": "float"}.get(self.dtype.kind, "bool")
+    def _types(self) -> tuple[type, ...]:
+        return ({"i": int, "u": int, "f": float}.get(self.dtype.kind, bool),) if self.dtype != np.float32 else ()
 
     @cached_property
     def _limits(self) -> tuple[float, float]:
@@ -55,7 +55,7 @@ class Parameter:
     def holds(self, value: Any) -> bool:
         """Whether this is a number of Python's own that certainly is one of the argument's dtype."""
         least, most = self._limits
-        return type(value).__name__ == self._kind and self.dtype != np.float32 and bool(least <= value <= most)
+        return type(value) in self._types and bool(least <= value <= most)
 
 
 @dataclass(frozen=True)

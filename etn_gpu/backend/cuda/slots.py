@@ -11,7 +11,8 @@ from etn_gpu.backend.cuda.device import Device, DeviceArray
 from etn_gpu.backend.cuda.launcher import Module
 
 TILE = 32
-#: Most groups of tiles. More keep a larger device busy, and take more memory for sums over the atoms of a group.
+#: Most groups of tiles, unless there are more samples. More keep a larger device busy, and take more memory for sums
+#: over the atoms of a group.
 MOST_GROUPS = 2048
 
 

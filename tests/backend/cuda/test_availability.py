@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import importlib.util
+import re
 import sys
 from types import ModuleType, SimpleNamespace
 from typing import Any
@@ -61,6 +62,7 @@ def install(monkeypatch: pytest.MonkeyPatch) -> Any:
     def install_one(**others: Any) -> ModuleType:
         cupy: Any = ModuleType("cupy")
         cupy.__spec__ = importlib.util.spec_from_loader("cupy", None)
+        cupy.__version__ = others.pop("version", "14.1.0")
         cupy.cuda = SimpleNamespace(runtime=FakeRuntime(**others))
         monkeypatch.setitem(sys.modules, "cupy", cupy)
         return cupy
@@ -127,6 +129,17 @@ def test_without_nvrtc(install: Any, monkeypatch: pytest.MonkeyPatch) -> None:
 
     monkeypatch.setattr(nvrtc, "compiler", missing)
     assert unavailable() == "NVRTC, the run-time compiler of CUDA 13, is missing"
+
+
+@pytest.mark.parametrize("version", ["13.6.0", "14.0.1", "14.0.0rc1"])
+def test_cupy_that_sorts_wrongly_when_memory_runs_out(install: Any, version: str) -> None:
+    install(version=version)
+    assert re.match(
+        rf"CuPy {re.escape(version)} is installed, 14\.1 or newer is needed: pip install", unavailable() or ""
+    )
+    for newer in ("14.1.0", "14.2.0a1", "15.0"):
+        install(version=newer)
+        assert unavailable() is None
 
 
 class OutOfMemoryError(MemoryError):

@@ -281,16 +281,6 @@ def test_gas_scattered_over_a_huge_box(device: Device, search: NeighbourSearch) 
     assert check(device, search, [gas], 5.0).n_edges == 40
 
 
-def test_vectors_of_atoms_that_moved(device: Device, search: NeighbourSearch) -> None:
-    batch = StructureBatch.build(everything(), SPECIES, 4.5)
-    edges = search.find(upload(device, batch), 4.5)
-    rng = np.random.default_rng(0)
-    moved = batch.with_vectors(
-        batch.positions + 0.1 * rng.normal(size=batch.positions.shape), batch.cells * (1 + 0.01 * rng.normal(size=3))
-    )
-    assert_same(device, search.moved(upload(device, moved), edges), moved)
-
-
 def test_structures_without_atoms_and_batches_of_none(device: Device, search: NeighbourSearch) -> None:
     batch = StructureBatch.build([bulk("Al"), molecule("H2O")], SPECIES, 5.0)
     cells, pbc = np.tile(np.eye(3), (4, 1, 1)), np.ones((4, 3), dtype=bool)
