@@ -3,9 +3,9 @@
 Every neighbour more is something more to be determined by the same labels, and costs time. Twice the cube root of the
 volume of an atom holds some 33 of them. On structures that no run saw, each left out once, errors in meV/atom and eV/A
 were in Mo, whose atoms take 15.6 A^3, 2.03 and 0.0823 with 5.0 A and by 0.28 +- 0.12 and 0.0010 +- 0.0004 more with
-5.6 A (``perf/cross_validate.py zuo2020_Mo cutoff=5.0 cutoff=5.6 --time-limit 2m``; an earlier run of four minutes on one
-core: 1.93 and 0.0816, 2.15 and 0.0823; 4.6 A is no better). It is the other way round in Si, whose atoms take 20 A^3:
-2.09 and 0.0478 with 5.0 A, 1.87 and 0.0460 with 5.6 A, on half of its structures.
+5.6 A (``perf/cross_validate.py zuo2020_Mo cutoff=5.0 cutoff=5.6 --time-limit 2m``; in an earlier run of four minutes on
+one core 1.93 and 0.0816, 2.15 and 0.0823; 4.6 A was no better). It is the other way round in Si, whose atoms take
+20 A^3: 2.09 and 0.0478 with 5.0 A, 1.87 and 0.0460 with 5.6 A, on half of its structures.
 """
 
 from __future__ import annotations
