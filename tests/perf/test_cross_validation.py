@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
 import json
 import sys
 from collections.abc import Callable
@@ -17,17 +16,8 @@ from ase.io import iread, write
 from etn_gpu.potential import ETNPotential, Preset, preset_architecture
 from etn_gpu.training import TrainingConfig
 
-PERF = Path(__file__).parents[1] / "perf"
 TINY = Preset(4, (2, 2), ("2x0e+1x1o",) * 2, 2, 1)
 Perf = Callable[[str], ModuleType]
-
-
-@pytest.fixture
-def perf(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Perf:
-    """Imports a script of perf/ by name; results go into the test's folder."""
-    monkeypatch.syspath_prepend(str(PERF))
-    monkeypatch.setattr(importlib.import_module("common"), "RESULTS", tmp_path / "results")
-    return importlib.import_module
 
 
 @pytest.fixture
@@ -112,6 +102,7 @@ def test_a_whole_comparison(
     perf: Perf, data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     script = perf("cross_validate")
+    monkeypatch.setattr(perf("common"), "RESULTS", tmp_path / "results")
     calls: list[TrainingConfig] = []
 
     def constant(config: TrainingConfig) -> ETNPotential:
