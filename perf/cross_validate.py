@@ -17,6 +17,7 @@ from __future__ import annotations
 
 import argparse
 import sys
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -96,26 +97,30 @@ def measured(errors: Errors, first: Errors) -> dict[str, Any]:
     return found
 
 
-def rows(ways: dict[str, Errors]) -> list[tuple[str, ...]]:
-    """A row for each way: mean errors, and how they differ from those of the first on the same structures."""
-    first = next(iter(ways.values()))
-    found = []
-    for name, errors in ways.items():
-        cells = [name]
-        for quantity, digits in DIGITS.items():
-            own, others = getattr(errors, quantity), getattr(first, quantity)
-            weights = errors.weights(quantity)
-            cells.append(_text(mean(own, weights), digits, ""))
-            cells.append("–" if errors is first else _text(mean(own - others, weights), digits, "+"))
-        found.append(tuple(cells))
-    return found
+def rows(ways: dict[str, dict[str, Any]]) -> list[tuple[str, ...]]:
+    """A row for each way of what was :func:`measured`; the first one has no differences."""
+    first = next(iter(ways))
+    return [
+        (
+            way,
+            *(
+                text
+                for name, digits in DIGITS.items()
+                for text in (
+                    _text(found["errors"][name], digits, ""),
+                    "–" if way == first else _text(found["differences"][name], digits, "+"),
+                )
+            ),
+        )
+        for way, found in ways.items()
+    ]
 
 
-def _text(measured: tuple[float, float], digits: int, sign: str) -> str:
+def _text(measured: Sequence[float | None], digits: int, sign: str) -> str:
     centre, error = measured
-    if np.isnan(centre):
+    if centre is None:
         return "–"
-    return f"{centre:{sign}.{digits}f}" + ("" if np.isnan(error) else f" ± {error:.{digits}f}")
+    return f"{centre:{sign}.{digits}f}" + ("" if error is None else f" ± {error:.{digits}f}")
 
 
 def parse(way: str) -> dict[str, Any]:
@@ -167,20 +172,21 @@ def run(options: argparse.Namespace, ways: dict[str, dict[str, Any]]) -> None:
     folder = options.models.expanduser() / f"{options.set}-{amount}-{options.folds}-{limit:g}s"
     pairs = fold_files(DATA_SETS[options.set].path(), folder, options.folds, options.structures)
     folds = [read_labelled(fold) for _, fold in pairs]
-    found: dict[str, Errors] = {}
+    first: Errors | None = None
     entries: dict[str, Any] = {}
     for way, chosen in ways.items():
         models = [
             trained(TrainingConfig(fit, folder / f"{way.replace('=', '-')}-{k}.etn", time_limit=limit, **chosen))
             for k, (fit, _) in enumerate(pairs)
         ]
-        found[way] = Errors.joined([Errors.of(model, labels) for model, labels in zip(models, folds, strict=True)])
-        entries[way] = {**measured(found[way], found[options.ways[0]]), "models": [provenance(m) for m in models]}
+        errors = Errors.joined([Errors.of(model, labels) for model, labels in zip(models, folds, strict=True)])
+        first = first or errors
+        entries[way] = {**measured(errors, first), "models": [provenance(model) for model in models]}
     sizes = [len(labels) for labels in folds]
     entry = {**common.machine(), "time_limit": limit, "folds": sizes, "ways": entries}
     common.merge("cross_validation", options.set, entry)
     print(f"\n{options.set}: MAE on {sum(sizes)} structures of the train split, each left out once\n")
-    print(table(HEADERS, rows(found), text_columns=1), flush=True)
+    print(table(HEADERS, rows(entries), text_columns=1), flush=True)
 
 
 if __name__ == "__main__":

@@ -26,8 +26,7 @@ def split_file(source: Path, folder: Path, structures: int | None = None) -> tup
     if not (fit.exists() and held.exists()):
         labels = read_labelled(source)
         chosen, reported = split_validation(labels, HELD_OUT, SEED, range(len(labels)))
-        if structures is not None and structures < len(chosen):
-            _, chosen = split_validation(labels, structures / len(chosen), SEED, chosen)
+        chosen = _some(labels, chosen, structures)
         _write(labels, {fit: chosen, held: reported})
     return fit, held
 
@@ -35,8 +34,8 @@ def split_file(source: Path, folder: Path, structures: int | None = None) -> tup
 def fold_files(source: Path, folder: Path, folds: int, structures: int | None = None) -> list[tuple[Path, Path]]:
     """Files in ``folder`` to train on and to report on, one pair for each fold: every structure is reported on once.
 
-    Folds have a like share of every config_type, and copies of a structure are never apart. Structures
-    whose element no other fold has are in none. ``structures`` is about how many to take in all (default: all of them).
+    Folds have a like share of every config_type, and copies of a structure are never apart. Structures whose element no
+    other fold has are in none. ``structures`` is about how many to take in all (default: all of them).
 
     Raises:
         DataError: the source cannot be read.
@@ -44,17 +43,21 @@ def fold_files(source: Path, folder: Path, folds: int, structures: int | None = 
     pairs = [(folder / f"fit-{k}.extxyz", folder / f"fold-{k}.extxyz") for k in range(folds)]
     if not all(path.exists() for pair in pairs for path in pair):
         labels = read_labelled(source)
-        left: list[int] = list(range(len(labels)))
-        if structures is not None and structures < len(left):
-            _, left = split_validation(labels, structures / len(left), SEED, left)
+        left = _some(labels, list(range(len(labels))), structures)
         everything = sorted(left)
         for k, (fit, fold) in enumerate(pairs):
             left, out = split_validation(labels, 1 / (folds - k), SEED, left) if k < folds - 1 else ([], sorted(left))
-            others = [i for i in everything if i not in set(out)]
-            known = set(species_of(labels, others))
+            known = set(species_of(labels, sorted({*everything} - {*out})))
             reported = [i for i in out if set(labels.atoms[i].symbols) <= known]
             _write(labels, {fit: sorted({*everything} - {*reported}), fold: reported})
     return pairs
+
+
+def _some(labels: LabelledSet, indices: list[int], structures: int | None) -> list[int]:
+    """About so many of the structures, with a like share of every config_type; all where None is given."""
+    if structures is None or structures >= len(indices):
+        return indices
+    return split_validation(labels, structures / len(indices), SEED, indices)[1]
 
 
 def _write(labels: LabelledSet, files: dict[Path, list[int]]) -> None:

@@ -54,23 +54,29 @@ class Layout:
 
     def number(self, place: Place, number: int) -> int:
         """The argument that a task holds for ``number`` at a place."""
-        match place.kind:
-            case "row":
-                return (self.rows[place.name] + number) * TILE * self.itemsize
-            case "tile":
-                return number * TILE * self.itemsize
-            case "component":
-                return number * TILE
-            case "parameter":
-                return self.parameters[place.name][0] + number
-            case "gradient":
-                return self.gradients[place.name][0] + number
-        return number
+        return (self._first(place) + number) * self._scale(place)
 
     def steps(self, places: tuple[Place, ...], steps: Numbers) -> tuple[int, ...]:
         """The same for distances."""
-        scales = {"row": TILE * self.itemsize, "tile": TILE * self.itemsize, "component": TILE}
-        return tuple(k * scales.get(p.kind, 1) for p, k in zip(places, steps, strict=True))
+        return tuple(k * self._scale(place) for place, k in zip(places, steps, strict=True))
+
+    def _first(self, place: Place) -> int:
+        match place.kind:
+            case "row":
+                return self.rows[place.name]
+            case "parameter":
+                return self.parameters[place.name][0]
+            case "gradient":
+                return self.gradients[place.name][0]
+        return 0
+
+    def _scale(self, place: Place) -> int:
+        match place.kind:
+            case "row" | "tile":
+                return TILE * self.itemsize
+            case "component":
+                return TILE
+        return 1
 
     def written(self, place: Place, number: int, steps: tuple[int, ...]) -> int | None:
         """What becomes part of a routine: widths of rows, which its form decides, and weights that lie side by side."""
