@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
@@ -94,3 +95,33 @@ def data_dir() -> Path:
     if not folder.is_dir():
         pytest.fail(f"ETN_GPU_DATA is set to {value!r}, which is not a folder")
     return folder
+
+
+@dataclass
+class Finished:
+    """What a command left behind."""
+
+    code: int
+    out: str
+    err: str
+
+
+Run = Callable[..., Finished]
+
+
+@pytest.fixture
+def run(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Run:
+    """`run("screen", "--demo")` gives the exit code and what was printed, as wide as in a pipe."""
+    from etn_gpu.cli.main import main
+
+    # processes that run tests in parallel may have a width set
+    monkeypatch.delenv("COLUMNS", raising=False)
+
+    def call(*arguments: object) -> Finished:
+        with pytest.raises(SystemExit) as stop:
+            main([str(argument) for argument in arguments])
+        printed = capsys.readouterr()
+        code = stop.value.code
+        return Finished(code if isinstance(code, int) else 0, printed.out, printed.err)
+
+    return call
