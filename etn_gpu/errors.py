@@ -54,3 +54,7 @@ class TensorError(EtnGpuError, ValueError):
 
 class TrainingError(EtnGpuError, ValueError):
     """Training that cannot start or go on: bad options, a checkpoint of another run, no usable labels."""
+
+
+class TimeLimitError(TrainingError):
+    """A time limit that was over before anything was trained: there is no model to write."""

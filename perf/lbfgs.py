@@ -15,7 +15,7 @@ from etn_gpu.training import Event, TrainingConfig, TrainingReport
 from etn_gpu.training.evaluation import collect_errors, summary
 from etn_gpu.training.initial import initial_parameters, reference_energies
 from etn_gpu.training.problem import Problem
-from etn_gpu.training.report import build_model
+from etn_gpu.training.report import Ended, build_model
 from etn_gpu.training.setup import loss_weights, read_data
 
 Array = NDArray[np.float64]
@@ -71,6 +71,8 @@ def train_lbfgs(config: TrainingConfig, on_event: Callable[[Event], None]) -> Tr
         errors,
         {},
         [],
+        Ended.max_iterations if iterations == config.max_iterations else Ended.converged,
+        0,
     )
     build_model(layout.unpack(end), data.architecture, data.labels, data.train, report, config).save(config.output)
     return report

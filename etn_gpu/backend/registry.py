@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
@@ -105,6 +105,28 @@ def run(
     from etn_gpu.backend.cpu import executor
 
     return executor.run(program, inputs, geometry, dtype=checked, samples=samples, threads=threads)
+
+
+def prepare(
+    programs: Sequence[tuple[Program, DTypeLike]],
+    *,
+    backend: str | None = None,
+    threads: int | None = None,
+    time_left: Callable[[], bool] | None = None,
+) -> bool:
+    """Compile Programs, each for its dtype, before their first execution, on all cores; False where time ran out.
+
+    Only the backend numba compiles beforehand; the kernels of cuda are compiled when they are first run, and the limit
+    does not reach them.
+
+    Raises:
+        BackendError: a backend that cannot run, a dtype that it does not have.
+    """
+    if resolve(backend) != "numba":
+        return True
+    from etn_gpu.backend.cpu.compilation import prepare
+
+    return prepare([(program, check_dtype(dtype).name) for program, dtype in programs], threads, time_left)
 
 
 def _check_samples(samples: NDArray[np.int64], n_atoms: int) -> None:

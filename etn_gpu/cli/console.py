@@ -13,8 +13,10 @@ if TYPE_CHECKING:
     from rich.table import Table
 
 __all__ = [
+    "CUT_SHORT",
     "INTERRUPTED",
     "SOME_FAILED",
+    "UNEXPECTED",
     "WRONG_USE",
     "WrongUseError",
     "error_console",
@@ -27,6 +29,10 @@ SOME_FAILED = 1
 """Exit code: the command did its work, and some structures (or checks) failed."""
 WRONG_USE = 2
 """Exit code: the command was given something that it cannot work with."""
+UNEXPECTED = 3
+"""Exit code: something failed that is neither the command nor its input: a full disk, a bug."""
+CUT_SHORT = 4
+"""Exit code: a time limit ended training before it had converged; what was reached by then is written and says so."""
 INTERRUPTED = 130
 """Exit code after Ctrl-C, as shells have it."""
 

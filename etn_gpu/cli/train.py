@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from etn_gpu.cli.console import INTERRUPTED, WrongUseError, output_console
+from etn_gpu.cli.console import CUT_SHORT, INTERRUPTED, UNEXPECTED, WrongUseError, error_console, output_console
 from etn_gpu.cli.interrupt import remembered_interrupts
 from etn_gpu.cli.options import Backend, Threads
 from etn_gpu.cli.parsing import parse_time_limit, parse_weights
@@ -69,7 +69,10 @@ def train(
         ),
     ] = None,
     time_limit: Annotated[
-        str | None, typer.Option(metavar="DURATION", help="Stop iterating after 45s, 30m, 2h or 1h30m.")
+        str | None,
+        typer.Option(
+            metavar="DURATION", help="Be done after 45s, 30m, 2h or 1h30m, reading, compilation and report included."
+        ),
     ] = None,
     seed: Annotated[int, typer.Option(min=0, help="Seed of the validation split and of the first parameters.")] = 0,
     resume: Annotated[
@@ -86,6 +89,10 @@ def train(
     names; frames may lack some. A checkpoint is kept beside the model, and so
     are a JSON report and a plot of the learning curve and of parity.
 
+    Exit codes: 0 trained to the end, 2 wrong use, 3 something could not be
+    written, 4 a time limit came before the end (the model so far is written), 130
+    interrupted.
+
     \b
     Examples:
       etn-gpu train train.extxyz.gz --output model.etn
@@ -100,6 +107,7 @@ def train(
     term_weights = None if weights is None else parse_weights(weights)
 
     from etn_gpu.cli.training_display import TrainingDisplay
+    from etn_gpu.errors import TimeLimitError
     from etn_gpu.training import Event, TrainingConfig
     from etn_gpu.training import train as run_training
 
@@ -120,18 +128,34 @@ def train(
         max_iterations=max_iterations,
     )
     console = output_console()
+    unwritten: list[str] = []
+    cut_short = False
     try:
         with remembered_interrupts() as check, TrainingDisplay(console, time_limit=seconds) as display:
 
             def show(event: Event) -> None:
+                nonlocal cut_short
+                if event.kind == "unwritten":
+                    unwritten.append(event.text)
+                elif event.kind == "done":
+                    cut_short = event.report["ended"] == "time_limit"
                 display.show(event)
                 check()
 
             run_training(config, on_event=show)
+    except TimeLimitError as error:
+        error_console().print(f"Error: {error}", style="bold red", soft_wrap=True)
+        raise typer.Exit(CUT_SHORT) from None
     except KeyboardInterrupt:
         found = config.checkpoint.exists()
         how = f"go on with --resume {config.checkpoint}" if found else "there is no checkpoint yet"
         console.print(f"interrupted: {how}", style="bold yellow", soft_wrap=True)
         raise typer.Exit(INTERRUPTED) from None
     console.print(f"model: {output}", soft_wrap=True)
+    if unwritten:
+        for fault in unwritten:
+            error_console().print(f"Error: {fault}; the model is written", style="bold red", soft_wrap=True)
+        raise typer.Exit(UNEXPECTED)
     console.print(f"report: {output.with_suffix('.json')}; plots: {output.with_suffix('.png')}", soft_wrap=True)
+    if cut_short:
+        raise typer.Exit(CUT_SHORT)

@@ -19,6 +19,12 @@ __all__ = ["TrainingDisplay", "format_duration"]
 
 # Name, unit shown, and how many of these make one eV/atom, eV/A or eV/A^3.
 _QUANTITIES = (("energy", "meV/atom", 1e3), ("forces", "eV/A", 1.0), ("stress", "GPa", 1.0 / GPA))
+_ENDS = {
+    "converged": "converged",
+    "held_out": "errors on held-out structures had long ceased to fall",
+    "max_iterations": "as many as were asked for",
+    "time_limit": "cut short by the time limit",
+}
 # 78 characters: a narrow terminal is wide enough.
 _HEADER = (
     f"{'':4} {'':>7} {'':>9}{'training MAE':^24}{'validation MAE':^24}\n"
@@ -63,7 +69,7 @@ class TrainingDisplay:
             self._bar.stop()
 
     def show(self, event: Any) -> None:
-        """Shows one event of kind "audit", "message", "iteration", "sweep" or "done"; see :mod:`etn_gpu.training`."""
+        """Shows an event of kind "audit", "message", "iteration", "sweep" or "done"; see :mod:`etn_gpu.training`."""
         if event.kind in ("audit", "message"):
             self._console.print(event.text, soft_wrap=True)
         elif event.kind in ("iteration", "sweep"):
@@ -102,6 +108,11 @@ class TrainingDisplay:
 
     def _show_report(self, report: Mapping[str, Any]) -> None:
         table = new_table()
+        refits = report["refits"]
+        lines = {
+            "train": f"training, after {refits} more on all structures" if refits else "training",
+            "valid": "validation, before these" if refits else "validation",
+        }
         table.add_column("errors", no_wrap=True)
         for quantity, unit, _ in _QUANTITIES:
             for heading in (f"{quantity} MAE", "RMSE"):
@@ -112,13 +123,20 @@ class TrainingDisplay:
                 cells = [
                     _number(errors, f"{q}_{kind}", factor) for q, _, factor in _QUANTITIES for kind in ("mae", "rmse")
                 ]
-                table.add_row("training" if name == "train" else "validation", *cells)
+                table.add_row(lines[name], *cells)
         show_table(
             self._console,
             f"{report['n_parameters']} parameters after {report['iterations']} iterations, "
-            f"{format_duration(report['seconds'])}",
+            f"{format_duration(report['seconds'])}; {_ENDS[report['ended']]}",
             table,
         )
+        if report["ended"] == "time_limit":
+            self._console.print(
+                "The time limit ended this run before it had converged: the model is what was reached by then. Go on "
+                "with --resume and a longer limit.",
+                style="bold yellow",
+                soft_wrap=True,
+            )
 
 
 def _error_cells(errors: Mapping[str, float | None] | None) -> str:

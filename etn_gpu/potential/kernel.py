@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -63,11 +63,20 @@ def ranges(start: NDArray[np.int64], stop: NDArray[np.int64]) -> NDArray[np.int6
 
 
 class Kernel:
-    """The Programs of one architecture on one backend."""
+    """The Programs of one architecture on one backend.
 
-    def __init__(self, architecture: Architecture, execution: Execution | None = None) -> None:
+    ``before_run`` is called with each Program before it is executed; what it raises ends the computation.
+    """
+
+    def __init__(
+        self,
+        architecture: Architecture,
+        execution: Execution | None = None,
+        before_run: Callable[[Program], None] = lambda program: None,
+    ) -> None:
         self.architecture = architecture
         self.execution = execution or Execution()
+        self.before_run = before_run
         self.programs = programs(architecture)
 
     def energies(self, parameters: Parameters, environments: Environments) -> NDArray[np.float64]:
@@ -120,6 +129,7 @@ class Kernel:
         samples: NDArray[np.int64] | None = None,
         **extra: Array,
     ) -> dict[str, Array]:
+        self.before_run(program)
         flat = {name: np.ravel(value) for name, value in parameters.items()}
         inputs = {"x": environments.vectors, **flat, **extra}
         e = self.execution

@@ -24,8 +24,8 @@ class TrainingConfig:
     two-site sweeps between Gauss-Newton iterations, 'gradient' keeps the ranks of the preset; ``cutoff`` in A, None for
     one that fits the density of the data (:mod:`etn_gpu.training.neighbourhood`); ``weights`` multiply the default
     weight of each property (1 keeps it, 0 leaves the property out); ``time_limit`` in seconds for the whole run,
-    resumed parts included: no iteration begins after it, and one is always done; ``resume`` a checkpoint of the same
-    run; ``metadata`` goes into the model file.
+    reading, compilation, report and resumed parts included: what is under way then ends, and the model is that of the
+    last step; ``resume`` a checkpoint of the same run; ``metadata`` goes into the model file.
 
     Raises:
         TrainingError: an option that cannot be meant.
@@ -102,12 +102,13 @@ class TrainingConfig:
 
 @dataclass(frozen=True)
 class Event:
-    """Something to show: ``kind`` is 'audit', 'message', 'iteration', 'sweep' or 'done'.
+    """Something to show: ``kind`` is 'audit', 'message', 'iteration', 'sweep', 'unwritten' or 'done'.
 
     Other fields belong to some kinds only.
 
     iteration: ``loss`` per structure, errors ``train`` and ``valid`` (energy_mae in eV/atom, forces_mae in eV/A,
-    stress_mae in eV/A^3), seconds ``elapsed`` and ``remaining`` (None without a time limit). done: ``report``.
+    stress_mae in eV/A^3), seconds ``elapsed`` and ``remaining`` (None without a time limit). unwritten: ``text`` says
+    what of the report could not be written. done: ``report``.
     """
 
     kind: str

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -19,6 +20,7 @@ import scipy.linalg
 from numpy.typing import NDArray
 
 from etn_gpu.errors import TrainingError
+from etn_gpu.training.deadline import TimeIsUp
 
 Array = NDArray[np.float64]
 
@@ -180,6 +182,8 @@ def minimise(
 ) -> None:
     """A trust step, then line searches for as long as the matrix is worth keeping; updates ``state``.
 
+    Where ``function`` raises TimeIsUp, ``state`` is left at the last step that was accepted.
+
     ``cost`` is that of the matrix, in evaluations of ``function``. A new one pays when the last steps lowered the loss
     by less, for each evaluation, than all since this matrix was begun, its own cost included (the marginal value
     theorem: Charnov, Theor. Popul. Biol. 9, 129 (1976)).
@@ -199,16 +203,17 @@ def minimise(
         return Point(point.loss, gradient)
 
     first = state.loss
-    length = trust_step(state, counted, preconditioner)
-    recent = deque([(evaluations, state.loss)], maxlen=WINDOW + 1)
-    for number in range(1, MOST_STEPS):
-        if not (length > 0.0 and time_left()):
-            return
-        length = descend(state, counted, preconditioner, min(1.0, GROWTH * length))
-        recent.append((evaluations, state.loss))
-        (earlier, before), mean = recent[0], (first - state.loss) / (cost + evaluations)
-        if number >= LEAST_STEPS and before - state.loss < mean * (evaluations - earlier):
-            return
+    with suppress(TimeIsUp):
+        length = trust_step(state, counted, preconditioner)
+        recent = deque([(evaluations, state.loss)], maxlen=WINDOW + 1)
+        for number in range(1, MOST_STEPS):
+            if not (length > 0.0 and time_left()):
+                return
+            length = descend(state, counted, preconditioner, min(1.0, GROWTH * length))
+            recent.append((evaluations, state.loss))
+            (earlier, before), mean = recent[0], (first - state.loss) / (cost + evaluations)
+            if number >= LEAST_STEPS and before - state.loss < mean * (evaluations - earlier):
+                return
 
 
 def _shorter(length: float, rise: float, slope: float) -> float:

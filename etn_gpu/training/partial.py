@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import lru_cache
 
 import numpy as np
@@ -16,8 +17,14 @@ from etn_gpu.potential.programs import programs
 class PartialKernel(Kernel):
     """A kernel whose gradients are zero for all parameters but those called ``names``."""
 
-    def __init__(self, architecture: Architecture, execution: Execution, names: tuple[str, ...]) -> None:
-        super().__init__(architecture, execution)
+    def __init__(
+        self,
+        architecture: Architecture,
+        execution: Execution,
+        names: tuple[str, ...],
+        before_run: Callable[[Program], None] = lambda program: None,
+    ) -> None:
+        super().__init__(architecture, execution, before_run)
         self.names = names
 
     def parameter_gradient(

@@ -9,10 +9,14 @@ from functools import cached_property, lru_cache
 import numpy as np
 from numpy.typing import NDArray
 
+from etn_gpu import backend as backends
+from etn_gpu.plan import Program
 from etn_gpu.potential import Architecture
 from etn_gpu.potential.kernel import Execution, Kernel
+from etn_gpu.potential.programs import programs
 from etn_gpu.training.curvature import atoms_in_rows, gauss_newton_matrix
 from etn_gpu.training.data import Piece
+from etn_gpu.training.deadline import Deadline, TimeIsUp
 from etn_gpu.training.initial import parameter_scales, radial_sizes, reference_energies
 from etn_gpu.training.jacobian import JacobianRows
 from etn_gpu.training.objective import Objective, Weights, count_labels
@@ -46,7 +50,7 @@ class Problem:
     """Objective, rows of its Jacobian and prior for the parameters of one architecture.
 
     Parameters: ``train``, all pieces that there are to train on; ``backend`` and ``threads``, None for the best backend
-    and all cores.
+    and all cores; ``deadline``, after which computations end with TimeIsUp.
     """
 
     def __init__(
@@ -56,21 +60,51 @@ class Problem:
         train: Sequence[Piece],
         backend: str | None = None,
         threads: int | None = None,
+        deadline: Deadline | None = None,
     ) -> None:
         self.architecture = architecture
+        self.deadline = deadline or Deadline(None)
         self.weights = weights
         self.train = train
         self.backend = backend
         self.exact = Execution(backend, "float64", threads)
         self.fast = Execution(backend, "float32", threads)
-        self.objective = Objective(Kernel(architecture, self.exact), weights)
+        self.objective = Objective(Kernel(architecture, self.exact, self._before(self.exact)), weights)
         # Curvature only preconditions: single precision is enough.
-        self.rows = JacobianRows(Kernel(architecture, self.fast))
+        self.rows = JacobianRows(Kernel(architecture, self.fast, self._before(self.fast)))
 
     def part(self, names: tuple[str, ...]) -> tuple[Objective, JacobianRows]:
         """Objective and rows whose gradients are zero for all parameters but those called ``names``."""
-        exact, fast = (PartialKernel(self.architecture, execution, names) for execution in (self.exact, self.fast))
+        exact, fast = (
+            PartialKernel(self.architecture, execution, names, self._before(execution))
+            for execution in (self.exact, self.fast)
+        )
         return Objective(exact, self.weights), JacobianRows(fast)
+
+    def compile(self) -> None:
+        """Compile all Programs of an iteration, on all cores.
+
+        Raises:
+            TimeIsUp: before they were done.
+        """
+        found = programs(self.architecture)
+        exact = [found.gradient, found.parameter_gradient]
+        fast = [found.parameter_gradient, found.energy_parameter_gradient]
+        self._prepare([(p, self.exact.dtype) for p in exact] + [(p, self.fast.dtype) for p in fast])
+
+    def _before(self, execution: Execution) -> Callable[[Program], None]:
+        """What comes before each execution of a Program: a look at the clock, and compilation under it."""
+
+        def before_run(program: Program) -> None:
+            self.deadline.check()
+            self._prepare([(program, execution.dtype)])
+
+        return before_run
+
+    def _prepare(self, wanted: Sequence[tuple[Program, str]]) -> None:
+        limit = None if self.deadline.limit is None else self.deadline.time_left
+        if not backends.prepare(wanted, backend=self.backend, threads=self.exact.threads, time_left=limit):
+            raise TimeIsUp
 
     @property
     def layout(self) -> ParameterVector:
@@ -127,12 +161,12 @@ class Problem:
         damping: float,
         pieces: Sequence[Piece],
         rng: np.random.Generator,
-        time_left: Callable[[], bool],
     ) -> tuple[float, State]:
         """A Gauss-Newton matrix at ``theta`` and the steps that it is good for; the loss before, and where they end.
 
         Raises:
             TrainingError: the loss is not finite.
+            TimeIsUp: before the first step was done.
         """
         forces, stresses = FORCE_ROWS * self.layout.size, STRESS_ROWS * self.layout.size
         matrix = gauss_newton_matrix(
@@ -147,8 +181,14 @@ class Problem:
         atoms = atoms_in_rows(self.weights, pieces, force_rows=forces, stress_rows=stresses)
         cost = ROW_COST * atoms / sum(p.batch.n_atoms for p in pieces)
         minimise(
-            state, lambda theta: self.at(theta, pieces, strength), Preconditioner(matrix, damping), cost, time_left
+            state,
+            lambda theta: self.at(theta, pieces, strength),
+            Preconditioner(matrix, damping),
+            cost,
+            self.deadline.time_left,
         )
+        if state.theta is theta:
+            self.deadline.check()
         return start.loss, state
 
 
@@ -161,8 +201,11 @@ class Problems:
         train: Sequence[Piece],
         backend: str | None = None,
         threads: int | None = None,
+        deadline: Deadline | None = None,
     ) -> None:
-        self._make = lru_cache(REMEMBERED)(lambda architecture: Problem(architecture, weights, train, backend, threads))
+        self._make = lru_cache(REMEMBERED)(
+            lambda architecture: Problem(architecture, weights, train, backend, threads, deadline)
+        )
 
     def __call__(self, architecture: Architecture) -> Problem:
         return self._make(architecture)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
+from enum import StrEnum
 from pathlib import Path
 from typing import Any
 
@@ -24,11 +25,23 @@ Array = NDArray[np.float64]
 Parity = dict[str, tuple[list[Piece], Errors]]
 
 
+class Ended(StrEnum):
+    """Why a run ended: it had converged, errors on held-out structures had long ceased to fall, or a limit was met."""
+
+    converged = "converged"
+    held_out = "held_out"
+    max_iterations = "max_iterations"
+    time_limit = "time_limit"
+
+
 @dataclass(frozen=True)
 class TrainingReport:
     """Options, sizes, errors (energy in eV/atom, forces in eV/A, stress in eV/A^3) and the history of a run.
 
-    ``seconds`` include those before a resume; ``valid`` is empty where nothing was held out.
+    ``seconds`` include those before a resume; ``valid`` is empty where nothing was held out. ``ended`` says why there
+    were no further iterations; where it is the time limit, more time may give a better model. ``refits`` iterations on
+    all structures, those held out included, came last: errors ``train`` are those of the model after them, the one that
+    is written, and errors ``valid`` those of the model before them.
     """
 
     options: dict[str, Any]
@@ -39,6 +52,8 @@ class TrainingReport:
     train: dict[str, float | None]
     valid: dict[str, float | None]
     history: list[dict[str, Any]]
+    ended: Ended
+    refits: int
 
     def to_dict(self) -> dict[str, Any]:
         """JSON-ready form."""
@@ -68,7 +83,13 @@ def build_model(
         },
         "formation_references": formation_references(labels),
         "errors": {"train": report.train, "valid": report.valid},
-        "training": {"iterations": report.iterations, "seconds": round(report.seconds, 1), "options": options},
+        "training": {
+            "iterations": report.iterations,
+            "refits": report.refits,
+            "ended": report.ended,
+            "seconds": round(report.seconds, 1),
+            "options": options,
+        },
         **config.metadata,
     }
     return ETNPotential(
@@ -90,10 +111,22 @@ def formation_references(labels: LabelledSet) -> dict[str, float]:
     return lowest
 
 
-def write_report(report: TrainingReport, output: Path, parity: Parity) -> None:
-    """``output`` with suffix .json and .png."""
-    output.with_suffix(".json").write_text(json.dumps(report.to_dict(), indent=1))
-    _plot(report, output.with_suffix(".png"), parity)
+def write_report(report: TrainingReport, output: Path, parity: Parity) -> list[str]:
+    """``output`` with suffix .json and .png; what could not be written, with the reason.
+
+    The model is written by then, and no fault of a report or a plot shall look as if it were not.
+    """
+    faults = []
+    for path, write in (
+        (output.with_suffix(".json"), lambda path: path.write_text(json.dumps(report.to_dict(), indent=1))),
+        (output.with_suffix(".png"), lambda path: _plot(report, path, parity)),
+    ):
+        try:
+            write(path)
+        except Exception as error:  # drawing has many ways to fail: fonts, folders for caches, memory
+            reason = (error.strerror if isinstance(error, OSError) else None) or f"{type(error).__name__}: {error}"
+            faults.append(f"cannot write {path}: {reason}")
+    return faults
 
 
 def _plot(report: TrainingReport, path: Path, parity: Parity) -> None:

@@ -10,15 +10,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from etn_gpu import backend as backends
-from etn_gpu.errors import TrainingError
+from etn_gpu.errors import TimeLimitError, TrainingError
 from etn_gpu.potential import Architecture
 from etn_gpu.training.checkpoint import Progress
 from etn_gpu.training.config import Event, TrainingConfig
 from etn_gpu.training.data import Piece, checksum
+from etn_gpu.training.deadline import Deadline, TimeIsUp
 from etn_gpu.training.evaluation import collect_errors, score, summary
 from etn_gpu.training.objective import in_proportion
 from etn_gpu.training.problem import Problem, Problems
-from etn_gpu.training.report import TrainingReport, build_model, write_report
+from etn_gpu.training.report import Ended, TrainingReport, build_model, write_report
 from etn_gpu.training.schedule import SWEEP_SHARE, SweepEvent, halved, sweep_due, sweeps_done, sweeps_end
 from etn_gpu.training.setup import OnEvent, check_output, loss_weights, read_data
 from etn_gpu.training.start import best_start
@@ -52,6 +53,7 @@ def train(config: TrainingConfig, on_event: OnEvent | None = None) -> TrainingRe
         DataError: a file that cannot be read, holds no labels, or one that no calculation gives.
         StructureError: a structure that cannot be evaluated, named by its place in the file.
         TrainingError: nothing to train on, files that cannot be written, or a checkpoint of another run.
+        TimeLimitError: the time limit was over before anything was trained.
     """
     return _Run(config, on_event or (lambda event: None)).run()
 
@@ -60,14 +62,14 @@ class _Run:
     def __init__(self, config: TrainingConfig, on_event: OnEvent) -> None:
         self.config = config
         self.on_event = on_event
-        self.started = time.monotonic()
-        self.earlier = 0.0
+        self.deadline = Deadline(config.time_limit)
         backend = backends.resolve(config.backend)
         check_output(config)
         self.weights = loss_weights(config)
         self.data = read_data(config, self.weights, on_event)
-        self.problems = Problems(self.weights, self.data.train, backend, config.threads)
+        self.problems = Problems(self.weights, self.data.train, backend, config.threads, self.deadline)
         self.options = SweepOptions(Budget.of(self.data.architecture.train))
+        self.checkpoint_fault = ""
         self.progress = self._start()
 
     def _start(self) -> Progress:
@@ -76,15 +78,21 @@ class _Run:
         identity = config.identity() | {"checksum of the data": checksum([*data.train, *data.valid])}
         if config.resume is not None:
             progress = Progress.load(config.resume, identity, preset.to_dict())
-            self.earlier = progress.elapsed
+            self.deadline.earlier = progress.elapsed
+            self.trained = True
             self.on_event(Event("message", text=f"resuming {config.resume} after iteration {progress.iteration}"))
             return progress
         rng = np.random.default_rng(config.seed)
         problem = self.problems(halved(preset) if config.method == "sweeps" else preset)
-        state = best_start(
-            problem, data.train[:FIRST_PIECES], config.seed, rng, self.on_event,
-            starts=STARTS, iterations=START_ITERATIONS, late=lambda: self._late(START_SHARE), time_left=self._time_left,
-        )  # fmt: skip
+        try:
+            problem.compile()
+            state = best_start(
+                problem, data.train[:FIRST_PIECES], config.seed, rng, self.on_event,
+                starts=STARTS, iterations=START_ITERATIONS, late=lambda: self.deadline.late(START_SHARE),
+            )  # fmt: skip
+        except TimeIsUp:
+            raise self._nothing_trained() from None
+        self.trained = bool(np.isfinite(state.loss))
         architecture = problem.architecture.to_dict()
         return Progress(
             identity, preset.to_dict(), architecture, state.theta, architecture, state.theta.copy(), np.inf,
@@ -92,18 +100,6 @@ class _Run:
         )  # fmt: skip
 
     # -- the loop ------------------------------------------------------------------------------------------------
-
-    @property
-    def elapsed(self) -> float:
-        """Seconds since the run began, those before a resume included."""
-        return self.earlier + time.monotonic() - self.started
-
-    def _late(self, share: float) -> bool:
-        """Whether this share of the time limit is over."""
-        return self.config.time_limit is not None and self.elapsed >= share * self.config.time_limit
-
-    def _time_left(self) -> bool:
-        return not self._late(1.0)
 
     @property
     def _problem(self) -> Problem:
@@ -122,23 +118,50 @@ class _Run:
 
     def run(self) -> TrainingReport:
         """Iterate until the end and write the results."""
-        while self.progress.iteration == 0 or not self._ended():
-            event = self._iterate()
+        while (ended := self._ended()) is None:
+            try:
+                event = self._iterate()
+            except TimeIsUp:
+                ended = Ended.time_limit
+                break
             # Whoever is told of an iteration, and stops the run there, finds it in the checkpoint.
-            self.progress.save(self.config.checkpoint)
+            self._save_progress()
             self.on_event(event)
-        return self._finish()
+        if not self.trained:
+            raise self._nothing_trained()
+        return self._finish(ended)
 
-    def _ended(self) -> bool:
-        most = self.config.max_iterations
-        late = self._late(1.0 - REFIT_SHARE * self._refits)
-        converged = (self._converged() or self._overfits()) and not self._sweeps
-        return late or converged or (most is not None and self.progress.iteration >= most)
+    def _ended(self) -> Ended | None:
+        """Why there shall be no further iteration, None where there shall be one."""
+        most, iteration = self.config.max_iterations, self.progress.iteration
+        if most is not None and iteration >= most:
+            return Ended.max_iterations
+        if iteration and not self._sweeps and (self._converged() or self._overfits()):
+            return Ended.converged if self._converged() else Ended.held_out
+        # Those who have trained nothing yet need no time to train on what was held out.
+        return Ended.time_limit if self.deadline.late(1.0 - REFIT_SHARE * (self._refits and iteration > 0)) else None
+
+    def _nothing_trained(self) -> TimeLimitError:
+        return TimeLimitError(
+            f"the time limit of {self.config.time_limit:g} s was over after {self.deadline.elapsed:.1f} s, before "
+            "anything was trained, so no model is written. Give more time; what has been compiled is kept."
+        )
+
+    def _save_progress(self) -> None:
+        """Write the checkpoint; a run that cannot write it goes on, and says so once."""
+        try:
+            self.progress.save(self.config.checkpoint)
+            self.checkpoint_fault = ""
+        except TrainingError as error:
+            if not self.checkpoint_fault:
+                self.on_event(Event("message", text=f"warning: {error}; the run goes on without"))
+            self.checkpoint_fault = str(error)
 
     @property
     def _sweeps(self) -> bool:
         """Whether there are sweeps to come."""
-        return self.config.method == "sweeps" and not self._late(SWEEP_SHARE) and not sweeps_end(self.progress.history)
+        late = self.deadline.late(SWEEP_SHARE)
+        return self.config.method == "sweeps" and not late and not sweeps_end(self.progress.history)
 
     def _iterate(self) -> Event:
         """A sweep if one is due, else a Gauss-Newton iteration."""
@@ -150,12 +173,14 @@ class _Run:
         if self._sweeps and sweep_due(progress.history):
             before, after, swept = self._sweep(pieces, rng)
         else:
-            before, state = self._problem.iterate(progress.theta, progress.damping, pieces, rng, self._time_left)
+            before, state = self._problem.iterate(progress.theta, progress.damping, pieces, rng)
             progress.theta, progress.damping, after = state.theta, state.damping, state.loss
         progress.random_state = dict(rng.bit_generator.state)
         progress.iteration += 1
-        progress.elapsed = self.elapsed
-        event = self._record(after, before, sum(p.batch.n_structures for p in pieces), swept)
+        progress.elapsed = self.deadline.elapsed
+        self.trained = True
+        with self.deadline.lifted():
+            event = self._record(after, before, sum(p.batch.n_structures for p in pieces), swept)
         if not swept and (before - after) < SLOW * before and progress.active < len(self.data.train):
             progress.active = min(2 * progress.active, len(self.data.train))
         return event
@@ -168,7 +193,7 @@ class _Run:
         before = problem.at(progress.theta, pieces, strength).loss
         result = sweep(
             self.problems, problem.model(progress.theta), pieces, rng, self.options,
-            strength=strength, backwards=number % 2 == 0, time_left=self._time_left,
+            strength=strength, backwards=number % 2 == 0, time_left=self.deadline.time_left,
         )  # fmt: skip
         problem = self.problems(result.model.architecture)
         progress.architecture = problem.architecture.to_dict()
@@ -182,34 +207,37 @@ class _Run:
         }
         return before, problem.at(progress.theta, pieces, strength).loss, entry
 
-    def _refit(self) -> Array:
-        """The best parameters, after some iterations on the held-out structures as well.
+    def _refit(self) -> tuple[Array, int, bool]:
+        """The best parameters after some iterations on the held-out structures as well, how many, and if time was up.
 
         They have done their part when the best iteration is known. How many iterations follow is fixed, for nothing is
         left to choose by.
         """
         theta, damping, problem = self.progress.best_theta, self.progress.damping, self._best_problem
         if not self._refits:
-            return theta
+            return theta, 0, False
         rng = np.random.default_rng([self.config.seed, 1])
         everything = [*self.data.train, *self.data.valid]
         for number in range(REFITS):
-            if not self._time_left():
-                break
             try:
-                _, state = problem.iterate(theta, damping, everything, rng, self._time_left)
+                _, state = problem.iterate(theta, damping, everything, rng)
+            except TimeIsUp:
+                return theta, number, True
             except TrainingError as error:
                 self.on_event(Event("message", text=f"refit stopped, the model before it is kept: {error}"))
-                break
+                return theta, number, False
             theta, damping = state.theta, state.damping
             self.on_event(Event("message", text=f"refit {number + 1} of {REFITS} on all structures"))
-        return theta
+        return theta, REFITS, False
 
     def _record(self, loss: float, before: float, n_structures: int, swept: dict[str, Any]) -> Event:
         progress, data, objective = self.progress, self.data, self._problem.objective
         some = data.train[: min(FIRST_PIECES, progress.active)]
+        share = _n_atoms([*data.train, *data.valid]) / _n_atoms([*some, *data.valid])
+        begin = time.monotonic()
         train_errors = collect_errors(objective, progress.theta, some)
         errors = collect_errors(objective, progress.theta, data.valid) if data.valid else train_errors
+        self.deadline.final_errors = (time.monotonic() - begin) * share
         current = score(in_proportion(errors, data.valid or some), self.weights)
         if current < progress.best_score:
             progress.best_score, progress.best_theta = current, progress.theta.copy()
@@ -227,8 +255,8 @@ class _Run:
             **swept,
         }
         progress.history.append(entry)
-        limit = self.config.time_limit
         shown: dict[str, Any] = {name: entry[name] for name in ("iteration", "loss", "train", "valid", "elapsed")}
+        limit = self.config.time_limit
         shown["remaining"] = None if limit is None else max(0.0, limit - progress.elapsed)
         if not swept:
             return Event("iteration", **shown)
@@ -252,12 +280,14 @@ class _Run:
 
     # -- the end -------------------------------------------------------------------------------------------------
 
-    def _finish(self) -> TrainingReport:
+    def _finish(self, ended: Ended) -> TrainingReport:
         progress, data, problem = self.progress, self.data, self._best_problem
-        # Errors on held-out structures are those of the model that has not seen them.
-        valid_errors = collect_errors(problem.objective, progress.best_theta, data.valid)
-        theta = self._refit()
-        train_errors = collect_errors(problem.objective, theta, data.train)
+        with self.deadline.lifted():
+            # Errors on held-out structures are those of the model that has not seen them.
+            valid_errors = collect_errors(problem.objective, progress.best_theta, data.valid)
+        theta, refits, cut_short = self._refit()
+        with self.deadline.lifted():
+            train_errors = collect_errors(problem.objective, theta, data.train)
         for name, errors in (("training", train_errors), ("validation", valid_errors)):
             if not all(np.isfinite(value) for value in summary(errors).values() if value is not None):
                 raise TrainingError(
@@ -269,17 +299,23 @@ class _Run:
             problem.architecture.to_dict(),
             problem.architecture.n_parameters,
             progress.iteration,
-            self.elapsed,
+            self.deadline.elapsed,
             summary(train_errors),
             summary(valid_errors) if data.valid else {},
             progress.history,
+            Ended.time_limit if cut_short else ended,
+            refits,
         )
         model = build_model(
             problem.layout.unpack(theta), problem.architecture, data.labels, data.train, report, self.config
         )
         model.save(self.config.output)
-        write_report(
-            report, self.config.output, {"train": (data.train, train_errors), "valid": (data.valid, valid_errors)}
-        )
+        parity = {"train": (data.train, train_errors), "valid": (data.valid, valid_errors)}
+        for fault in write_report(report, self.config.output, parity):
+            self.on_event(Event("unwritten", text=fault))
         self.on_event(Event("done", report=report.to_dict()))
         return report
+
+
+def _n_atoms(pieces: Sequence[Piece]) -> int:
+    return sum(piece.batch.n_atoms for piece in pieces)

@@ -12,6 +12,7 @@ from rich.console import Console
 
 import etn_gpu.training
 from etn_gpu.cli.training_display import TrainingDisplay, format_duration
+from etn_gpu.errors import TimeLimitError
 
 Run = Callable[..., Any]
 
@@ -42,6 +43,8 @@ EVENTS = [
                 "stress_mae": None,
             },
             "valid": {},
+            "ended": "max_iterations",
+            "refits": 0,
         },
     ),
 ]
@@ -106,7 +109,7 @@ def test_output_in_a_pipe_is_plain_lines(run: Run, configs: list[Any]) -> None:
     assert len(lines[3]) < 80
     assert lines[4] == "checkpoint [1] written"
     assert lines[5].split() == ["2", "0:01:10", "2.500e-01", "-", "-", "-", "-", "-", "-"]
-    assert lines[6] == "683 parameters after 2 iterations, 0:01:11"
+    assert lines[6] == "683 parameters after 2 iterations, 0:01:11; as many as were asked for"
     assert lines[10].split() == ["training", "10", "20", "0.1", "0.2", "-", "-"]
     assert lines[-2:] == ["model: m [1].etn", "report: m [1].json; plots: m [1].png"]
 
@@ -144,6 +147,48 @@ def test_wrong_options(run: Run, configs: list[Any], options: list[str]) -> None
     arguments = ["train", "train.xyz", "-o", "m.etn", *options] if options else ["train", "train.xyz"]
     assert run(*arguments).code == 2
     assert configs == []
+
+
+def test_a_run_that_was_cut_short_says_so_and_which_model_each_line_is_of(
+    run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    report = {**EVENTS[-1].report, "ended": "time_limit", "refits": 2}
+    report["valid"] = report["train"]
+
+    def train(config: Any, on_event: Callable[[Any], None]) -> None:
+        on_event(SimpleNamespace(kind="done", report=report))
+
+    monkeypatch.setattr(etn_gpu.training, "train", train)
+    finished = run("train", "train.xyz", "-o", "m.etn", "--time-limit", "5s")
+    assert finished.code == 4
+    assert "cut short by the time limit" in finished.out
+    assert "The time limit ended this run before it had converged" in finished.out
+    assert "training, after 2 more on all structures" in finished.out
+    assert "validation, before these" in finished.out
+    assert "model: m.etn" in finished.out
+
+
+def test_no_time_for_anything(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    def train(config: Any, on_event: Callable[[Any], None]) -> None:
+        raise TimeLimitError("the time limit of 1 s was over")
+
+    monkeypatch.setattr(etn_gpu.training, "train", train)
+    finished = run("train", "train.xyz", "-o", "m.etn", "--time-limit", "1s")
+    assert finished.code == 4
+    assert finished.err == "Error: the time limit of 1 s was over\n"
+    assert "model:" not in finished.out
+
+
+def test_a_report_that_cannot_be_written(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    def train(config: Any, on_event: Callable[[Any], None]) -> None:
+        on_event(SimpleNamespace(kind="unwritten", text="cannot write m.png: no space left"))
+        on_event(EVENTS[-1])
+
+    monkeypatch.setattr(etn_gpu.training, "train", train)
+    finished = run("train", "train.xyz", "-o", "m.etn")
+    assert finished.code == 3
+    assert "cannot write m.png: no space left; the model is written" in finished.err
+    assert "model: m.etn" in finished.out
 
 
 def test_ctrl_c_before_the_first_checkpoint(run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -104,9 +104,10 @@ def test_the_best_model_keeps_its_ranks(sweeping: Configure, monkeypatch: pytest
     assert etn_gpu.load(config.output).architecture.bonds == ("1x0e+1x1o", "1x0e+1x1o")
 
 
-def test_no_sweep_when_time_is_short(sweeping: Configure, events: list[Event]) -> None:
-    report = train(sweeping(time_limit=1e-6), events.append)
-    assert report.iterations == 1
+def test_no_sweep_when_time_is_short(sweeping: Configure, events: list[Event], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("etn_gpu.training.run.SWEEP_SHARE", 0.0)
+    report = train(sweeping(time_limit=1e3, max_iterations=5), events.append)
+    assert report.iterations == 5
     assert not any(event.kind == "sweep" for event in events)
 
 

@@ -39,16 +39,32 @@ class _Compiled:
     stores: NDArray[np.int64]
 
 
+#: Programs with their dtype whose machine code this process has loaded.
+_loaded: set[tuple[Program, str]] = set()
+
+
+def is_loaded(program: Program, dtype: str) -> bool:
+    """Whether an execution of the Program need not compile any more."""
+    return (program, dtype) in _loaded
+
+
+@lru_cache(maxsize=8)
+def lowered(program: Program, dtype: str) -> Lowered:
+    """The Program as a module of LLVM."""
+    return lower(program, np.dtype(dtype))
+
+
 @lru_cache(maxsize=64)
 def _compiled(program: Program, dtype: str) -> _Compiled:
-    lowered = lower(program, np.dtype(dtype))
-    library = Library(object_code(lowered.text))
-    addresses = library.addresses([phase_name(k) for k in range(len(lowered.kinds))])
+    tables = lowered(program, dtype)
+    library = Library(object_code(tables.text))
+    addresses = library.addresses([phase_name(k) for k in range(len(tables.kinds))])
     (load_cuts, loads), (store_cuts, stores) = (
-        _table([getattr(t, name) for t in lowered.transfers]) for name in ("loads", "stores")
+        _table([getattr(t, name) for t in tables.transfers]) for name in ("loads", "stores")
     )
-    columns = (addresses, lowered.kinds, load_cuts[:-1], load_cuts[1:], store_cuts[:-1], store_cuts[1:])
-    return _Compiled(lowered, library, np.array(columns, np.int64).T.copy(), loads, stores)
+    columns = (addresses, tables.kinds, load_cuts[:-1], load_cuts[1:], store_cuts[:-1], store_cuts[1:])
+    _loaded.add((program, dtype))
+    return _Compiled(tables, library, np.array(columns, np.int64).T.copy(), loads, stores)
 
 
 def _table(entries: Sequence[tuple[tuple[int, int, int], ...]]) -> tuple[list[int], NDArray[np.int64]]:

@@ -42,22 +42,52 @@ def assembly(text: str) -> str:
     return str(_machine().emit_assembly(llvm.parse_assembly(text)))
 
 
+#: Object code by its path, from :func:`keep` to its first use: the folder may be one that cannot be written.
+_fresh: dict[Path, bytes] = {}
+
+
 def object_code(text: str) -> bytes:
     """Object code of ``text``, from the cache where it is there and whole."""
+    path = _path(text)
+    if (code := _fresh.pop(path, None) or _stored(path)) is None:
+        code = compile_text(text)
+        _store(path, code)
+    return code
+
+
+def is_stored(text: str) -> bool:
+    """Whether the object code of ``text`` is there already."""
+    path = _path(text)
+    return path in _fresh or _stored(path) is not None
+
+
+def keep(text: str, code: bytes) -> None:
+    """Remember object code of ``text`` that another process has made."""
+    path = _path(text)
+    _fresh[path] = code
+    _store(path, code)
+
+
+def _path(text: str) -> Path:
     identity = "|".join((text, llvm.get_host_cpu_name(), llvm.get_host_cpu_features().flatten(), llvmlite.__version__))
-    path = folder() / f"{hashlib.sha256(identity.encode()).hexdigest()[:32]}.o"
+    return folder() / f"{hashlib.sha256(identity.encode()).hexdigest()[:32]}.o"
+
+
+def _stored(path: Path) -> bytes | None:
     with contextlib.suppress(OSError):
         checksum, code = _cut(path.read_bytes())
         if hashlib.sha256(code).digest() == checksum:  # damaged machine code would take the process down
             return code
-    code = compile_text(text)
+    return None
+
+
+def _store(path: Path, code: bytes) -> None:
     with contextlib.suppress(OSError):  # a cache that cannot be written only costs time
         path.parent.mkdir(parents=True, exist_ok=True)
         handle, name = tempfile.mkstemp(dir=path.parent)
         with os.fdopen(handle, "wb") as file:
             file.write(hashlib.sha256(code).digest() + code)
         Path(name).replace(path)
-    return code
 
 
 def _cut(content: bytes) -> tuple[bytes, bytes]:
