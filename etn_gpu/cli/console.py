@@ -19,9 +19,11 @@ __all__ = [
     "UNEXPECTED",
     "WRONG_USE",
     "WrongUseError",
+    "compiled",
     "error_console",
     "new_table",
     "output_console",
+    "per_atom",
     "show_table",
 ]
 
@@ -37,6 +39,7 @@ INTERRUPTED = 130
 """Exit code after Ctrl-C, as shells have it."""
 
 _PIPE_WIDTH = 160
+_NOTICEABLE = 0.1
 
 
 class WrongUseError(EtnGpuError):
@@ -66,6 +69,16 @@ def show_table(console: Console, title: str, table: Table) -> None:
     console.print(title, style="bold", soft_wrap=True)
     console.print(table)
     console.print()
+
+
+def per_atom(seconds: float, n_atoms: int) -> str:
+    """`, 23.4 us/atom`, or nothing for no atoms."""
+    return f", {1e6 * seconds / n_atoms:.1f} us/atom" if n_atoms else ""
+
+
+def compiled(seconds: float) -> str:
+    """`; compilation before that 3.2 s`, or nothing where all was compiled already."""
+    return f"; compilation before that {seconds:.1f} s" if seconds >= _NOTICEABLE else ""
 
 
 def _console(*, stderr: bool) -> Console:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from etn_gpu.cli.console import SOME_FAILED, WrongUseError, new_table, output_console, show_table
+from etn_gpu.cli.console import SOME_FAILED, WrongUseError, compiled, new_table, output_console, per_atom, show_table
 from etn_gpu.cli.options import Backend, BatchAtoms, Dtype, Threads
 from etn_gpu.cli.progress import structure_progress
 
@@ -53,7 +53,7 @@ def evaluate(
     The table shows meV/atom, eV/A and GPa. JSON has, in eV/atom, eV/A and
     eV/A^3, the keys energy, forces and stress (each with mae, rmse and count;
     null without labels), n_structures, n_atoms, seconds (reading and
-    compilation excluded), backend, groups, failures.
+    compilation excluded), compilation_seconds, backend, groups, failures.
 
     Exit codes: 0 all structures evaluated, 1 some failed and are listed, 2
     wrong use.
@@ -65,12 +65,14 @@ def evaluate(
     """
     import etn_gpu
     from etn_gpu.backend import resolve
+    from etn_gpu.potential.warm_up import warm_up
 
     if json_file is not None and (json_file.is_dir() or not json_file.parent.is_dir()):
         raise WrongUseError(f"cannot write --json {json_file}: it has to be a file in an existing folder")
     potential = etn_gpu.load(model)
     name = resolve(backend)
     options = {"backend": name, "dtype": potential.precision(name, dtype and dtype.value), "threads": threads}
+    compilation = warm_up(potential, **options)
     metrics, failures, seconds = _evaluate_files(potential, files, options, batch_atoms)
 
     console = output_console()
@@ -84,11 +86,13 @@ def evaluate(
         console.print(f"... and {more} more failed; --json lists all", style="red")
     total = metrics.total
     console.print(
-        f"{total.n_structures} structures, {total.n_atoms} atoms, {seconds:.2f} s, backend {name}, {options['dtype']}"
+        f"{total.n_structures} structures, {total.n_atoms} atoms, {seconds:.2f} s{per_atom(seconds, total.n_atoms)}, "
+        f"backend {name}, {options['dtype']}{compiled(compilation)}",
+        soft_wrap=True,
     )
     if json_file is not None:
         report = {"model": model, "files": [str(path) for path in files], **metrics.as_dict()}
-        report |= {"seconds": seconds, **options, "failures": failures}
+        report |= {"seconds": seconds, "compilation_seconds": compilation, **options, "failures": failures}
         _write_json(json_file, report)
     if failures:
         raise typer.Exit(SOME_FAILED)
@@ -111,8 +115,6 @@ def _evaluate_files(
         indices = iter([index for index, candidate in enumerate(candidates) if not candidate.error])
         with structure_progress(len(readable)) as advance:
             for batch in batches(readable, potential.cutoff, BatchLimits.for_atoms(batch_atoms)):
-                if not metrics.total.n_structures:
-                    _warm_up(potential, batch, options)
                 start = perf_counter()
                 outcomes = evaluate_each(potential, [c.atoms for c in batch if c.atoms is not None], **options)
                 seconds += perf_counter() - start
@@ -123,13 +125,6 @@ def _evaluate_files(
                     metrics.add(labels.config_type[index], outcome.results(), **labels.of(index))
                 advance(len(batch), str(path))
     return metrics, failures, seconds
-
-
-def _warm_up(potential: ETNPotential, batch: list[Candidate], options: dict[str, Any]) -> None:
-    """Evaluates one structure, so that the compilation of a backend is not taken for evaluation."""
-    from etn_gpu.screening import evaluate_each
-
-    evaluate_each(potential, [c.atoms for c in batch[:1] if c.atoms is not None], **options)
 
 
 def _read(path: Path) -> tuple[LabelledSet, list[Candidate]]:

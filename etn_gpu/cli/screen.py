@@ -7,7 +7,16 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from etn_gpu.cli.console import INTERRUPTED, SOME_FAILED, WrongUseError, new_table, output_console, show_table
+from etn_gpu.cli.console import (
+    INTERRUPTED,
+    SOME_FAILED,
+    WrongUseError,
+    compiled,
+    new_table,
+    output_console,
+    per_atom,
+    show_table,
+)
 from etn_gpu.cli.interrupt import remembered_interrupts
 from etn_gpu.cli.options import Backend, BatchAtoms, Dtype, Threads
 from etn_gpu.cli.progress import structure_progress
@@ -157,11 +166,10 @@ def _show(console: Console, report: ScreeningReport, output: Path, structures: P
     if more := report.n_failed - len(report.failures):
         console.print(f"... and {more} more failed; see the column message", style="red")
     evaluated = report.n_rows - report.n_failed
-    per_atom = f", {1e6 * report.seconds / report.n_atoms:.1f} us/atom" if report.n_atoms else ""
     console.print(
         f"{evaluated} structures ({report.n_atoms} atoms) evaluated in {report.seconds:.1f} s "
-        f"on backend {report.backend}{per_atom}: {report.n_ok} ok, {report.n_extrapolating} extrapolating; "
-        f"{report.n_failed} failed",
+        f"on backend {report.backend}{per_atom(report.seconds, report.n_atoms)}: {report.n_ok} ok, "
+        f"{report.n_extrapolating} extrapolating; {report.n_failed} failed{compiled(report.compilation)}",
         soft_wrap=True,
     )
     console.print(f"rows: {output}", soft_wrap=True)

@@ -25,7 +25,8 @@ class ScreeningReport:
         n_failed: rows with status "failed".
         n_atoms: atoms evaluated.
         failures: the first failed rows.
-        seconds: wall time from the start of the run to the last batch.
+        seconds: wall time from the start of the run to the last batch, without compilation.
+        compilation: seconds that compiling for the backend took.
     """
 
     backend: str
@@ -36,6 +37,7 @@ class ScreeningReport:
     n_atoms: int = 0
     failures: list[Row] = field(default_factory=list)
     seconds: float = 0.0
+    compilation: float = 0.0
     _start: float = field(default_factory=perf_counter, repr=False)
 
     @property
@@ -57,4 +59,4 @@ class ScreeningReport:
                 self.n_extrapolating += 1
             self.n_atoms += row.n_atoms or 0
             self.ranking.offer(row)
-        self.seconds = perf_counter() - self._start
+        self.seconds = perf_counter() - self._start - self.compilation

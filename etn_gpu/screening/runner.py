@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from etn_gpu.backend import resolve
+from etn_gpu.potential.warm_up import warm_up
 from etn_gpu.screening.batching import BatchLimits, Candidate, batches
 from etn_gpu.screening.evaluation import Outcome, evaluate_each
 from etn_gpu.screening.ranking import RankBy, Ranking
@@ -76,6 +77,7 @@ class Screening:
     def __iter__(self) -> Iterator[list[Row]]:
         references = self.model.metadata.get("formation_references") or {}
         candidates = chain.from_iterable(source.candidates() for source in self.sources)
+        self.report.compilation = warm_up(self.model, **self._options)
         with ResultWriter(self.output, self.structures) as writer:
             for batch in batches(candidates, self.model.cutoff, self.limits):
                 outcomes = self._evaluate(batch)

@@ -36,6 +36,12 @@ class Clock:
         monkeypatch.setattr("etn_gpu.training.deadline.REPORT_SECONDS", 0.0)
 
 
+@pytest.fixture(autouse=True)
+def few_steps(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Iterations of a few steps."""
+    monkeypatch.setattr("etn_gpu.training.optimizer.MOST_STEPS", 4)
+
+
 @pytest.fixture
 def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
     return Clock(monkeypatch)
@@ -78,14 +84,14 @@ def test_in_the_refit(configure: Configure, clock: Clock, monkeypatch: pytest.Mo
     monkeypatch.setattr("etn_gpu.training.run.REFITS", 0)
     train(config)
     needed = clock.now
-    monkeypatch.setattr("etn_gpu.training.run.REFITS", 5)
+    monkeypatch.setattr("etn_gpu.training.run.REFITS", 3)
     clock.now = 0.0
     whole = train(config)
-    assert (whole.ended, whole.refits) == ("max_iterations", 5)
+    assert (whole.ended, whole.refits) == ("max_iterations", 3)
     clock.now = 0.0
     cut = train(configure(valid_file=None, valid_fraction=0.25, max_iterations=2, time_limit=2.0 * needed))
     assert cut.ended == "time_limit"
-    assert cut.refits < 5
+    assert cut.refits < 3
 
 
 def test_other_ends(configure: Configure, monkeypatch: pytest.MonkeyPatch) -> None:
