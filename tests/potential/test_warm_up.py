@@ -15,7 +15,8 @@ from etn_gpu.potential.warm_up import warm_up
 
 
 def test_the_seconds_that_the_first_evaluation_takes_beyond_the_second(monkeypatch: pytest.MonkeyPatch) -> None:
-    clock, given = [0.0], []
+    clock: list[float] = [0.0]
+    given: list[dict[str, Any]] = []
 
     def evaluate_each(structures: list[Atoms], **options: Any) -> None:
         clock[0] += 0.5 if given else 3.0
@@ -30,7 +31,8 @@ def test_the_seconds_that_the_first_evaluation_takes_beyond_the_second(monkeypat
 @pytest.mark.parametrize("name", ["nbmotaw", "mo", "si"])
 def test_the_crystal_can_be_evaluated(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """Nothing is compiled for a structure that is refused."""
-    model, outcomes = etn_gpu.load(name), []
+    model = etn_gpu.load(name)
+    outcomes: list[Any] = []
     evaluate_each = model.evaluate_each
 
     def noted(*arguments: Any, **options: Any) -> Any:
