@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 __all__ = [
     "INTERRUPTED",
     "SOME_FAILED",
+    "UNEXPECTED",
     "WRONG_USE",
     "WrongUseError",
     "error_console",
@@ -27,6 +28,8 @@ SOME_FAILED = 1
 """Exit code: the command did its work, and some structures (or checks) failed."""
 WRONG_USE = 2
 """Exit code: the command was given something that it cannot work with."""
+UNEXPECTED = 3
+"""Exit code: something failed that is no wrong use: a full disk, want of memory, an error in this program."""
 INTERRUPTED = 130
 """Exit code after Ctrl-C, as shells have it."""
 

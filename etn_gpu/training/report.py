@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
@@ -11,6 +12,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from etn_gpu.errors import TrainingError
+from etn_gpu.files import write_atomically
 from etn_gpu.potential import Architecture, ETNPotential
 from etn_gpu.structures import LabelledSet
 from etn_gpu.training.config import TrainingConfig
@@ -91,8 +94,13 @@ def formation_references(labels: LabelledSet) -> dict[str, float]:
 
 
 def write_report(report: TrainingReport, output: Path, parity: Parity) -> None:
-    """``output`` with suffix .json and .png."""
-    output.with_suffix(".json").write_text(json.dumps(report.to_dict(), indent=1))
+    """``output`` with suffix .json and .png, each in one piece.
+
+    Raises:
+        TrainingError: one of them cannot be written.
+    """
+    text = json.dumps(report.to_dict(), indent=1)
+    write_atomically(output.with_suffix(".json"), text.encode(), TrainingError, "the report")
     _plot(report, output.with_suffix(".png"), parity)
 
 
@@ -127,7 +135,9 @@ def _plot(report: TrainingReport, path: Path, parity: Parity) -> None:
     for axes in (energies, forces):
         axes.axline((0, 0) if axes is forces else _corner(axes), slope=1, color="black", linewidth=0.5)
         axes.legend()
-    figure.savefig(path, dpi=150)
+    picture = io.BytesIO()
+    figure.savefig(picture, format="png", dpi=150)
+    write_atomically(path, picture.getvalue(), TrainingError, "the plots")
 
 
 def _corner(axes: Any) -> tuple[float, float]:
