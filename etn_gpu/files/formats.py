@@ -14,8 +14,8 @@ __all__ = ["JSON", "MODEL", "ROWS", "Content", "check_suffix"]
 #: Suffixes with a known meaning, each line of a kind. Any other, or none, promises nothing and is free.
 _NAMES = """
 csv tsv tab psv xlsx xls xlsm xlsb ods parquet pq feather arrow ipc orc avro rds rda sav dta sas7bdat
-json jsonl ndjson json5 bson yaml yml toml xml ini conf lock h5 hdf5 hdf he5 nc nc4 cdf zarr npy npz mat pkl pickle joblib
-db db3 sqlite sqlite3 duckdb mdb lmdb aselmdb
+json jsonl ndjson json5 bson yaml yml toml xml ini conf lock h5 hdf5 hdf he5 nc nc4 cdf zarr npy npz mat
+pkl pickle joblib db db3 sqlite sqlite3 duckdb mdb lmdb aselmdb
 gz tgz bz2 tbz2 xz txz lzma zst zstd lz4 br zip 7z rar tar z
 etn safetensors pt pth ckpt onnx pb tflite keras gguf model
 mtp almtp yace ace nep snap snapcoeff snapparam eam alloy fs adp meam tersoff sw table cfg

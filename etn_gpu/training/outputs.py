@@ -17,13 +17,13 @@ def claimed_outputs(config: TrainingConfig) -> Iterator[None]:
     Raises:
         TrainingError: the output cannot be written, would destroy data, is another run's, or exists and is to be kept.
     """
+    files.check_suffix(config.output, files.MODEL, TrainingError)
     if files.is_stream(config.output):
         raise TrainingError(f"cannot write the model to {config.output}: give the name of a file, like model.etn")
     # A run that goes on writes its own files, the checkpoint that it has read among them.
     goes_on = config.resume is not None and files.identity(config.resume) == files.identity(config.checkpoint)
     read = [config.train_file, config.valid_file, None if goes_on else config.resume]
     files.check_outputs(config.written, [path for path in read if path is not None], TrainingError)
-    files.check_suffix(config.output, files.MODEL, TrainingError)
     with files.locked((config.output, config.checkpoint), TrainingError):
         hint = ""
         if config.checkpoint.exists():
