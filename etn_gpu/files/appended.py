@@ -6,6 +6,7 @@ import fcntl
 import gzip
 import os
 import stat
+from collections.abc import Sequence
 from contextlib import suppress
 
 from etn_gpu.errors import EtnGpuError
@@ -22,9 +23,12 @@ _LEVEL = 6  # of the compression; 9, the default, takes twice as long for a perc
 class AppendedFile:
     """An output to which batches of records are appended, each at once and without a buffer.
 
-    Opened, it is locked, and still holds what it held; :meth:`start` empties it. When an append fails or is
-    interrupted, the file is cut back to where it was before. With the suffix ``.gz`` every batch is a complete member
-    of the compressed file, so that all batches can be read wherever the run was stopped.
+    Opened, it is locked, and still holds what it held; :meth:`start` empties it. When an append fails, the file keeps
+    as many records of the batch as there is room for; when it is interrupted, none. With the suffix ``.gz`` every batch
+    is a complete member of the compressed file, so that all batches can be read wherever the run was stopped.
+
+    Attributes:
+        appended: how many records of the last batch are in the file, empty ones included.
 
     Args:
         path: the file; pipes and devices are written to as they are.
@@ -38,9 +42,12 @@ class AppendedFile:
 
     def __init__(self, path: AnyPath, records: str, *, overwrite: bool, error: type[EtnGpuError]) -> None:
         self.path = os.fspath(path)
+        self.appended = 0
         self._records, self._error = records, error
         self._compressed = self.path.lower().endswith(".gz")
-        self._count = self._before = 0
+        self._count = 0
+        self._before = 0  # length before the last batch
+        self._batch: Sequence[str] = ()
         self._stream = is_stream(path)
         existed = os.path.exists(path)
         try:
@@ -55,39 +62,47 @@ class AppendedFile:
             raise error(busy(path))
         self._cuttable = self._is_cuttable()
 
-    def start(self) -> None:
-        """Empties the file."""
-        if not self._stream:
-            os.ftruncate(self._file, 0)
-
-    def append(self, text: str, count: int) -> None:
-        """Appends `count` records, all or none of them.
+    def start(self, heading: str = "") -> None:
+        """Empties the file, and writes a heading that is no record.
 
         Raises:
-            error: the system refuses, because the disk is full for instance; the message says how many records of the
+            error: the system refuses.
+        """
+        try:
+            if not self._stream:
+                os.ftruncate(self._file, 0)
+            self._write([heading])
+        except OSError as problem:
+            raise self._failed(problem) from problem
+
+    def append(self, batch: Sequence[str]) -> None:
+        """Appends records; empty ones do not count.
+
+        Raises:
+            error: the system refuses, because the disk is full for instance; the message says how many records in the
                 file are whole.
         """
-        self._before = os.fstat(self._file).st_size
-        if not text:
-            return
-        # A name that is no valid text must not cost the results of its batch.
-        content = text.encode("utf-8", "backslashreplace")
-        if self._compressed:
-            content = gzip.compress(content, _LEVEL, mtime=0)
+        self._batch, self.appended, self._before = batch, 0, os.fstat(self._file).st_size
         try:
-            write_all(self._file, content)
-        except BaseException as problem:
-            self._cut()
-            if isinstance(problem, OSError):
-                raise self._failed(problem) from problem
-            raise
-        self._count += count
+            self._write(batch)
+            self.appended = len(batch)
+        except OSError as problem:
+            self._write_what_fits(batch)
+            self._count += self._counted()
+            raise self._failed(problem) from problem
+        self._count += self._counted()
 
-    def undo(self, count: int) -> None:
-        """Takes back the last append, of `count` records, where the file allows it."""
-        if self._cuttable:
-            self._cut()
-            self._count -= count
+    def keep(self, count: int) -> None:
+        """Takes back the last batch but for its first `count` records, if that can be done.
+
+        It cannot for a stream, nor for a part of what was compressed at once.
+        """
+        if not self._cuttable or count >= self.appended or (self._compressed and count):
+            return
+        self._count -= self._counted()
+        self.appended = count
+        self._count += self._counted()
+        self._cut(self._before + len("".join(self._batch[:count]).encode("utf-8", "backslashreplace")))
 
     def close(self, *, complete: bool) -> None:
         """Closes the file; when it is `complete`, only after the system has it on its disk.
@@ -123,12 +138,42 @@ class AppendedFile:
         shared = self._stream and fcntl.fcntl(self._file, fcntl.F_GETFL) & os.O_APPEND
         return stat.S_ISREG(os.fstat(self._file).st_mode) and not shared
 
-    def _cut(self) -> None:
-        """Cuts the file to its length before the last append, which needs no room on a full disk."""
+    def _write(self, batch: Sequence[str]) -> None:
+        """All of a batch, or nothing where the file can be cut."""
+        # A name that is no valid text must not cost the results of its batch.
+        content = "".join(batch).encode("utf-8", "backslashreplace")
+        if not content:
+            return
+        if self._compressed:
+            content = gzip.compress(content, _LEVEL, mtime=0)
+        before = os.fstat(self._file).st_size
+        try:
+            write_all(self._file, content)
+        except BaseException:
+            self._cut(before)
+            raise
+
+    def _write_what_fits(self, batch: Sequence[str]) -> None:
+        """The first records of a batch that did not fit as a whole, found by halves."""
+        while len(batch) > 1 and self._cuttable:
+            half = batch[: len(batch) // 2]
+            try:
+                self._write(half)
+            except OSError:
+                batch = half
+            else:
+                self.appended += len(half)
+                batch = batch[len(half) :]
+
+    def _counted(self) -> int:
+        return sum(map(bool, self._batch[: self.appended]))
+
+    def _cut(self, length: int) -> None:
+        """Cuts the file, which needs no room on a full disk."""
         if self._cuttable:
             with suppress(OSError):
-                os.ftruncate(self._file, self._before)
-                os.lseek(self._file, self._before, os.SEEK_SET)
+                os.ftruncate(self._file, length)
+                os.lseek(self._file, length, os.SEEK_SET)
 
     def _failed(self, problem: OSError) -> EtnGpuError:
         return self._error(

@@ -6,6 +6,7 @@ import csv
 import io
 import os
 from collections.abc import Iterable, Sequence
+from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
@@ -65,14 +66,13 @@ class ResultWriter:
             for path, records in ((output, "rows"), (structures, "frames")):
                 if path is not None:
                     opened.append(files.AppendedFile(path, records, overwrite=self._overwrite, error=DataError))
-            for file in opened:
-                file.start()
-            self._rows, self._structures = opened[0], opened[1] if structures is not None else None
-            self._rows.append(_csv_text([COLUMNS]), 0)
+            for file, heading in zip(opened, (_csv_text([COLUMNS]), ""), strict=False):
+                file.start(heading)
         except BaseException:
             for file in opened:
                 file.discard()
             raise
+        self._rows, self._structures = opened[0], opened[1] if structures is not None else None
         return self
 
     def __exit__(
@@ -86,23 +86,32 @@ class ResultWriter:
                 self._structures.close(complete=kind is None)
 
     def write(self, rows: Sequence[Row], structures: Sequence[Atoms | None], outcomes: Sequence[Outcome]) -> None:
-        """Appends a batch: its rows, and the structures that were evaluated; all of it or nothing.
+        """Appends a batch: its rows, and the structures that were evaluated.
 
         Raises:
-            DataError: the disk refuses, because it is full for instance.
+            DataError: the disk refuses, because it is full for instance. Both files then hold what there was room for.
         """
-        n_frames = 0
-        if self._structures is not None:
-            batch = zip(rows, structures, outcomes, strict=True)
-            frames = [_frame(row, atoms, outcome) for row, atoms, outcome in batch if atoms is not None]
-            n_frames = sum(map(bool, frames))
-            self._structures.append("".join(frames), n_frames)
-        # Last, so that a row is never there without its structure, whenever the run is stopped.
+        lines = [_csv_text([row.as_fields()]) for row in rows]
+        if self._structures is None:
+            self._rows.append(lines)
+            return
+        batch = zip(rows, structures, outcomes, strict=True)
+        frames = ["" if atoms is None else _frame(row, atoms, outcome) for row, atoms, outcome in batch]
+        # Rows come last, so that one is never there without its structure, whenever the run is stopped.
         try:
-            self._rows.append(_csv_text(row.as_fields() for row in rows), len(rows))
+            self._structures.append(frames)
+        except DataError:
+            with suppress(DataError):
+                self._append_rows(lines[: self._structures.appended], self._structures)
+            raise
+        self._append_rows(lines, self._structures)
+
+    def _append_rows(self, lines: Sequence[str], structures: files.AppendedFile) -> None:
+        """Rows whose structures were appended before; structures without their rows are taken back."""
+        try:
+            self._rows.append(lines)
         except BaseException:
-            if self._structures is not None:
-                self._structures.undo(n_frames)
+            structures.keep(self._rows.appended)
             raise
 
 

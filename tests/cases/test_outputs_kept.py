@@ -12,6 +12,7 @@ import pytest
 from ase.io import write
 
 import etn_gpu
+from etn_gpu.cli.main import main
 from etn_gpu.potential.file import shipped_models
 from etn_gpu.training import TrainingConfig
 from etn_gpu.training.outputs import claimed_outputs
@@ -135,10 +136,8 @@ def test_a_device_is_no_earlier_result(run: Run) -> None:
     assert not Path("/dev/null").is_file()
 
 
-def test_rows_to_standard_output(run: Run, capfd: pytest.CaptureFixture[str]) -> None:
+def test_rows_to_standard_output(capfd: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit):
-        from etn_gpu.cli.main import main
-
         main(["screen", "m.etn", "in.extxyz", "-o", "/dev/stdout", "--top", "0"])
     lines = capfd.readouterr().out.splitlines()
     assert lines[0].startswith("source,index,formula")

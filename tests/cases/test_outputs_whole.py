@@ -31,7 +31,11 @@ COUNT = 60
 @pytest.fixture(autouse=True)
 def _files(alloys: list[Labelled], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
-    write("in.extxyz", [item.atoms for item in alloys] * (COUNT // 3))
+    frames = []
+    for seed in range(COUNT):
+        frames.append(alloys[seed % 3].atoms.copy())
+        frames[-1].rattle(0.01, seed=seed)
+    write("in.extxyz", frames)
 
 
 def rows_of(path: str) -> list[dict[str, str]]:
@@ -41,7 +45,8 @@ def rows_of(path: str) -> list[dict[str, str]]:
         text = file.read()
     assert text.endswith("\n")
     rows = list(csv.DictReader(text.splitlines()))
-    assert all(row.keys() == set(COLUMNS) and None not in row.values() and row["status"] == "ok" for row in rows)
+    assert all(row.keys() == set(COLUMNS) and None not in row.values() for row in rows)
+    assert {row["status"] for row in rows} <= {"ok", "extrapolating"}
     return rows
 
 
@@ -55,10 +60,11 @@ def frames_of(path: str) -> int:
 
 @pytest.mark.parametrize("suffix", ["", ".gz"])
 @pytest.mark.parametrize("limited", ["rows", "frames"])
-def test_a_size_limit(run: Run, limited: str, suffix: str) -> None:
-    """As on a full disk, a write ends in the middle of a number."""
+@pytest.mark.parametrize("batch_atoms", [16, 64, 4096])
+def test_a_size_limit(run: Run, batch_atoms: int, limited: str, suffix: str) -> None:
+    """As on a full disk, a write ends in the middle of a number. What fits is kept, however large the batches."""
     output, structures = f"out.csv{suffix}", f"out.extxyz{suffix}"
-    options = ["-o", output, "--batch-atoms", 64]
+    options = ["-o", output, "--batch-atoms", batch_atoms]
     if limited == "frames":
         options += ["--structures", structures]
     soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
@@ -117,20 +123,20 @@ import sys
 import etn_gpu
 from etn_gpu.cli import main, screen
 screen._DEMO_STRUCTURES = 10**7
-main.main(["screen", "--demo", "--batch-atoms", "400", "-o", sys.argv[1], "--structures", sys.argv[2]])
+options = ["--backend", "numpy", "--batch-atoms", "200"]
+main.main(["screen", "--demo", *options, "-o", sys.argv[1], "--structures", sys.argv[2]])
 """
 
 
-@pytest.mark.parametrize("suffix", ["", ".gz"])
-def test_a_killed_run(run: Run, suffix: str) -> None:
-    """All that was written is there for every reader; the next run is not in its way."""
-    output, structures = f"out.csv{suffix}", f"out.extxyz{suffix}"
+def test_a_killed_run(run: Run) -> None:
+    """All that was written is there for every reader; the killed run is not in the way of the next."""
+    output, structures = "out.csv", "out.extxyz.gz"
     with subprocess.Popen(
         [sys.executable, "-c", _RUN, output, structures], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
     ) as process:
         deadline = monotonic() + 120.0
         while monotonic() < deadline and process.poll() is None:
-            if Path(output).exists() and Path(output).stat().st_size > 4000:
+            if Path(output).exists() and Path(output).stat().st_size > 2000:
                 break
             sleep(0.01)
         busy = run("screen", "--demo", "-o", output, "--overwrite")

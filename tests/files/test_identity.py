@@ -22,7 +22,7 @@ def test_a_file_by_all_its_names(tmp_path: Path) -> None:
     Path("hard.csv").hardlink_to("a.xyz")
     Path("soft.csv").symlink_to("a.xyz")
     Path("folder/up").symlink_to(tmp_path)
-    names = ["hard.csv", "soft.csv", "./folder/../a.xyz", "folder/up/a.xyz", tmp_path / "a.xyz"]
+    names: list[str | Path] = ["hard.csv", "soft.csv", "./folder/../a.xyz", "folder/up/a.xyz", tmp_path / "a.xyz"]
     assert {identity(name) for name in names} == {identity("a.xyz")}
     assert identity("b.xyz") != identity("a.xyz")
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import signal
 import subprocess
@@ -71,7 +72,7 @@ def test_a_killed_run_holds_nothing(tmp_path: Path) -> None:
 
 def test_a_lock_file_that_was_removed_meanwhile(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Between opening and locking, the run that had it ended."""
-    taken = []
+    taken: list[int] = []
 
     def take(file: int) -> bool:
         if not taken:
@@ -89,7 +90,7 @@ def test_a_file_system_without_locks(tmp_path: Path, monkeypatch: pytest.MonkeyP
     def flock(file: int, operation: int) -> None:
         raise OSError(38, "Function not implemented")
 
-    monkeypatch.setattr(locks.fcntl, "flock", flock)
+    monkeypatch.setattr(fcntl, "flock", flock)
     with locked([tmp_path / "m.etn"], DataError):
         pass
     assert os.listdir(tmp_path) == []
