@@ -33,6 +33,7 @@ _SUBMODULES = (
     "backend",
     "calculator",
     "errors",
+    "files",
     "network",
     "plan",
     "potential",

@@ -41,7 +41,8 @@ def trained(config: TrainingConfig, force: bool = False, trainer: Trainer = trai
         config.output.parent.mkdir(parents=True, exist_ok=True)
         resume = config.checkpoint if config.checkpoint.exists() and not force else None
         print(f"training {config.output}", flush=True)
-        trainer(replace(config, resume=resume, metadata={**config.metadata, "trained": machine()}), show)
+        metadata = {**config.metadata, "trained": machine()}
+        trainer(replace(config, resume=resume, overwrite=True, metadata=metadata), show)
     return load(config.output)
 
 

@@ -17,6 +17,7 @@ KERNELS = PACKAGE.parent / "kernels"
 
 LAYERS = (
     "errors",
+    "files",
     "_kernels",
     "symmetry",
     "plan",

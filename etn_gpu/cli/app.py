@@ -45,7 +45,7 @@ def describe(
     screen.
 
     Exit codes: 0 all is fine; 1 some structures failed, the others are done; 2
-    wrong use; 130 interrupted.
+    wrong use; 3 an unexpected failure, such as a full disk; 130 interrupted.
 
     \b
     Examples:

@@ -32,7 +32,7 @@ SOME_FAILED = 1
 WRONG_USE = 2
 """Exit code: the command was given something that it cannot work with."""
 UNEXPECTED = 3
-"""Exit code: something failed that is neither the command nor its input: a full disk, a bug."""
+"""Exit code: something failed that is no wrong use: a full disk, want of memory, an error in this program."""
 CUT_SHORT = 4
 """Exit code: a time limit ended training before it had converged; what was reached by then is written and says so."""
 INTERRUPTED = 130

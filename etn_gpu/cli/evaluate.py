@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from etn_gpu.cli.console import SOME_FAILED, WrongUseError, compiled, new_table, output_console, per_atom, show_table
-from etn_gpu.cli.options import Backend, BatchAtoms, Dtype, Threads
+from etn_gpu.cli.options import Backend, BatchAtoms, Dtype, Overwrite, Threads
+from etn_gpu.cli.outputs import claimed_output
 from etn_gpu.cli.progress import structure_progress
 
 if TYPE_CHECKING:
@@ -28,6 +29,7 @@ _FAILURES_SHOWN = 10
 
 
 def evaluate(
+    context: typer.Context,
     model: Annotated[
         str, typer.Argument(metavar="MODEL", help="Name of a shipped model, or path of a model file (.etn).")
     ],
@@ -36,8 +38,9 @@ def evaluate(
     ],
     json_file: Annotated[
         Path | None,
-        typer.Option("--json", metavar="OUT", help="Also write the numbers as JSON; overwritten if it exists."),
+        typer.Option("--json", metavar="OUT", help="Also write the numbers as JSON."),
     ] = None,
+    overwrite: Overwrite = False,
     backend: Backend = None,
     dtype: Dtype = None,
     threads: Threads = None,
@@ -56,7 +59,7 @@ def evaluate(
     compilation excluded), compilation_seconds, backend, groups, failures.
 
     Exit codes: 0 all structures evaluated, 1 some failed and are listed, 2
-    wrong use.
+    wrong use, 3 an unexpected failure, 130 interrupted.
 
     \b
     Examples:
@@ -65,10 +68,12 @@ def evaluate(
     """
     import etn_gpu
     from etn_gpu.backend import resolve
+    from etn_gpu.files import JSON, write_atomically
+    from etn_gpu.potential.file import model_path
     from etn_gpu.potential.warm_up import warm_up
 
-    if json_file is not None and (json_file.is_dir() or not json_file.parent.is_dir()):
-        raise WrongUseError(f"cannot write --json {json_file}: it has to be a file in an existing folder")
+    if json_file is not None:
+        context.with_resource(claimed_output(json_file, JSON, [model_path(model), *files], overwrite))
     potential = etn_gpu.load(model)
     name = resolve(backend)
     options = {"backend": name, "dtype": potential.precision(name, dtype and dtype.value), "threads": threads}
@@ -93,7 +98,7 @@ def evaluate(
     if json_file is not None:
         report = {"model": model, "files": [str(path) for path in files], **metrics.as_dict()}
         report |= {"seconds": seconds, "compilation_seconds": compilation, **options, "failures": failures}
-        _write_json(json_file, report)
+        write_atomically(json_file, (json.dumps(report, indent=2) + "\n").encode(), WrongUseError)
     if failures:
         raise typer.Exit(SOME_FAILED)
 
@@ -171,10 +176,3 @@ def _show(console: Console, title: str, metrics: GroupedMetrics) -> None:
     for name, group in metrics.groups.items():
         add_row(name, group)
     show_table(console, title, table)
-
-
-def _write_json(path: Path, report: dict[str, Any]) -> None:
-    try:
-        path.write_text(json.dumps(report, indent=2) + "\n", encoding="utf-8")
-    except OSError as error:
-        raise WrongUseError(f"cannot write --json {path}: {error.strerror or error}") from error

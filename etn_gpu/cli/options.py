@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-__all__ = ["Backend", "BatchAtoms", "Dtype", "DtypeName", "Threads"]
+__all__ = ["Backend", "BatchAtoms", "Dtype", "DtypeName", "Overwrite", "Threads"]
 
 
 class DtypeName(StrEnum):
@@ -35,3 +35,4 @@ BatchAtoms = Annotated[
         help="Atoms evaluated at once. More is a little faster and takes more memory; pairs are bounded in proportion.",
     ),
 ]
+Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace output files that exist.")]

@@ -18,7 +18,7 @@ from etn_gpu.cli.console import (
     show_table,
 )
 from etn_gpu.cli.interrupt import remembered_interrupts
-from etn_gpu.cli.options import Backend, BatchAtoms, Dtype, Threads
+from etn_gpu.cli.options import Backend, BatchAtoms, Dtype, Overwrite, Threads
 from etn_gpu.cli.progress import structure_progress
 from etn_gpu.screening.ranking import RankBy
 
@@ -52,14 +52,12 @@ def screen(
         typer.Argument(metavar="FILES", help="Structures, in any format that ASE reads.", show_default=False),
     ] = None,
     output: Annotated[
-        Path, typer.Option("--output", "-o", help="CSV file with one row per structure; overwritten if it exists.")
+        Path, typer.Option("--output", "-o", help="CSV file with one row per structure; compressed if named .csv.gz.")
     ] = Path("results.csv"),
     structures: Annotated[
-        Path | None,
-        typer.Option(
-            help="Extended XYZ file of the evaluated structures with their results; overwritten if it exists."
-        ),
+        Path | None, typer.Option(help="Extended XYZ file of the evaluated structures with their results.")
     ] = None,
+    overwrite: Overwrite = False,
     rank: Annotated[
         RankBy,
         typer.Option(help="What the table at the end sorts by, lowest first (pressure: smallest magnitude first)."),
@@ -85,8 +83,8 @@ def screen(
     training set), max_force (eV/A), pressure (GPa, positive under compression),
     status, message.
 
-    Exit codes: 0 all structures evaluated, 1 some failed, 2 wrong use, 130
-    interrupted.
+    Exit codes: 0 all structures evaluated, 1 some failed, 2 wrong use, 3 an
+    unexpected failure (a full disk for instance), 130 interrupted.
 
     \b
     Examples:
@@ -98,6 +96,7 @@ def screen(
     _check_arguments(model, files, demo)
 
     import etn_gpu
+    from etn_gpu.potential.file import model_path
     from etn_gpu.screening import BatchLimits, FileSource, Screening
 
     potential = etn_gpu.load(model or _DEMO_MODEL)
@@ -107,6 +106,8 @@ def screen(
         sources,
         output,
         structures=structures,
+        overwrite=overwrite,
+        protected=[model_path(model or _DEMO_MODEL)],
         rank=rank,
         top=top,
         limits=BatchLimits.for_atoms(batch_atoms),

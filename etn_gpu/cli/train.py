@@ -10,7 +10,7 @@ import typer
 
 from etn_gpu.cli.console import CUT_SHORT, INTERRUPTED, UNEXPECTED, WrongUseError, error_console, output_console
 from etn_gpu.cli.interrupt import remembered_interrupts
-from etn_gpu.cli.options import Backend, Threads
+from etn_gpu.cli.options import Backend, Overwrite, Threads
 from etn_gpu.cli.parsing import parse_time_limit, parse_weights
 
 __all__ = ["train"]
@@ -38,7 +38,7 @@ def train(
     train_file: Annotated[
         Path, typer.Argument(metavar="TRAIN_FILE", help="Labelled structures, in any format that ASE reads.")
     ],
-    output: Annotated[Path, typer.Option("--output", "-o", help="The model file to write; overwritten if it exists.")],
+    output: Annotated[Path, typer.Option("--output", "-o", help="The model file to write.")],
     valid: Annotated[Path | None, typer.Option(help="Labelled structures to validate on.")] = None,
     valid_fraction: Annotated[
         float | None,
@@ -79,6 +79,7 @@ def train(
         Path | None, typer.Option(metavar="CKPT", help="Go on from a checkpoint, exactly as if never stopped.")
     ] = None,
     max_iterations: Annotated[int | None, typer.Option(min=1, help="Stop after this many iterations.")] = None,
+    overwrite: Overwrite = False,
     backend: Backend = None,
     threads: Threads = None,
 ) -> None:
@@ -87,7 +88,8 @@ def train(
 
     Labels are found under REF_energy, REF_forces, REF_stress, then ASE's own
     names; frames may lack some. A checkpoint is kept beside the model, and so
-    are a JSON report and a plot of the learning curve and of parity.
+    are a JSON report and a plot of the learning curve and of parity. Those of an
+    earlier run are kept: go on with --resume, or replace them with --overwrite.
 
     Exit codes: 0 trained to the end, 2 wrong use, 3 something could not be
     written, 4 a time limit came before the end (the model so far is written), 130
@@ -126,6 +128,7 @@ def train(
         backend=backend,
         threads=threads,
         max_iterations=max_iterations,
+        overwrite=overwrite,
     )
     console = output_console()
     unwritten: list[str] = []

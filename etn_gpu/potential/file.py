@@ -12,7 +12,6 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-import secrets
 from importlib import resources
 from pathlib import Path
 from typing import Any
@@ -24,6 +23,7 @@ from safetensors.numpy import save as to_safetensors
 
 from etn_gpu import __version__
 from etn_gpu.errors import BackendError, ModelFileError, NetworkError
+from etn_gpu.files import write_atomically
 from etn_gpu.potential.architecture import Architecture
 from etn_gpu.potential.model import ETNPotential
 
@@ -43,17 +43,22 @@ def shipped_models() -> dict[str, Path]:
     return {path.stem: path for path in sorted(folder.glob("*.etn"))}
 
 
+def model_path(name_or_path: str | os.PathLike[str]) -> Path:
+    """The file that :func:`load` reads: that of a shipped model for its name, else the path itself."""
+    shipped = shipped_models() if isinstance(name_or_path, str) else {}
+    return shipped.get(str(name_or_path)) or Path(name_or_path)
+
+
 def save(model: ETNPotential, path: str | os.PathLike[str]) -> None:
     """Write ``model`` to ``path`` (by custom ``*.etn``).
 
-    All numbers are kept bit for bit; tuples in the metadata become lists. The file appears in one piece: until it is
-    complete, a file of that name stays as it was.
+    All numbers are kept bit for bit; tuples in the metadata become lists. A file of that name is replaced, by one that
+    appears in one piece: until it is complete, the earlier one stays as it was.
 
     Raises:
         ModelFileError: metadata that JSON cannot hold (it needs finite numbers), or a file that cannot be written.
     """
-    content = pack(_document(model), _tensors(model))
-    _write_atomically(Path(os.path.realpath(path)), content)
+    write_atomically(path, pack(_document(model), _tensors(model)), ModelFileError, "the model file")
 
 
 def load(name_or_path: str | os.PathLike[str]) -> ETNPotential:
@@ -146,29 +151,10 @@ def _checksum(document: dict[str, Any], tensors: Tensors) -> str:
     return digest.hexdigest()
 
 
-def _write_atomically(path: Path, content: bytes) -> None:
-    temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}.tmp")
-    try:
-        try:
-            with temporary.open("xb") as file:
-                file.write(content)
-                file.flush()
-                os.fsync(file.fileno())
-            os.replace(temporary, path)
-        except BaseException:
-            temporary.unlink(missing_ok=True)
-            raise
-    except OSError as error:
-        raise ModelFileError(f"cannot write the model file {path}: {error.strerror or error}") from None
-
-
 def _find(name_or_path: str | os.PathLike[str]) -> Path:
-    shipped = shipped_models()
-    if isinstance(name_or_path, str) and name_or_path in shipped:
-        return shipped[name_or_path]
-    names = ", ".join(shipped) or "none"
+    names = ", ".join(shipped_models()) or "none"
     try:
-        path = Path(name_or_path)
+        path = model_path(name_or_path)
     except TypeError:
         given = type(name_or_path).__name__
         raise ModelFileError(

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import math
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from etn_gpu.backend import resolve
+from etn_gpu.errors import ModelFileError
 from etn_gpu.potential.warm_up import warm_up
 from etn_gpu.screening.batching import BatchLimits, Candidate, batches
 from etn_gpu.screening.evaluation import Outcome, evaluate_each
@@ -37,8 +39,10 @@ class Screening:
     Args:
         model: the potential.
         sources: paths of files in any format that ASE reads, or :class:`~etn_gpu.screening.Source` objects.
-        output: the CSV file of rows; an existing file is overwritten.
-        structures: extended XYZ file of the evaluated structures with their results; an existing file is overwritten.
+        output: the CSV file of rows.
+        structures: extended XYZ file of the evaluated structures with their results.
+        overwrite: whether files that exist are replaced by `output` and `structures`.
+        protected: further files that neither may replace, whatever `overwrite` is: the model's, for instance.
         rank: what the ranking sorts by.
         top: how many rows the ranking keeps.
         limits: how large a batch may be.
@@ -48,7 +52,8 @@ class Screening:
 
     Raises:
         DataError: an output cannot be written, see :func:`~etn_gpu.screening.writing.check_outputs`.
-        BackendError: the backend that was asked for cannot run here.
+        BackendError: the backend or the dtype that was asked for cannot be used here.
+        ModelFileError: the model's reference energies for formation energies are no energies.
     """
 
     def __init__(
@@ -58,6 +63,8 @@ class Screening:
         output: str | os.PathLike[str],
         *,
         structures: str | os.PathLike[str] | None = None,
+        overwrite: bool = False,
+        protected: Iterable[str | os.PathLike[str]] = (),
         rank: RankBy | str = RankBy.formation_energy,
         top: int = 20,
         limits: BatchLimits | None = None,
@@ -70,18 +77,22 @@ class Screening:
         self.output = Path(output)
         self.structures = None if structures is None else Path(structures)
         self.limits = limits or BatchLimits()
-        check_outputs(self.output, self.structures, [s.path for s in self.sources if isinstance(s, FileSource)])
+        self.overwrite = overwrite
+        # Whatever can fail does so here, before a file is touched.
+        self._references = _references(model)
+        inputs = [*protected, *(source.path for source in self.sources if isinstance(source, FileSource))]
+        check_outputs(self.output, self.structures, inputs, overwrite=overwrite)
         self._options = {"backend": resolve(backend), "dtype": dtype, "threads": threads}
+        model.precision(resolve(backend), dtype)
         self.report = ScreeningReport(backend=resolve(backend), ranking=Ranking(rank, top))
 
     def __iter__(self) -> Iterator[list[Row]]:
-        references = self.model.metadata.get("formation_references") or {}
         candidates = chain.from_iterable(source.candidates() for source in self.sources)
         self.report.compilation = warm_up(self.model, **self._options)
-        with ResultWriter(self.output, self.structures) as writer:
+        with ResultWriter(self.output, self.structures, overwrite=self.overwrite) as writer:
             for batch in batches(candidates, self.model.cutoff, self.limits):
                 outcomes = self._evaluate(batch)
-                rows = [make_row(c, outcome, references) for c, outcome in zip(batch, outcomes, strict=True)]
+                rows = [make_row(c, outcome, self._references) for c, outcome in zip(batch, outcomes, strict=True)]
                 writer.write(rows, [candidate.atoms for candidate in batch], outcomes)
                 self.report.add(rows)
                 yield rows
@@ -96,6 +107,21 @@ class Screening:
         readable = [candidate.atoms for candidate in batch if candidate.atoms is not None]
         outcomes = iter(evaluate_each(self.model, readable, **self._options) if readable else [])
         return [Outcome(failed=True, message=c.error) if c.atoms is None else next(outcomes) for c in batch]
+
+
+def _references(model: ETNPotential) -> dict[str, float]:
+    """Energies [eV/atom] of the pure elements that the model's metadata hold; none where it has none."""
+    found = model.metadata.get("formation_references") or {}
+    if not isinstance(found, Mapping) or not all(_is_energy(value) for value in found.values()):
+        raise ModelFileError(
+            f"formation_references in the metadata of the model are {found!r}; expected an energy in eV/atom for each "
+            "element, like {'W': -12.9}"
+        )
+    return dict(found)
+
+
+def _is_energy(value: Any) -> bool:
+    return isinstance(value, float | int) and not isinstance(value, bool) and math.isfinite(value)
 
 
 def screen(

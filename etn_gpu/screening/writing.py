@@ -1,17 +1,17 @@
-"""Output files that are valid at any moment: whole rows and whole frames, written and flushed batch by batch."""
+"""Output files that are valid at any moment: whole rows and whole frames, written batch by batch."""
 
 from __future__ import annotations
 
 import csv
-import gzip
 import io
 import os
 from collections.abc import Iterable, Sequence
-from contextlib import ExitStack
+from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, TextIO
+from typing import TYPE_CHECKING, Any
 
+from etn_gpu import files
 from etn_gpu.errors import DataError
 from etn_gpu.screening.evaluation import Outcome
 from etn_gpu.screening.rows import COLUMNS, Row
@@ -24,83 +24,95 @@ __all__ = ["ResultWriter", "check_outputs"]
 _STRUCTURE_SUFFIXES = (".extxyz", ".xyz", ".extxyz.gz", ".xyz.gz")
 
 
-def check_outputs(output: Path, structures: Path | None, inputs: Iterable[str | os.PathLike[str]]) -> None:
-    """Refuses outputs that cannot be written or that would destroy an input.
+def check_outputs(
+    output: Path, structures: Path | None, inputs: Iterable[str | os.PathLike[str]], *, overwrite: bool = False
+) -> None:
+    """Refuses outputs that cannot be written or that would destroy something.
 
     Raises:
-        DataError: the folder of an output does not exist, an output is a folder, is one of the inputs or is given
-            twice, or the structures are asked for in another format than extended XYZ.
+        DataError: the folder of an output does not exist, an output is a folder, is one of the inputs, is given twice
+            or exists without `overwrite`, its name promises another format than CSV, or the structures are asked for
+            in another format than extended XYZ.
     """
-    if structures is not None and not structures.name.lower().endswith(_STRUCTURE_SUFFIXES):
+    outputs = [output] if structures is None else [output, structures]
+    files.check_outputs(outputs, inputs, DataError)
+    files.check_suffix(output, files.ROWS, DataError)
+    if structures is not None and not (
+        structures.name.lower().endswith(_STRUCTURE_SUFFIXES) or files.is_stream(structures)
+    ):
         raise DataError(
             f"structures are written as extended XYZ: {structures} must end in one of {', '.join(_STRUCTURE_SUFFIXES)}"
         )
-    taken = {Path(path).resolve(): f"the input file {os.fspath(path)}" for path in inputs}
-    for path in (output, structures):
-        if path is None:
-            continue
-        if path.is_dir():
-            raise DataError(f"cannot write {path}: it is a folder; give the name of a file")
-        if not path.parent.is_dir():
-            raise DataError(f"cannot write {path}: the folder {path.parent} does not exist; create it first")
-        if other := taken.get(path.resolve()):
-            raise DataError(f"cannot write {path}: it is {other}; choose another name")
-        taken[path.resolve()] = "an output already"
+    files.check_replaced(outputs, overwrite, DataError)
 
 
 class ResultWriter:
-    """Writes rows as CSV and, on request, the evaluated structures as extended XYZ. Existing files are overwritten."""
+    """Writes rows as CSV and, on request, the evaluated structures as extended XYZ.
 
-    def __init__(self, output: Path, structures: Path | None = None) -> None:
+    Files that exist are replaced with `overwrite` only. Another run that has one of them is an error, before anything
+    is changed.
+    """
+
+    def __init__(self, output: Path, structures: Path | None = None, *, overwrite: bool = False) -> None:
         self._paths = (output, structures)
-        self._files = ExitStack()
-        self._rows: TextIO
-        self._structures: TextIO | None = None
+        self._overwrite = overwrite
+        self._rows: files.AppendedFile
+        self._structures: files.AppendedFile | None = None
 
     def __enter__(self) -> ResultWriter:
         output, structures = self._paths
-        with ExitStack() as files:
-            self._rows = files.enter_context(_open(output))
-            if structures is not None:
-                self._structures = files.enter_context(_open(structures))
-            self._files = files.pop_all()
-        _append(self._rows, _csv_text([COLUMNS]))
+        opened: list[files.AppendedFile] = []
+        try:
+            for path, records in ((output, "rows"), (structures, "frames")):
+                if path is not None:
+                    opened.append(files.AppendedFile(path, records, overwrite=self._overwrite, error=DataError))
+            for file, heading in zip(opened, (_csv_text([COLUMNS]), ""), strict=False):
+                file.start(heading)
+        except BaseException:
+            for file in opened:
+                file.discard()
+            raise
+        self._rows, self._structures = opened[0], opened[1] if structures is not None else None
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._files.close()
+        # After an error all that is whole has been written, and a second error would only hide the first.
+        try:
+            self._rows.close(complete=kind is None)
+        finally:
+            if self._structures is not None:
+                self._structures.close(complete=kind is None)
 
     def write(self, rows: Sequence[Row], structures: Sequence[Atoms | None], outcomes: Sequence[Outcome]) -> None:
-        """Appends a batch and flushes it: its rows, and the structures that were evaluated.
+        """Appends a batch: its rows, and the structures that were evaluated.
 
         Raises:
-            DataError: the disk refuses, because it is full for instance.
+            DataError: the disk refuses, because it is full for instance. Both files then hold what there was room for.
         """
-        if self._structures is not None:
-            batch = zip(rows, structures, outcomes, strict=True)
-            frames = (_frame(row, atoms, outcome) for row, atoms, outcome in batch if atoms is not None)
-            _append(self._structures, "".join(frames))
-        # Last, so that a row is never there without its structure, whenever the run is stopped.
-        _append(self._rows, _csv_text(row.as_fields() for row in rows))
+        lines = [_csv_text([row.as_fields()]) for row in rows]
+        if self._structures is None:
+            self._rows.append(lines)
+            return
+        batch = zip(rows, structures, outcomes, strict=True)
+        frames = ["" if atoms is None else _frame(row, atoms, outcome) for row, atoms, outcome in batch]
+        # Rows come last, so that one is never there without its structure, whenever the run is stopped.
+        try:
+            self._structures.append(frames)
+        except DataError:
+            with suppress(DataError):
+                self._append_rows(lines[: self._structures.appended], self._structures)
+            raise
+        self._append_rows(lines, self._structures)
 
-
-def _open(path: Path) -> TextIO:
-    try:
-        if path.name.lower().endswith(".gz"):
-            return gzip.open(path, "wt", encoding="utf-8")
-        return path.open("w", encoding="utf-8", newline="")
-    except OSError as error:
-        raise DataError(f"cannot write {path}: {error.strerror or error}") from error
-
-
-def _append(file: TextIO, text: str) -> None:
-    try:
-        file.write(text)
-        file.flush()
-    except OSError as error:
-        raise DataError(f"cannot write {file.name}: {error.strerror or error}") from error
+    def _append_rows(self, lines: Sequence[str], structures: files.AppendedFile) -> None:
+        """Rows whose structures were appended before; structures without their rows are taken back."""
+        try:
+            self._rows.append(lines)
+        except BaseException:
+            structures.keep(self._rows.appended)
+            raise
 
 
 def _csv_text(records: Iterable[Sequence[str]]) -> str:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import io
 import json
-import os
 import zipfile
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from etn_gpu.errors import TrainingError
+from etn_gpu.files import write_atomically
 
 FORMAT_VERSION = 4
 #: What reading a file that is no checkpoint may raise, a foreign .npz or JSON included.
@@ -49,17 +50,9 @@ class Progress:
         """
         fields = {k: v for k, v in vars(self).items() if not isinstance(v, np.ndarray)}
         header = json.dumps({"format_version": FORMAT_VERSION, **fields})
-        temporary = path.with_name(f".{path.name}.{os.getpid()}")
-        try:
-            with temporary.open("wb") as file:
-                np.savez(file, header=np.array(header), theta=self.theta, best_theta=self.best_theta)
-                file.flush()
-                os.fsync(file.fileno())
-            temporary.replace(path)
-        except OSError as error:
-            raise TrainingError(f"cannot write the checkpoint {path}: {error.strerror or error}") from error
-        finally:
-            temporary.unlink(missing_ok=True)
+        content = io.BytesIO()
+        np.savez(content, header=np.array(header), theta=self.theta, best_theta=self.best_theta)
+        write_atomically(path, content.getvalue(), TrainingError, "the checkpoint")
 
     @staticmethod
     def load(path: Path, identity: dict[str, Any], preset: dict[str, Any]) -> Progress:

@@ -25,7 +25,8 @@ class TrainingConfig:
     one that fits the density of the data (:mod:`etn_gpu.training.neighbourhood`); ``weights`` multiply the default
     weight of each property (1 keeps it, 0 leaves the property out); ``time_limit`` in seconds for the whole run,
     reading, compilation, report and resumed parts included: what is under way then ends, and the model is that of the
-    last step; ``resume`` a checkpoint of the same run; ``metadata`` goes into the model file.
+    last step; ``resume`` a checkpoint of the same run; ``overwrite`` whether the files of an earlier run may be
+    replaced, as those of the resumed run always are; ``metadata`` goes into the model file.
 
     Raises:
         TrainingError: an option that cannot be meant.
@@ -45,6 +46,7 @@ class TrainingConfig:
     backend: str | None = None
     threads: int | None = None
     max_iterations: int | None = None
+    overwrite: bool = False
     metadata: dict[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
@@ -12,6 +13,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from etn_gpu.errors import TrainingError
+from etn_gpu.files import write_atomically
 from etn_gpu.potential import Architecture, ETNPotential
 from etn_gpu.structures import LabelledSet
 from etn_gpu.training.config import TrainingConfig
@@ -112,20 +115,22 @@ def formation_references(labels: LabelledSet) -> dict[str, float]:
 
 
 def write_report(report: TrainingReport, output: Path, parity: Parity) -> list[str]:
-    """``output`` with suffix .json and .png; what could not be written, with the reason.
+    """``output`` with suffix .json and .png, each in one piece; what could not be written, with the reason.
 
     The model is written by then, and no fault of a report or a plot shall look as if it were not.
     """
+    text = json.dumps(report.to_dict(), indent=1)
     faults = []
     for path, write in (
-        (output.with_suffix(".json"), lambda path: path.write_text(json.dumps(report.to_dict(), indent=1))),
+        (output.with_suffix(".json"), lambda path: write_atomically(path, text.encode(), TrainingError, "the report")),
         (output.with_suffix(".png"), lambda path: _plot(report, path, parity)),
     ):
         try:
             write(path)
+        except TrainingError as error:
+            faults.append(str(error))
         except Exception as error:  # drawing has many ways to fail: fonts, folders for caches, memory
-            reason = (error.strerror if isinstance(error, OSError) else None) or f"{type(error).__name__}: {error}"
-            faults.append(f"cannot write {path}: {reason}")
+            faults.append(f"cannot write {path}: {type(error).__name__}: {error}")
     return faults
 
 
@@ -160,7 +165,9 @@ def _plot(report: TrainingReport, path: Path, parity: Parity) -> None:
     for axes in (energies, forces):
         axes.axline((0, 0) if axes is forces else _corner(axes), slope=1, color="black", linewidth=0.5)
         axes.legend()
-    figure.savefig(path, dpi=150)
+    picture = io.BytesIO()
+    figure.savefig(picture, format="png", dpi=150)
+    write_atomically(path, picture.getvalue(), TrainingError, "the plots")
 
 
 def _corner(axes: Any) -> tuple[float, float]:

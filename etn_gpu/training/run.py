@@ -18,10 +18,11 @@ from etn_gpu.training.data import Piece, checksum
 from etn_gpu.training.deadline import Deadline, TimeIsUp
 from etn_gpu.training.evaluation import collect_errors, score, summary
 from etn_gpu.training.objective import in_proportion
+from etn_gpu.training.outputs import claimed_outputs
 from etn_gpu.training.problem import Problem, Problems
 from etn_gpu.training.report import Ended, TrainingReport, build_model, write_report
 from etn_gpu.training.schedule import SWEEP_SHARE, SweepEvent, halved, sweep_due, sweeps_done, sweeps_end
-from etn_gpu.training.setup import OnEvent, check_output, loss_weights, read_data
+from etn_gpu.training.setup import OnEvent, loss_weights, read_data
 from etn_gpu.training.start import best_start
 from etn_gpu.training.sweeps import Budget, SweepOptions, sweep
 
@@ -52,10 +53,12 @@ def train(config: TrainingConfig, on_event: OnEvent | None = None) -> TrainingRe
     Raises:
         DataError: a file that cannot be read, holds no labels, or one that no calculation gives.
         StructureError: a structure that cannot be evaluated, named by its place in the file.
-        TrainingError: nothing to train on, files that cannot be written, or a checkpoint of another run.
+        TrainingError: nothing to train on, files that cannot be written or that exist and are not to be replaced, or a
+            checkpoint of another run.
         TimeLimitError: the time limit was over before anything was trained.
     """
-    return _Run(config, on_event or (lambda event: None)).run()
+    with claimed_outputs(config):
+        return _Run(config, on_event or (lambda event: None)).run()
 
 
 class _Run:
@@ -64,7 +67,6 @@ class _Run:
         self.on_event = on_event
         self.deadline = Deadline(config.time_limit)
         backend = backends.resolve(config.backend)
-        check_output(config)
         self.weights = loss_weights(config)
         self.data = read_data(config, self.weights, on_event)
         self.problems = Problems(self.weights, self.data.train, backend, config.threads, self.deadline)

@@ -31,20 +31,6 @@ class TrainingData:
     architecture: Architecture
 
 
-def check_output(config: TrainingConfig) -> None:
-    """Fail before training, not after it, when the model could not be written."""
-    folder = config.output.resolve().parent
-    if not folder.is_dir():
-        raise TrainingError(f"the folder {folder} of the output model does not exist; create it first")
-    if config.output.is_dir():
-        raise TrainingError(f"the output {config.output} is a folder; give the name of a model file, like model.etn")
-    if len(set(config.written)) < len(config.written):
-        raise TrainingError(f"the output {config.output} would be overwritten by its report; name it like model.etn")
-    read = {path.resolve() for path in (config.train_file, config.valid_file) if path is not None}
-    if clash := [str(path) for path in config.written if path.resolve() in read]:
-        raise TrainingError(f"the run would overwrite its own data {', '.join(clash)}; choose another output name")
-
-
 def loss_weights(config: TrainingConfig) -> Weights:
     """1/sigma^2 of every property, times the factors that the user gave."""
     factors = {name: (config.weights or {}).get(name, 1.0) for name in DEFAULT_SIGMA}

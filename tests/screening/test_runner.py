@@ -134,7 +134,7 @@ def test_memory_does_not_grow_with_the_stream(tmp_path: Path, model: Any, crysta
     def peak(count: int) -> int:
         source = MemorySource("s", (crystal("W") for _ in range(count)))
         tracemalloc.start()
-        screen(model, [source], tmp_path / "out.csv", limits=BatchLimits.for_atoms(20))
+        screen(model, [source], tmp_path / "out.csv", overwrite=True, limits=BatchLimits.for_atoms(20))
         _, largest = tracemalloc.get_traced_memory()
         tracemalloc.stop()
         return largest

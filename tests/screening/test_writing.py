@@ -41,7 +41,7 @@ def test_inputs_are_never_overwritten(tmp_path: Path) -> None:
 
 
 def test_outputs_must_differ(tmp_path: Path) -> None:
-    with pytest.raises(DataError, match="it is an output already"):
+    with pytest.raises(DataError, match=r"it is the output .*a\.xyz already"):
         check_outputs(tmp_path / "a.xyz", tmp_path / "a.xyz", [])
 
 
@@ -53,8 +53,10 @@ def test_structures_are_extended_xyz(tmp_path: Path) -> None:
 def test_rows_are_on_disk_after_each_batch(tmp_path: Path) -> None:
     path = tmp_path / "out.csv"
     path.write_text("what was here before\n" * 100)
+    with pytest.raises(DataError, match=r"out\.csv exists already"), ResultWriter(path):
+        pytest.fail("it must not be opened")
     awkward = Row('a,"b"\u00e9.xyz', 1, message="x, y")
-    with ResultWriter(path) as writer:
+    with ResultWriter(path, overwrite=True) as writer:
         assert path.read_text() == ",".join(COLUMNS) + "\n"
         writer.write([awkward], [None], [Outcome(failed=True)])
         writer.write([awkward], [None], [Outcome(failed=True)])

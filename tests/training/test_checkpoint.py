@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 from typing import Any
 
@@ -62,11 +63,10 @@ def test_an_interrupted_write_leaves_the_earlier_checkpoint(
 ) -> None:
     progress().save(path)
 
-    def savez(file: Any, **arrays: Any) -> None:
-        file.write(b"PK half a file")
+    def fsync(file: int) -> None:
         raise error
 
-    monkeypatch.setattr(np, "savez", savez)
+    monkeypatch.setattr(os, "fsync", fsync)
     with pytest.raises(type(error)):
         progress(iteration=3).save(path)
     assert Progress.load(path, IDENTITY, ARCHITECTURE).iteration == 2
@@ -76,13 +76,14 @@ def test_an_interrupted_write_leaves_the_earlier_checkpoint(
 def test_a_full_disk(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     progress().save(path)
 
-    def savez(file: Any, **arrays: Any) -> None:
+    def fsync(file: int) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(np, "savez", savez)
+    monkeypatch.setattr(os, "fsync", fsync)
     with pytest.raises(TrainingError, match=r"cannot write the checkpoint .*: No space left on device"):
         progress(iteration=3).save(path)
     assert Progress.load(path, IDENTITY, ARCHITECTURE).iteration == 2
+    assert list(path.parent.iterdir()) == [path]
 
 
 def test_a_folder_that_went_away(tmp_path: Path) -> None:

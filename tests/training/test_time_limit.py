@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -80,7 +81,7 @@ def test_in_the_first_start(configure: Configure, clock: Clock, monkeypatch: pyt
 
 
 def test_in_the_refit(configure: Configure, clock: Clock, monkeypatch: pytest.MonkeyPatch) -> None:
-    config = configure(valid_file=None, valid_fraction=0.25, max_iterations=2, time_limit=1e6)
+    config = configure(valid_file=None, valid_fraction=0.25, max_iterations=2, time_limit=1e6, overwrite=True)
     monkeypatch.setattr("etn_gpu.training.run.REFITS", 0)
     train(config)
     needed = clock.now
@@ -89,20 +90,20 @@ def test_in_the_refit(configure: Configure, clock: Clock, monkeypatch: pytest.Mo
     whole = train(config)
     assert (whole.ended, whole.refits) == ("max_iterations", 3)
     clock.now = 0.0
-    cut = train(configure(valid_file=None, valid_fraction=0.25, max_iterations=2, time_limit=2.0 * needed))
+    cut = train(replace(config, time_limit=2.0 * needed))
     assert cut.ended == "time_limit"
     assert cut.refits < 3
 
 
 def test_other_ends(configure: Configure, monkeypatch: pytest.MonkeyPatch) -> None:
-    assert train(configure(max_iterations=1)).ended == "max_iterations"
+    assert train(configure(max_iterations=1, overwrite=True)).ended == "max_iterations"
     monkeypatch.setattr("etn_gpu.training.run.CONVERGED", 1.0)
-    assert train(configure(max_iterations=50)).ended == "converged"
+    assert train(configure(max_iterations=50, overwrite=True)).ended == "converged"
     monkeypatch.setattr("etn_gpu.training.run.CONVERGED", 0.0)
     monkeypatch.setattr("etn_gpu.training.run.FRUITLESS", 1)
     scores = iter(np.arange(1.0, 60.0))
     monkeypatch.setattr("etn_gpu.training.run.score", lambda errors, weights: next(scores))
-    assert train(configure(max_iterations=50)).ended == "held_out"
+    assert train(configure(max_iterations=50, overwrite=True)).ended == "held_out"
 
 
 def test_compilation_ends_with_the_time(configure: Configure, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
@@ -159,11 +160,17 @@ def test_the_model_is_kept_when_a_report_cannot_be_written(
     configure: Configure, events: list[Event], suffix: str
 ) -> None:
     config = configure(max_iterations=1)
-    config.output.with_suffix(suffix).mkdir()
-    report = train(config, events.append)
+
+    def tell(event: Event) -> None:
+        events.append(event)
+        if event.kind == "iteration":
+            config.output.with_suffix(suffix).mkdir()
+
+    report = train(config, tell)
     assert etn_gpu.load(config.output).n_parameters == report.n_parameters
     [fault] = [event.text for event in events if event.kind == "unwritten"]
-    assert fault == f"cannot write {config.output.with_suffix(suffix)}: Is a directory"
+    what = {".json": "the report ", ".png": "the plots "}[suffix]
+    assert fault == f"cannot write {what}{config.output.with_suffix(suffix)}: Is a directory"
     assert events[-1].kind == "done"
     assert sorted(path.name for path in config.output.parent.iterdir()) == [
         "model.ckpt.npz", "model.etn", "model.json", "model.png",

@@ -1,0 +1,36 @@
+"""Files that are written: none is lost, none is half there, and no two runs write one.
+
+==================  ==============================================================================
+:mod:`.identity`    which file a path means
+:mod:`.outputs`     what may be written: the one check for every command, before anything is opened
+:mod:`.formats`     suffixes that promise something else than what is written
+:mod:`.locks`       one run at a time
+:mod:`.atomic`      a file that appears in one piece
+:mod:`.appended`    a file that grows by whole records
+:mod:`.failures`    full disks and the like, which are nobody's wrong use
+==================  ==============================================================================
+"""
+
+from etn_gpu.files.appended import AppendedFile
+from etn_gpu.files.atomic import write_atomically
+from etn_gpu.files.failures import is_system_failure
+from etn_gpu.files.formats import JSON, MODEL, ROWS, Content, check_suffix
+from etn_gpu.files.identity import identity, is_stream
+from etn_gpu.files.locks import locked
+from etn_gpu.files.outputs import check_outputs, check_replaced
+
+__all__ = [
+    "JSON",
+    "MODEL",
+    "ROWS",
+    "AppendedFile",
+    "Content",
+    "check_outputs",
+    "check_replaced",
+    "check_suffix",
+    "identity",
+    "is_stream",
+    "is_system_failure",
+    "locked",
+    "write_atomically",
+]
