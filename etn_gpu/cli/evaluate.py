@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from etn_gpu.cli.console import SOME_FAILED, WrongUseError, new_table, output_console, show_table
-from etn_gpu.cli.options import Backend, BatchAtoms, Dtype, Threads
+from etn_gpu.cli.options import AllowLarge, Backend, BatchAtoms, Dtype, Threads
 from etn_gpu.cli.progress import structure_progress
 
 if TYPE_CHECKING:
@@ -42,6 +42,7 @@ def evaluate(
     dtype: Dtype = None,
     threads: Threads = None,
     batch_atoms: BatchAtoms = 4096,
+    allow_large: AllowLarge = False,
 ) -> None:
     """Errors of a model on labelled structures: energy per atom, forces and
     stress, in total and by config_type.
@@ -68,7 +69,7 @@ def evaluate(
 
     if json_file is not None and (json_file.is_dir() or not json_file.parent.is_dir()):
         raise WrongUseError(f"cannot write --json {json_file}: it has to be a file in an existing folder")
-    potential = etn_gpu.load(model)
+    potential = etn_gpu.load(model, allow_large=allow_large)
     name = resolve(backend)
     options = {"backend": name, "dtype": potential.precision(name, dtype and dtype.value), "threads": threads}
     metrics, failures, seconds = _evaluate_files(potential, files, options, batch_atoms)

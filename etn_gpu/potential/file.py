@@ -239,10 +239,7 @@ def _tensors_of(path: Path, file: Any) -> Tensors:
 
 def _not_ours(path: Path, error: SafetensorError) -> ModelFileError:
     """The error for a file that is not in the format of safetensors, with what it is instead."""
-    try:
-        kind = describe(path)
-    except OSError:
-        kind = None
+    kind = describe(path)
     if kind is None or kind == MODEL or "safetensors" in kind:
         return ModelFileError(
             f"{path} is no model file, or it is truncated or damaged: safetensors reports {str(error)[:200]!r}"

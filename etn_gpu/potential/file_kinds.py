@@ -37,13 +37,12 @@ _ELEMENT = r"[A-Z][a-z]?"
 
 
 def describe(path: Path) -> str | None:
-    """What the file is, as a noun with its article ('a NEP potential (GPUMD)'); None for one that is not recognised.
-
-    Raises:
-        OSError: the file cannot be read.
-    """
-    with path.open("rb") as file:
-        head = file.read(HEAD_BYTES)
+    """What the file is, as a noun with its article ('a NEP potential (GPUMD)'); None for one that is not recognised."""
+    try:
+        with path.open("rb") as file:
+            head = file.read(HEAD_BYTES)
+    except OSError:
+        return None
     if not head:
         return "an empty file"
     if head.startswith((b"PK\x03\x04", b"PK\x05\x06")):

@@ -232,7 +232,7 @@ class _Run:
             "cuda",
             self.dtype,
         )
-        outcomes: list[Result | StructureError] = list(batch)
+        outcomes = batch.outcomes()
         for place in np.flatnonzero(host["nearest"] < SAME_PLACE**2):
             index = int(self.admitted.kept[part.first + place])
             outcomes[place] = self._overlap(index) if host["nearest"][place] >= 0.0 else _lost_pairs()

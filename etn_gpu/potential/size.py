@@ -77,7 +77,8 @@ def too_large(architecture: Architecture) -> str | None:
         f"{0.2 + 0.012 * found.code / 1e6:,.1f} GB to compile ({LIMITS.code / 1e6:,.0f} MB)",
         "flops_per_atom": f"{found.flops_per_atom / 1e6:,.0f} million operations per atom "
         f"({LIMITS.flops_per_atom / 1e6:,.0f})",
-        "bytes_per_atom": f"{found.bytes_per_atom / 1e6:,.0f} MB of values per atom ({LIMITS.bytes_per_atom / 1e6:,.0f})",
+        "bytes_per_atom": f"{found.bytes_per_atom / 1e6:,.0f} MB of values per atom "
+        f"({LIMITS.bytes_per_atom / 1e6:,.0f})",
         "table_bytes": f"{found.table_bytes / 1e9:,.1f} GB of tables ({LIMITS.table_bytes / 1e9:,.0f})",
     }
     excess = [text for name, text in parts.items() if getattr(found, name) > getattr(LIMITS, name)]

@@ -1,0 +1,48 @@
+"""Results that are no numbers: parameters that are huge, though finite, or atoms far from all that was trained on."""
+
+from __future__ import annotations
+
+from math import isfinite
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from etn_gpu.errors import StructureError
+
+if TYPE_CHECKING:
+    from etn_gpu.potential.results import BatchResult
+
+
+def not_finite(result: BatchResult) -> dict[int, StructureError]:
+    """The structures whose energy, a force or the stress is not finite, with the error that says so."""
+    periodic = np.isfinite(result.volumes)
+    stress = result.stress if result.stress is None or periodic.all() else result.stress[periodic]
+    if all(values is None or _finite(values) for values in (result.energy, result.forces, stress)):
+        return {}
+    bad: dict[int, str] = {}
+    for s in np.flatnonzero(~np.isfinite(result.energy)):
+        bad.setdefault(int(s), f"its energy came out as {result.energy[s]:g}, not a finite number,")
+    if result.forces is not None:
+        atoms = np.flatnonzero(~np.isfinite(result.forces).all(axis=1))
+        for atom in atoms:
+            s = int(np.searchsorted(result.atom_offsets, atom, side="right")) - 1
+            bad.setdefault(s, f"the force on its atom {atom - result.atom_offsets[s]} came out as not a finite number")
+    if result.stress is not None:
+        for s in np.flatnonzero(periodic & ~np.isfinite(result.stress).all(axis=1)):
+            bad.setdefault(int(s), "its stress came out as not a finite number")
+    return {
+        s: StructureError(
+            f"{reason} in {result.dtype}. Atoms may be at places unlike all that the potential was trained on, or its "
+            "parameters may be beyond reason."
+        )
+        for s, reason in bad.items()
+    }
+
+
+def _finite(values: NDArray[np.float64]) -> bool:
+    """Whether all are finite, by one number that is not finite if one of them is not; large ones look infinite."""
+    flat = values.ravel()
+    with np.errstate(all="ignore"):
+        square = float(flat @ flat)
+    return isfinite(square) or bool(np.isfinite(flat).all())
