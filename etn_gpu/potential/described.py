@@ -55,7 +55,7 @@ def integer(least: int = 0, most: int | None = None) -> Check:
 def number(
     least: float = -inf, most: float = inf, *, above: float = -inf, finite: bool = True, nan: bool = False
 ) -> Check:
-    """A number in [least, most] and above ``above``; an infinite one only where not ``finite``, NaN only with ``nan``."""
+    """A number in [least, most] and above ``above``; infinite ones only where not ``finite``, NaN only with ``nan``."""
     bounds = [f"above {above:g}"] if above > -inf else [f"of at least {least:g}"] if least > -inf else []
     bounds += [f"up to {most:g}"] if most < inf else []
     expected = " ".join(["a finite number" if finite else "a number", *bounds])
@@ -89,7 +89,7 @@ def text(longest: int = 100_000) -> Check:
 
 def choice(*values: str, of: str = "") -> Check:
     """One of some strings; ``of`` says what they are where they are too many to list."""
-    expected = of or f"one of {', '.join(values)}"
+    expected = of or (f"one of {', '.join(values)}" if len(values) > 1 else repr(values[0]))
     allowed = frozenset(values)
 
     def check(name: str, value: Any) -> None:

@@ -88,12 +88,14 @@ def load(name_or_path: str | os.PathLike[str], *, allow_large: bool = False) -> 
         raise ModelFileError(f"{path} is damaged: its content does not match its checksum; get a fresh copy of it")
     try:
         return _model(document, tensors, allow_large)
+    except ModelFileError as error:
+        raise ModelFileError(f"{path} is refused: {error}") from None
     except EtnGpuError as error:
         raise ModelFileError(f"{path} is no valid model: {error}") from None
 
 
 def _model(document: dict[str, Any], tensors: Tensors, allow_large: bool) -> ETNPotential:
-    """The model of a document and tensors that may hold anything."""
+    """The model of a document and tensors that may hold anything; ModelFileError only for one that is too large."""
     if "architecture" not in document:
         raise ContentError("it lacks 'architecture'")
     architecture = read_architecture(document["architecture"])

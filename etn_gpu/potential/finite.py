@@ -25,9 +25,9 @@ def not_finite(result: BatchResult) -> dict[int, StructureError]:
         bad.setdefault(int(s), f"its energy came out as {result.energy[s]:g}, not a finite number,")
     if result.forces is not None:
         atoms = np.flatnonzero(~np.isfinite(result.forces).all(axis=1))
-        for atom in atoms:
-            s = int(np.searchsorted(result.atom_offsets, atom, side="right")) - 1
-            bad.setdefault(s, f"the force on its atom {atom - result.atom_offsets[s]} came out as not a finite number")
+        of_atoms = np.searchsorted(result.atom_offsets, atoms, side="right") - 1
+        for s, place in zip(of_atoms, atoms - result.atom_offsets[of_atoms], strict=True):
+            bad.setdefault(int(s), f"the force on its atom {place} came out as not a finite number")
     if result.stress is not None:
         for s in np.flatnonzero(periodic & ~np.isfinite(result.stress).all(axis=1)):
             bad.setdefault(int(s), "its stress came out as not a finite number")

@@ -89,7 +89,7 @@ class Progress:
         return progress
 
 
-def _read(path: Path) -> tuple[dict[str, Any], dict[str, NDArray[np.float64]]]:
+def _read(path: Path) -> tuple[dict[str, Any], dict[str, Any]]:
     """Header and arrays of a checkpoint, as :mod:`etn_gpu.training.checkpoint_content` describes them."""
     try:
         arrays: dict[str, Any] = read_archive(path, ("header", "theta", "best_theta"))
