@@ -25,6 +25,7 @@ from safetensors.numpy import save as to_safetensors
 from etn_gpu import __version__
 from etn_gpu.errors import EtnGpuError, ModelFileError
 from etn_gpu.potential.content import (
+    LONGEST_DOCUMENT,
     UNITS,
     check_agreement,
     check_distances,
@@ -45,6 +46,7 @@ FORMAT_VERSION = 1
 Tensors = dict[str, NDArray[np.float64]]
 _PARAMETER = "parameters."
 _DISTANCES = "minimum_distances"
+_MOST_AXES = 4
 _WRITABLE = "expected dicts with string keys, lists, strings, finite numbers, booleans and None"
 
 
@@ -101,8 +103,11 @@ def _model(document: dict[str, Any], tensors: Tensors, allow_large: bool) -> ETN
     architecture = read_architecture(document["architecture"])
     if not allow_large and (reason := too_large(architecture)):
         raise ModelFileError(reason)
-    if _DISTANCES not in tensors:
-        raise ContentError(f"it lacks {_DISTANCES!r}")
+    expected = {_DISTANCES, *(f"{_PARAMETER}{name}" for name in architecture.parameter_shapes)}
+    if missing := sorted(expected - set(tensors)):
+        raise ContentError(f"it lacks the tensors {shortened(missing)}")
+    if unknown := sorted(set(tensors) - expected):
+        raise ContentError(f"it has the unknown tensors {shortened(unknown)}")
     check_distances(tensors[_DISTANCES], architecture.n_species)
     check_fields(document)
     model = ETNPotential(
@@ -120,13 +125,18 @@ def pack(document: dict[str, Any], tensors: Tensors) -> bytes:
     """The bytes of a model file; adds the checksum to ``document``.
 
     Raises:
-        ModelFileError: a document that JSON cannot hold.
+        ModelFileError: a document that JSON cannot hold, or that is too long.
     """
     try:
         plain = json.loads(_canonical(document))
     except (TypeError, ValueError) as error:
         raise ModelFileError(f"the document of the model cannot be written as JSON: {error}; {_WRITABLE}") from None
     text = _canonical({**plain, "checksum": _checksum(plain, tensors)})
+    if len(text) > LONGEST_DOCUMENT:
+        raise ModelFileError(
+            f"the metadata of the model take {len(text)} characters, expected up to {LONGEST_DOCUMENT}; keep large "
+            "data in files of their own"
+        )
     return to_safetensors(tensors, {FORMAT: text})
 
 
@@ -204,11 +214,15 @@ def _find(name_or_path: str | os.PathLike[str]) -> Path:
         raise ModelFileError(
             f"expected the path of a model file or the name of a shipped model ({names}), got an object of type {given}"
         ) from None
-    if not path.exists():
+    try:
+        exists, is_file = path.exists(), path.is_file()
+    except OSError as error:
+        raise ModelFileError(f"cannot read the model file {shortened(str(path))}: {error.strerror or error}") from None
+    if not exists:
         raise ModelFileError(
             f"there is no model file {str(path)!r}, nor a shipped model of that name (there is: {names})"
         )
-    if not path.is_file():
+    if not is_file:
         raise ModelFileError(f"{path} is no file: expected a model file (*.etn) or a shipped model's name ({names})")
     return path
 
@@ -232,10 +246,13 @@ def _read(path: Path) -> tuple[dict[str, Any], Tensors]:
 
 
 def _tensors_of(path: Path, file: Any) -> Tensors:
-    """All tensors, once it is known that they are float64: NumPy lacks some of the types that safetensors has."""
+    """All tensors, once it is known that NumPy can hold them: safetensors has more types and numbers of axes."""
     names = list(file.keys())
-    if others := {n: kind for n in names if (kind := file.get_slice(n).get_dtype()) != "F64"}:
+    headers = {name: file.get_slice(name) for name in names}
+    if others := {n: kind for n, header in headers.items() if (kind := header.get_dtype()) != "F64"}:
         raise ModelFileError(f"{path} is no valid model: expected float64 tensors, found {shortened(others)}")
+    if many := {n: axes for n, header in headers.items() if (axes := len(header.get_shape())) > _MOST_AXES}:
+        raise ModelFileError(f"{path} is no valid model: expected up to {_MOST_AXES} axes, found {shortened(many)}")
     return {name: file.get_tensor(name) for name in names}
 
 

@@ -6,7 +6,6 @@ from math import isfinite
 from typing import TYPE_CHECKING
 
 import numpy as np
-from numpy.typing import NDArray
 
 from etn_gpu.errors import StructureError
 
@@ -16,10 +15,13 @@ if TYPE_CHECKING:
 
 def not_finite(result: BatchResult) -> dict[int, StructureError]:
     """The structures whose energy, a force or the stress is not finite, with the error that says so."""
-    periodic = np.isfinite(result.volumes)
-    stress = result.stress if result.stress is None or periodic.all() else result.stress[periodic]
-    if all(values is None or _finite(values) for values in (result.energy, result.forces, stress)):
+    # One number that is not finite if one of all is not; it may overflow for others.
+    with np.errstate(all="ignore"):
+        arrays = (result.energy, result.forces, result.stress)
+        square = sum(float(np.dot(a.ravel(), a.ravel())) for a in arrays if a is not None)
+    if isfinite(square):
         return {}
+    periodic = np.isfinite(result.volumes)
     bad: dict[int, str] = {}
     for s in np.flatnonzero(~np.isfinite(result.energy)):
         bad.setdefault(int(s), f"its energy came out as {result.energy[s]:g}, not a finite number,")
@@ -38,11 +40,3 @@ def not_finite(result: BatchResult) -> dict[int, StructureError]:
         )
         for s, reason in bad.items()
     }
-
-
-def _finite(values: NDArray[np.float64]) -> bool:
-    """Whether all are finite, by one number that is not finite if one of them is not; large ones look infinite."""
-    flat = values.ravel()
-    with np.errstate(all="ignore"):
-        square = float(flat @ flat)
-    return isfinite(square) or bool(np.isfinite(flat).all())

@@ -219,11 +219,21 @@ class ETNPotential:
     def covariants(
         self, structures: Atoms | Sequence[Atoms], *, backend: str | None = None
     ) -> list[NDArray[np.float64]]:
-        """The output of a potential with any target irrep, [n, 2l+1] per structure; for l = 1 in the order y, z, x."""
+        """The output of a potential with any target irrep, [n, 2l+1] per structure; for l = 1 in the order y, z, x.
+
+        Raises:
+            StructureError: a structure that cannot be evaluated, or whose output is not finite.
+        """
         batch = StructureBatch.build(_as_list(structures), self.species, self.cutoff)
         name = backends.resolve(backend)
         kernel = Kernel(self.architecture, Execution(name, self.precision(name)))
         values = kernel.energies(self.parameters, Environments.of(batch)).reshape(batch.n_atoms, -1)
+        if (wild := np.flatnonzero(~np.isfinite(values).all(axis=1))).size:
+            s = batch.structure_of_atom[wild[0]]
+            raise StructureError(
+                f"structure {s} (of {batch.n_structures}, counted from 0): the output for its atom "
+                f"{wild[0] - batch.atom_offsets[s]} came out as not a finite number"
+            )
         return np.split(values, batch.atom_offsets[1:-1])
 
     def save(self, path: str | PathLike[str]) -> None:

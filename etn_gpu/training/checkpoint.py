@@ -70,7 +70,11 @@ class Progress:
         Raises:
             TrainingError: there is no such file, it is no checkpoint, or one of another run.
         """
-        if not path.is_file():
+        try:
+            there = path.is_file()
+        except OSError as error:
+            raise TrainingError(f"cannot read the checkpoint {path}: {error.strerror or error}") from None
+        if not there:
             raise TrainingError(f"there is no checkpoint {path}; a run writes MODEL.ckpt.npz beside its model")
         header, arrays = _read(path)
         progress = Progress(**arrays, **header)

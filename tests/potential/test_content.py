@@ -131,6 +131,14 @@ def test_types_that_numpy_lacks(path: Path) -> None:
         load(path)
 
 
+def test_more_axes_than_numpy_has(path: Path) -> None:
+    header = json.dumps({"__metadata__": {"etn_gpu": json.dumps(parts(path)[0])}, "minimum_distances": {
+        "dtype": "F64", "shape": [1] * 2000, "data_offsets": [0, 8]}}).encode()  # fmt: skip
+    path.write_bytes(len(header).to_bytes(8, "little") + header + bytes(8))
+    with pytest.raises(ModelFileError, match=r"expected up to 4 axes, found {'minimum_distances': 2000}"):
+        load(path)
+
+
 @pytest.mark.parametrize(
     ("entry", "value"),
     [("formation_references", {"Al": "x"}), ("licence", 3), ("note", "\ud800"), ("deep", [[[]]])],
@@ -143,6 +151,19 @@ def test_what_cannot_be_loaded_cannot_be_saved(entry: str, value: Any, model: ET
     with pytest.raises(ModelFileError, match=rf"metadata of the model cannot be written as JSON: .*{entry}"):
         other.save(tmp_path / "m.etn")
     assert not list(tmp_path.iterdir())
+
+
+def test_metadata_without_end(model: ETNPotential, tmp_path: Path) -> None:
+    other = ETNPotential(
+        model.architecture, model.parameters, metadata={"log": "x" * 99_999, "more": ["y" * 99] * 99_999}
+    )
+    with pytest.raises(ModelFileError, match=r"metadata of the model take \d+ characters, expected up to 10000000"):
+        other.save(tmp_path / "m.etn")
+
+
+def test_a_name_that_no_file_can_have() -> None:
+    with pytest.raises(ModelFileError, match=r"cannot read the model file .*: File name too long"):
+        load("x" * 5000)
 
 
 # -- anything at all -------------------------------------------------------------------------------------------------

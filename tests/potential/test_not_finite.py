@@ -59,6 +59,12 @@ def test_calculator(huge: ETNPotential) -> None:
         atoms.get_forces()
 
 
+def test_covariants(make_potential: MakePotential) -> None:
+    model = scaled(make_potential(2, target="1x1o"), 1e200, "G1", "G2", "G3")
+    with pytest.raises(StructureError, match=r"structure 0 \(of 1, .*output for its atom 0 came out as not a finite"):
+        model.covariants([PAIR])
+
+
 @pytest.mark.parametrize(
     ("quantity", "message"),
     [
