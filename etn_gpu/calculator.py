@@ -181,7 +181,7 @@ class ETNCalculator(Calculator):
         """Evaluate the structure and fill ``results``.
 
         Raises:
-            StructureError: the structure cannot be evaluated.
+            StructureError: the structure cannot be evaluated, or what came out is not finite.
         """
         super().calculate(atoms, properties, system_changes)
         self.results = {}
@@ -193,15 +193,15 @@ class ETNCalculator(Calculator):
         if backends.resolve(options["backend"]) == "cuda":
             # Searching neighbours again is faster there than copying a list that is kept.
             (outcome,) = self.model.evaluate_each([self.atoms], **options)
-            if isinstance(outcome, StructureError):
-                raise outcome
-            self.statistics.neighbour_lists += 1
-            result = outcome
+            if not isinstance(outcome, StructureError):
+                self.statistics.neighbour_lists += 1
         else:
-            (result,) = self.model.evaluate_batch(self._neighbours.batch(self.atoms), **options)
+            (outcome,) = self.model.evaluate_batch(self._neighbours.batch(self.atoms), **options).outcomes()
+        if isinstance(outcome, StructureError):
+            raise outcome
         self.statistics.evaluations += 1
-        self.results = dict(result)
-        self.extrapolating = result.extrapolating
+        self.results = dict(outcome)
+        self.extrapolating = outcome.extrapolating
 
     def __getstate__(self) -> dict[str, Any]:
         """For copies and other processes: everything but the neighbour list, which is soon built again."""

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from etn_gpu.cli.console import SOME_FAILED, new_table, output_console, show_table
+from etn_gpu.cli.options import AllowLarge
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -28,6 +29,7 @@ def doctor(
     model: Annotated[
         str, typer.Option(metavar="MODEL", help="The model that backends are checked with: a shipped name or a path.")
     ] = "nbmotaw",
+    allow_large: AllowLarge = False,
 ) -> None:
     """Show versions, devices and threads, and check every backend that can run
     here against NumPy.
@@ -48,7 +50,7 @@ def doctor(
     console = output_console()
     _show_versions(console)
     _show_machine(console)
-    if not _check_backends(console, etn_gpu.load(model), model):
+    if not _check_backends(console, etn_gpu.load(model, allow_large=allow_large), model):
         raise typer.Exit(SOME_FAILED)
 
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from etn_gpu.cli.console import SOME_FAILED, WrongUseError, compiled, new_table, output_console, per_atom, show_table
-from etn_gpu.cli.options import Backend, BatchAtoms, Dtype, Overwrite, Threads
+from etn_gpu.cli.options import AllowLarge, Backend, BatchAtoms, Dtype, Overwrite, Threads
 from etn_gpu.cli.outputs import claimed_output
 from etn_gpu.cli.progress import structure_progress
 
@@ -45,6 +45,7 @@ def evaluate(
     dtype: Dtype = None,
     threads: Threads = None,
     batch_atoms: BatchAtoms = 4096,
+    allow_large: AllowLarge = False,
 ) -> None:
     """Errors of a model on labelled structures: energy per atom, forces and
     stress, in total and by config_type.
@@ -74,7 +75,7 @@ def evaluate(
 
     if json_file is not None:
         context.with_resource(claimed_output(json_file, JSON, [model_path(model), *files], overwrite))
-    potential = etn_gpu.load(model)
+    potential = etn_gpu.load(model, allow_large=allow_large)
     name = resolve(backend)
     options = {"backend": name, "dtype": potential.precision(name, dtype and dtype.value), "threads": threads}
     compilation = warm_up(potential, **options)

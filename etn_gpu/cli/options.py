@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-__all__ = ["Backend", "BatchAtoms", "Dtype", "DtypeName", "Overwrite", "Threads"]
+__all__ = ["AllowLarge", "Backend", "BatchAtoms", "Dtype", "DtypeName", "Overwrite", "Threads"]
 
 
 class DtypeName(StrEnum):
@@ -26,6 +26,12 @@ Backend = Annotated[
 Dtype = Annotated[
     DtypeName | None,
     typer.Option(help="Floating point type of the evaluation. Default: the model's; float32 on the backend cuda."),
+]
+AllowLarge = Annotated[
+    bool,
+    typer.Option(
+        "--allow-large", help="Accept a model that may take minutes and gigabytes to compile; refused otherwise."
+    ),
 ]
 Threads = Annotated[int | None, typer.Option(min=1, help="Threads of the backend. Default: all cores.")]
 BatchAtoms = Annotated[

@@ -7,6 +7,7 @@ from typing import Annotated
 import typer
 
 from etn_gpu.cli.console import output_console
+from etn_gpu.cli.options import AllowLarge
 
 __all__ = ["plan"]
 
@@ -15,6 +16,7 @@ def plan(
     model: Annotated[
         str, typer.Argument(metavar="MODEL", help="Name of a shipped model, or path of a model file (.etn).")
     ],
+    allow_large: AllowLarge = False,
 ) -> None:
     """Show how a model is contracted: the path, flops and bytes per atom, the
     largest intermediate; and what its file tells of data, licence and citation.
@@ -26,7 +28,7 @@ def plan(
     """
     import etn_gpu
 
-    potential = etn_gpu.load(model)
+    potential = etn_gpu.load(model, allow_large=allow_large)
     console = output_console()
     console.print(
         f"{model}: {' '.join(potential.species)}, cutoff {potential.cutoff:g} A", style="bold", soft_wrap=True

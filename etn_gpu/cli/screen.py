@@ -18,7 +18,7 @@ from etn_gpu.cli.console import (
     show_table,
 )
 from etn_gpu.cli.interrupt import remembered_interrupts
-from etn_gpu.cli.options import Backend, BatchAtoms, Dtype, Overwrite, Threads
+from etn_gpu.cli.options import AllowLarge, Backend, BatchAtoms, Dtype, Overwrite, Threads
 from etn_gpu.cli.progress import structure_progress
 from etn_gpu.screening.ranking import RankBy
 
@@ -69,6 +69,7 @@ def screen(
     dtype: Dtype = None,
     threads: Threads = None,
     batch_atoms: BatchAtoms = 4096,
+    allow_large: AllowLarge = False,
 ) -> None:
     """Evaluate and rank very many structures: one row each, streamed, whatever the
     size of the files.
@@ -99,7 +100,7 @@ def screen(
     from etn_gpu.potential.file import model_path
     from etn_gpu.screening import BatchLimits, FileSource, Screening
 
-    potential = etn_gpu.load(model or _DEMO_MODEL)
+    potential = etn_gpu.load(model or _DEMO_MODEL, allow_large=allow_large)
     sources = [_demo_source(potential, seed)] if demo else [FileSource(path) for path in files or []]
     screening = Screening(
         potential,

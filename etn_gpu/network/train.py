@@ -97,7 +97,11 @@ def _sweep(start: set[tuple[int, int]], bonds: list[Irreps], steps: set[tuple[in
     found = []
     current = start
     for bond in bonds:
-        reach = {(l, p1 * p2) for l1, p1 in current for l2, p2 in steps for l in range(abs(l1 - l2), l1 + l2 + 1)}
-        current = reach & {(ir.l, ir.p) for mul, ir in bond if mul}
+        allowed = {(ir.l, ir.p) for mul, ir in bond if mul}
+        current = {
+            (l, p)
+            for l, p in allowed
+            if any(p == p1 * p2 and abs(l1 - l2) <= l <= l1 + l2 for l1, p1 in current for l2, p2 in steps)
+        }
         found.append(current)
     return found

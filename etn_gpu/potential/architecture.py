@@ -23,7 +23,12 @@ from typing import Any
 from etn_gpu.errors import NetworkError
 from etn_gpu.network import Train
 from etn_gpu.plan.operations import Radial
+from etn_gpu.structures.validate import LARGEST_CUTOFF
 from etn_gpu.symmetry import Irreps
+
+#: Beyond these no potential is thinkable, and already asking what it costs takes for ever (for what is merely large see
+#: :mod:`etn_gpu.potential.size`).
+LARGEST_DEGREE, MOST_BONDS, LARGEST_SIZE = 32, 20, 1_000_000
 
 
 @dataclass(frozen=True)
@@ -49,15 +54,28 @@ class Architecture:
     def __post_init__(self) -> None:
         if not self.species or len(set(self.species)) != len(self.species):
             raise NetworkError(f"species must be one or more different chemical symbols, got {self.species}")
-        if not (isfinite(self.cutoff) and self.cutoff > 0):
-            raise NetworkError(f"the cutoff must be a positive number of A, got {self.cutoff}")
+        if not (isfinite(self.cutoff) and 0 < self.cutoff <= LARGEST_CUTOFF):
+            raise NetworkError(f"the cutoff must be a positive number of A up to {LARGEST_CUTOFF:g}, got {self.cutoff}")
         if not 0 <= self.inner < self.cutoff:
             raise NetworkError(f"the inner radius must be in [0, cutoff = {self.cutoff}), got {self.inner} A")
         sizes = {"n_radial": self.n_radial, "neighbour_rank": self.neighbour_rank, "centre_rank": self.centre_rank}
-        if bad := {k: v for k, v in sizes.items() if v < 1}:
-            raise NetworkError(f"these sizes must be at least 1: {bad}")
-        if not self.channels or any(n < 0 for n in self.channels):
-            raise NetworkError(f"channels must give a number >= 0 for each l = 0..lmax, got {self.channels}")
+        if bad := {k: v for k, v in sizes.items() if not 1 <= v <= LARGEST_SIZE}:
+            raise NetworkError(f"these sizes must be at least 1 and at most {LARGEST_SIZE}: {bad}")
+        if not self.channels or any(not 0 <= n <= LARGEST_SIZE for n in self.channels):
+            raise NetworkError(
+                f"channels must give a number from 0 to {LARGEST_SIZE} for each l = 0..lmax, got {self.channels}"
+            )
+        if self.lmax > LARGEST_DEGREE or len(self.bonds) > MOST_BONDS:
+            raise NetworkError(
+                f"degrees may go up to {LARGEST_DEGREE} and bonds be up to {MOST_BONDS}, got channels up to l = "
+                f"{self.lmax} and {len(self.bonds)} bonds"
+            )
+        for irreps in (Irreps(text) for text in (*self.bonds, self.target)):
+            if any(ir.l > LARGEST_DEGREE or mul > LARGEST_SIZE for mul, ir in irreps):
+                raise NetworkError(
+                    f"irreps may have degrees up to {LARGEST_DEGREE} and multiplicities up to {LARGEST_SIZE}, got "
+                    f"{str(irreps)[:100]}"
+                )
         _ = self.train
 
     @property

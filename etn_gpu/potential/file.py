@@ -22,19 +22,32 @@ from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save as to_safetensors
 
 from etn_gpu import __version__
-from etn_gpu.errors import BackendError, ModelFileError, NetworkError
+from etn_gpu.errors import EtnGpuError, ModelFileError
 from etn_gpu.files import write_atomically
-from etn_gpu.potential.architecture import Architecture
+from etn_gpu.potential.content import (
+    LONGEST_DOCUMENT,
+    UNITS,
+    check_agreement,
+    check_distances,
+    check_fields,
+    check_metadata,
+    parse_json,
+    read_architecture,
+)
+from etn_gpu.potential.described import ContentError, plain, shortened
+from etn_gpu.potential.file_kinds import MODEL, describe
 from etn_gpu.potential.model import ETNPotential
+from etn_gpu.potential.size import too_large
 
 FORMAT = "etn_gpu"
 #: Version of the files written, and the newest one that can be read.
 FORMAT_VERSION = 1
-UNITS = {"length": "A", "energy": "eV", "force": "eV/A", "stress": "eV/A^3"}
 
 Tensors = dict[str, NDArray[np.float64]]
 _PARAMETER = "parameters."
 _DISTANCES = "minimum_distances"
+_MOST_AXES = 4
+_WRITABLE = "expected dicts with string keys, lists, strings, finite numbers, booleans and None"
 
 
 def shipped_models() -> dict[str, Path]:
@@ -58,16 +71,22 @@ def save(model: ETNPotential, path: str | os.PathLike[str]) -> None:
     Raises:
         ModelFileError: metadata that JSON cannot hold (it needs finite numbers), or a file that cannot be written.
     """
+    try:
+        check_metadata(model.metadata)
+    except ContentError as error:
+        raise ModelFileError(f"the metadata of the model cannot be written as JSON: {error}; {_WRITABLE}") from None
     write_atomically(path, pack(_document(model), _tensors(model)), ModelFileError, "the model file")
 
 
-def load(name_or_path: str | os.PathLike[str]) -> ETNPotential:
+def load(name_or_path: str | os.PathLike[str], *, allow_large: bool = False) -> ETNPotential:
     """Read a model: a shipped one by its name, or a file by its path.
 
-    A shipped name goes before a file of the same name; write ``./name`` for the file.
+    A shipped name goes before a file of the same name; write ``./name`` for the file. ``allow_large``: also a model
+    whose compilation may take minutes and gigabytes (:mod:`etn_gpu.potential.size`).
 
     Raises:
-        ModelFileError: there is no such name or file, or the file is no intact model file of a known version.
+        ModelFileError: there is no such name or file, the file is no intact model file of a known version, something
+            in it is not as :mod:`etn_gpu.potential.content` describes it, or the model is too large.
     """
     path = _find(name_or_path)
     document, tensors = _read(path)
@@ -75,33 +94,54 @@ def load(name_or_path: str | os.PathLike[str]) -> ETNPotential:
     if checksum != _checksum(document, tensors):
         raise ModelFileError(f"{path} is damaged: its content does not match its checksum; get a fresh copy of it")
     try:
-        return ETNPotential(
-            Architecture.from_dict(document["architecture"]),
-            {name.removeprefix(_PARAMETER): array for name, array in tensors.items() if name != _DISTANCES},
-            dtype=document["dtype"],
-            minimum_distances=tensors[_DISTANCES],
-            metadata=document["metadata"],
-        )
-    except KeyError as error:
-        raise ModelFileError(f"{path} is no complete model: it lacks {error}") from None
-    except (NetworkError, BackendError, AttributeError, TypeError, ValueError) as error:
+        return _model(document, tensors, allow_large)
+    except ModelFileError as error:
+        raise ModelFileError(f"{path} is refused: {error}") from None
+    except EtnGpuError as error:
         raise ModelFileError(f"{path} is no valid model: {error}") from None
+
+
+def _model(document: dict[str, Any], tensors: Tensors, allow_large: bool) -> ETNPotential:
+    """The model of a document and tensors that may hold anything; ModelFileError only for one that is too large."""
+    if "architecture" not in document:
+        raise ContentError("it lacks 'architecture'")
+    architecture = read_architecture(document["architecture"])
+    if not allow_large and (reason := too_large(architecture)):
+        raise ModelFileError(reason)
+    expected = {_DISTANCES, *(f"{_PARAMETER}{name}" for name in architecture.parameter_shapes)}
+    if missing := sorted(expected - set(tensors)):
+        raise ContentError(f"it lacks the tensors {shortened(missing)}")
+    if unknown := sorted(set(tensors) - expected):
+        raise ContentError(f"it has the unknown tensors {shortened(unknown)}")
+    check_distances(tensors[_DISTANCES], architecture.n_species)
+    check_fields(document)
+    model = ETNPotential(
+        architecture,
+        {name.removeprefix(_PARAMETER): array for name, array in tensors.items() if name != _DISTANCES},
+        dtype=document["dtype"],
+        minimum_distances=tensors[_DISTANCES],
+        metadata=document["metadata"],
+    )
+    check_agreement(document, model)
+    return model
 
 
 def pack(document: dict[str, Any], tensors: Tensors) -> bytes:
     """The bytes of a model file; adds the checksum to ``document``.
 
     Raises:
-        ModelFileError: a document that JSON cannot hold.
+        ModelFileError: a document that JSON cannot hold, or that is too long.
     """
     try:
         plain = json.loads(_canonical(document))
     except (TypeError, ValueError) as error:
-        raise ModelFileError(
-            f"the metadata of the model cannot be written as JSON: {error}; expected dicts with string keys, lists, "
-            "strings, finite numbers, booleans and None"
-        ) from None
+        raise ModelFileError(f"the document of the model cannot be written as JSON: {error}; {_WRITABLE}") from None
     text = _canonical({**plain, "checksum": _checksum(plain, tensors)})
+    if len(text) > LONGEST_DOCUMENT:
+        raise ModelFileError(
+            f"the metadata of the model take {len(text)} characters, expected up to {LONGEST_DOCUMENT}; keep large "
+            "data in files of their own"
+        )
     return to_safetensors(tensors, {FORMAT: text})
 
 
@@ -160,11 +200,15 @@ def _find(name_or_path: str | os.PathLike[str]) -> Path:
         raise ModelFileError(
             f"expected the path of a model file or the name of a shipped model ({names}), got an object of type {given}"
         ) from None
-    if not path.exists():
+    try:
+        exists, is_file = path.exists(), path.is_file()
+    except OSError as error:
+        raise ModelFileError(f"cannot read the model file {shortened(str(path))}: {error.strerror or error}") from None
+    if not exists:
         raise ModelFileError(
             f"there is no model file {str(path)!r}, nor a shipped model of that name (there is: {names})"
         )
-    if not path.is_file():
+    if not is_file:
         raise ModelFileError(f"{path} is no file: expected a model file (*.etn) or a shipped model's name ({names})")
     return path
 
@@ -178,43 +222,62 @@ def _read(path: Path) -> tuple[dict[str, Any], Tensors]:
                 raise ModelFileError(
                     f"{path} is a safetensors file, but no model of etn_gpu: its header has no entry {FORMAT!r}"
                 )
-            document = _parse(path, text)
-            _check_format(path, document)
-            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - no mapping
+            document = _document_of(path, text)
+            tensors = _tensors_of(path, file)
     except SafetensorError as error:
-        raise ModelFileError(
-            f"{path} is no model file, or it is truncated or damaged: safetensors reports {str(error)!r}"
-        ) from None
+        raise _not_ours(path, error) from None
     except OSError as error:
         raise ModelFileError(f"cannot read the model file {path}: {error.strerror or error}") from None
-    if others := {name: array.dtype.name for name, array in tensors.items() if array.dtype != np.float64}:
-        raise ModelFileError(f"{path} is no valid model: expected float64 tensors, found {others}")
     return document, tensors
 
 
-def _parse(path: Path, text: str) -> Any:
+def _tensors_of(path: Path, file: Any) -> Tensors:
+    """All tensors, once it is known that NumPy can hold them: safetensors has more types and numbers of axes."""
+    names = list(file.keys())
+    headers = {name: file.get_slice(name) for name in names}
+    if others := {n: kind for n, header in headers.items() if (kind := header.get_dtype()) != "F64"}:
+        raise ModelFileError(f"{path} is no valid model: expected float64 tensors, found {shortened(others)}")
+    if many := {n: axes for n, header in headers.items() if (axes := len(header.get_shape())) > _MOST_AXES}:
+        raise ModelFileError(f"{path} is no valid model: expected up to {_MOST_AXES} axes, found {shortened(many)}")
+    return {name: file.get_tensor(name) for name in names}
+
+
+def _not_ours(path: Path, error: SafetensorError) -> ModelFileError:
+    """The error for a file that is not in the format of safetensors, with what it is instead."""
+    kind = describe(path)
+    if kind is None or kind == MODEL or "safetensors" in kind:
+        return ModelFileError(
+            f"{path} is no model file, or it is truncated or damaged: safetensors reports {str(error)[:200]!r}"
+        )
+    return ModelFileError(
+        f"{path} is {kind}: expected a model file of etn_gpu (*.etn) or the name of a shipped model "
+        f"({', '.join(shipped_models()) or 'there is none'})"
+    )
+
+
+def _document_of(path: Path, text: str) -> dict[str, Any]:
+    """The document of a known format and version; these come first, for a newer file may have any other content."""
     try:
-        return json.loads(text, parse_constant=_no_constant)
-    except (ValueError, RecursionError) as error:
-        raise ModelFileError(f"{path} is damaged: the document in its header is no JSON ({error})") from None
-
-
-def _no_constant(name: str) -> None:
-    raise ValueError(f"{name} is no JSON number")
-
-
-def _check_format(path: Path, document: Any) -> None:
-    """Format and version come before all else: a newer file may have any other content."""
+        document = parse_json(text)
+        if isinstance(document, dict) and document.get("format") == FORMAT:
+            _check_version(path, document)
+        plain("the document", document)
+    except ContentError as error:
+        raise ModelFileError(f"{path} is damaged: in its header, {error}") from None
     if not isinstance(document, dict) or document.get("format") != FORMAT:
         raise ModelFileError(
             f"{path} is no model of etn_gpu: the document in its header does not say format {FORMAT!r}"
         )
+    return document
+
+
+def _check_version(path: Path, document: dict[str, Any]) -> None:
     version = document.get("format_version")
     if type(version) is not int or version < 1:
-        raise ModelFileError(f"{path} is damaged: format_version {version!r}, expected an integer >= 1")
+        raise ModelFileError(f"{path} is damaged: format_version {shortened(version)}, expected an integer >= 1")
     if version > FORMAT_VERSION:
         writer = document.get("library_version", "of a later version")
         raise ModelFileError(
-            f"{path} has format_version {version} (written by etn_gpu {writer}); etn_gpu {__version__} reads up to "
-            f"{FORMAT_VERSION}. Upgrade etn_gpu."
+            f"{path} has format_version {version} (written by etn_gpu {str(writer)[:40]}); etn_gpu {__version__} reads "
+            f"up to {FORMAT_VERSION}. Upgrade etn_gpu."
         )

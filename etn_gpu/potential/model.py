@@ -20,6 +20,7 @@ from etn_gpu.potential.programs import programs
 from etn_gpu.potential.report import PlanReport
 from etn_gpu.potential.results import BatchResult, Result
 from etn_gpu.structures import StructureBatch
+from etn_gpu.structures.bounded import bounded_batches
 
 if TYPE_CHECKING:
     from ase import Atoms
@@ -27,6 +28,9 @@ if TYPE_CHECKING:
 #: Atoms evaluated at once by :meth:`ETNPotential.evaluate`: bounds the memory for neighbour lists. A device cuts them
 #: up itself, by its own memory, and copies one part while it computes another.
 BATCH_ATOMS, DEVICE_BATCH_ATOMS = 50_000, 10_000_000
+#: Edges evaluated at once on a CPU, each of which takes some hundred bytes: twice as many as that many atoms of a dense
+#: metal have.
+BATCH_EDGES = 8_000_000
 #: The default precision of evaluations on a device: float64 takes several times as long on many of them.
 DEVICE_DTYPE = "float32"
 
@@ -119,7 +123,7 @@ class ETNPotential:
         or 'float32' (default: the model's, on a GPU 'float32', with edge vectors and sums in float64).
 
         Raises:
-            StructureError: a structure that cannot be evaluated, named by its index.
+            StructureError: a structure that cannot be evaluated, or whose results are not finite, named by its index.
             BackendError: a backend or dtype that cannot be used here.
         """
         many = _as_list(structures)
@@ -154,7 +158,9 @@ class ETNPotential:
         dtype: str | None = None,
         threads: int | None = None,
     ) -> list[Result | StructureError]:
-        """As :meth:`evaluate`, as one batch, but with the error in the place of a structure that cannot be evaluated.
+        """As :meth:`evaluate`, but with the error in the place of a structure that cannot be evaluated.
+
+        On a CPU all of them are one batch, or several where that would have more than ``BATCH_EDGES`` edges.
 
         Raises:
             BackendError: a backend or dtype that cannot be used here.
@@ -166,13 +172,15 @@ class ETNPotential:
 
             kind = self.precision("cuda", dtype)
             return evaluate_each_on_device(self, structures, forces=forces, stress=stress, dtype=kind)
-        batch = StructureBatch.build(structures, self.species, self.cutoff, on_error="collect")
-        results = self.evaluate_batch(
-            batch, forces=forces, stress=stress, backend=backend, dtype=dtype, threads=threads
-        )
-        outcomes: dict[int, Result | StructureError] = dict(batch.failures)
-        outcomes |= zip(map(int, batch.kept), results, strict=True)
-        return [outcomes[s] for s in range(len(structures))]
+        outcomes: list[Result | StructureError] = []
+        for batch in bounded_batches(structures, self.species, self.cutoff, BATCH_EDGES):
+            results = self.evaluate_batch(
+                batch, forces=forces, stress=stress, backend=backend, dtype=dtype, threads=threads
+            )
+            of_batch: dict[int, Result | StructureError] = dict(batch.failures)
+            of_batch |= zip(map(int, batch.kept), results.outcomes(), strict=True)
+            outcomes += [of_batch[s] for s in range(len(of_batch))]
+        return outcomes
 
     def evaluate_batch(
         self,
@@ -185,6 +193,8 @@ class ETNPotential:
         threads: int | None = None,
     ) -> BatchResult:
         """Evaluate a batch that was built with this potential's species and at least its cutoff.
+
+        Numbers that are not finite are returned as they came out; :meth:`BatchResult.outcomes` has errors for them.
 
         Raises:
             StructureError: the batch has other species or a smaller cutoff.
@@ -209,11 +219,21 @@ class ETNPotential:
     def covariants(
         self, structures: Atoms | Sequence[Atoms], *, backend: str | None = None
     ) -> list[NDArray[np.float64]]:
-        """The output of a potential with any target irrep, [n, 2l+1] per structure; for l = 1 in the order y, z, x."""
+        """The output of a potential with any target irrep, [n, 2l+1] per structure; for l = 1 in the order y, z, x.
+
+        Raises:
+            StructureError: a structure that cannot be evaluated, or whose output is not finite.
+        """
         batch = StructureBatch.build(_as_list(structures), self.species, self.cutoff)
         name = backends.resolve(backend)
         kernel = Kernel(self.architecture, Execution(name, self.precision(name)))
         values = kernel.energies(self.parameters, Environments.of(batch)).reshape(batch.n_atoms, -1)
+        if (wild := np.flatnonzero(~np.isfinite(values).all(axis=1))).size:
+            s = batch.structure_of_atom[wild[0]]
+            raise StructureError(
+                f"structure {s} (of {batch.n_structures}, counted from 0): the output for its atom "
+                f"{wild[0] - batch.atom_offsets[s]} came out as not a finite number"
+            )
         return np.split(values, batch.atom_offsets[1:-1])
 
     def save(self, path: str | PathLike[str]) -> None:

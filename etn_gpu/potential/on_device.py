@@ -84,10 +84,19 @@ def _require_agreement(model: ETNPotential, device: Device, dtype: str) -> None:
         return
 
     def evaluate(structures: list[Atoms]) -> list[Result]:
-        outcomes = _Run(model, structures, device, True, True, dtype).outcomes()
-        return [outcome for outcome in outcomes if not isinstance(outcome, StructureError)]
+        results: list[Result] = []
+        for outcome in _Run(model, structures, device, True, True, dtype).outcomes():
+            if isinstance(outcome, StructureError):
+                raise outcome
+            results.append(outcome)
+        return results
 
-    difference = largest_difference(model, evaluate)
+    try:
+        difference = largest_difference(model, evaluate)
+    except StructureError as error:
+        raise BackendError(
+            f"the cuda backend cannot be compared with {ORACLE} for this model: on a structure made for that, {error}"
+        ) from None
     if not difference <= TOLERANCES[dtype]:
         raise BackendError(
             f"the cuda backend does not agree with {ORACLE} for this model on {device.name}: a relative difference of "
@@ -232,7 +241,7 @@ class _Run:
             "cuda",
             self.dtype,
         )
-        outcomes: list[Result | StructureError] = list(batch)
+        outcomes = batch.outcomes()
         for place in np.flatnonzero(host["nearest"] < SAME_PLACE**2):
             index = int(self.admitted.kept[part.first + place])
             outcomes[place] = self._overlap(index) if host["nearest"][place] >= 0.0 else _lost_pairs()

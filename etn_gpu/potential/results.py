@@ -9,7 +9,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from etn_gpu.errors import StructureError
 from etn_gpu.potential import assembly
+from etn_gpu.potential.finite import not_finite
 from etn_gpu.structures import StructureBatch
 
 Array = NDArray[np.float64]
@@ -47,6 +49,8 @@ class BatchResult:
     extrapolating: NDArray[np.bool_]
     backend: str
     dtype: str
+    #: Volumes [S] in A^3, nan where not periodic in all three directions.
+    volumes: Array
 
     @staticmethod
     def assemble(
@@ -83,7 +87,14 @@ class BatchResult:
         if virials is not None:
             stresses = virials[0] / np.repeat(volumes, np.diff(atom_offsets))[:, None]
             stress = virials[1] / volumes[:, None]
-        return BatchResult(atom_offsets, energies, energy, forces, stress, stresses, extrapolating, backend, dtype)
+        return BatchResult(
+            atom_offsets, energies, energy, forces, stress, stresses, extrapolating, backend, dtype, volumes
+        )
+
+    def outcomes(self) -> list[Result | StructureError]:
+        """The result of each structure, or an error in the place of one whose results are not finite."""
+        failures = not_finite(self)
+        return [failures.get(s, result) for s, result in enumerate(self)] if failures else list(self)
 
     def __iter__(self) -> Iterator[Result]:
         for s, (a, b) in enumerate(zip(self.atom_offsets[:-1], self.atom_offsets[1:], strict=True)):
@@ -91,7 +102,7 @@ class BatchResult:
             properties["energies"] = self.energies[a:b].copy()
             if self.forces is not None:
                 properties["forces"] = self.forces[a:b].copy()
-            if self.stress is not None and self.stresses is not None and np.isfinite(self.stress[s]).all():
+            if self.stress is not None and self.stresses is not None and np.isfinite(self.volumes[s]):
                 properties["stress"] = self.stress[s].copy()
                 properties["stresses"] = self.stresses[a:b].copy()
             yield Result(properties, extrapolating=bool(self.extrapolating[s]))

@@ -10,6 +10,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from etn_gpu.errors import StructureError
 from etn_gpu.structures.admission import admit
+from etn_gpu.structures.crowded import CrowdedError
 from etn_gpu.structures.geometry import cell_volumes
 from etn_gpu.structures.validate import check_cutoff, overlap_failures
 
@@ -69,6 +70,7 @@ class StructureBatch:
         cutoff: float,
         *,
         on_error: Literal["raise", "collect"] = "raise",
+        most_edges: int | None = None,
     ) -> StructureBatch:
         """Validate the structures and find all neighbours closer than `cutoff` (A).
 
@@ -77,12 +79,19 @@ class StructureBatch:
                 that is not in `species`, NaN or infinite positions or cell, periodic along linearly dependent cell
                 vectors, two atoms closer than 0.001 A, far too many neighbours). With on_error="collect" such
                 structures are left out and listed in `failures` instead. A bad cutoff always raises.
+            CrowdedError: several structures have together more than `most_edges` edges; see
+                :func:`~etn_gpu.structures.bounded.bounded_batches`.
         """
         from etn_gpu.structures.neighbours import neighbour_list
 
         cutoff = check_cutoff(cutoff)
         admitted = admit(structures, species, cutoff)
-        edges = neighbour_list(admitted.geometry, admitted.species_index, cutoff)
+        try:
+            edges = neighbour_list(admitted.geometry, admitted.species_index, cutoff, most_edges)
+        except CrowdedError as error:
+            counts = np.zeros(len(structures), dtype=np.int64)
+            counts[admitted.kept] = error.edges
+            raise CrowdedError(counts) from None
         overlapping = overlap_failures(admitted.geometry, edges)
         admitted = admitted.without(overlapping)
         if admitted.failures and on_error == "raise":

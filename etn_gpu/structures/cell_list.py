@@ -16,6 +16,7 @@ import numba
 import numpy as np
 from numpy.typing import NDArray
 
+from etn_gpu.structures.crowded import CrowdedError
 from etn_gpu.structures.geometry import StructureArrays
 
 _jit: Any = numba.njit(cache=True, nogil=True, error_model="numpy")
@@ -63,10 +64,13 @@ class _Grid:
     span: NDArray[np.int64]
 
 
-def half_pairs(geometry: StructureArrays, cutoff: float) -> HalfPairs:
+def half_pairs(geometry: StructureArrays, cutoff: float, most: int | None = None) -> HalfPairs:
     """Every pair closer than `cutoff` (A), images of an atom with itself included, each once.
 
     The geometry must have been validated: NaN, singular cells and structures without atoms are not expected.
+
+    Raises:
+        CrowdedError: several structures have together more than `most` pairs.
     """
     counts = np.zeros(geometry.n_structures, dtype=np.int64)
     runs, as_first, as_second = (np.zeros(len(geometry.positions), dtype=np.int64) for _ in range(3))
@@ -79,6 +83,8 @@ def half_pairs(geometry: StructureArrays, cutoff: float) -> HalfPairs:
     sizes = np.diff(geometry.atom_offsets)
     starts = np.empty(int(grid.bins.prod(axis=1).max()) + 1, dtype=np.int64)
     capacity = _expected_pairs(sizes, grid, cutoff)
+    if most is not None and geometry.n_structures > 1:
+        capacity = min(capacity, most)
     while True:
         first, second, shifts = _empty_pairs(capacity)
         found = _search(
@@ -87,6 +93,8 @@ def half_pairs(geometry: StructureArrays, cutoff: float) -> HalfPairs:
         )  # fmt: skip
         if found <= capacity:
             return HalfPairs(first[:found], second[:found], shifts[:found], counts, runs, as_first, as_second)
+        if most is not None and found > most and geometry.n_structures > 1:
+            raise CrowdedError(2 * counts)
         capacity = int(found)
 
 

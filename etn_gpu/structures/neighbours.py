@@ -30,13 +30,16 @@ class Edges:
     shortest: NDArray[np.float64]
 
 
-def neighbour_list(geometry: StructureArrays, species_index: NDArray[np.int32], cutoff: float) -> Edges:
+def neighbour_list(
+    geometry: StructureArrays, species_index: NDArray[np.int32], cutoff: float, most_edges: int | None = None
+) -> Edges:
     """All edges shorter than `cutoff` (A) of a geometry that has been validated; species_index [N].
 
     Raises:
+        CrowdedError: several structures have together more than `most_edges`.
         StructureError: a structure with more than 2^30 pairs of neighbours.
     """
-    half = half_pairs(geometry, cutoff)
+    half = half_pairs(geometry, cutoff, None if most_edges is None else most_edges // 2)
     if len(half.first) > _MOST_PAIRS and half.counts.max() > _MOST_PAIRS:
         raise StructureError(
             f"a structure has {half.counts.max()} pairs of neighbours inside {cutoff:g} A: expected at most "

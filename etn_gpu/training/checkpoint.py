@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import io
 import json
-import zipfile
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -14,10 +13,13 @@ from numpy.typing import NDArray
 
 from etn_gpu.errors import TrainingError
 from etn_gpu.files import write_atomically
+from etn_gpu.potential.content import parse_json
+from etn_gpu.potential.described import ContentError, shortened
+from etn_gpu.potential.file_kinds import CHECKPOINT, MODEL, describe
+from etn_gpu.training.archive import read_archive
+from etn_gpu.training.checkpoint_content import check_checkpoint
 
 FORMAT_VERSION = 4
-#: What reading a file that is no checkpoint may raise, a foreign .npz or JSON included.
-UNREADABLE = (OSError, ValueError, KeyError, TypeError, AttributeError, EOFError, zipfile.BadZipFile)
 
 
 @dataclass
@@ -61,26 +63,18 @@ class Progress:
         Raises:
             TrainingError: there is no such file, it is no checkpoint, or one of another run.
         """
-        if not path.is_file():
-            raise TrainingError(f"there is no checkpoint {path}; a run writes MODEL.ckpt.npz beside its model")
         try:
-            with np.load(path, allow_pickle=False) as data:
-                header = json.loads(str(data["header"]))
-                theta, best_theta = data["theta"], data["best_theta"]
-            version = header.pop("format_version")
-            if version != FORMAT_VERSION:
-                raise TrainingError(
-                    f"the checkpoint {path} has format version {version}, this version reads {FORMAT_VERSION}"
-                )
-            progress = Progress(theta=theta, best_theta=best_theta, **header)
-        except TrainingError:
-            raise
-        except UNREADABLE as error:
-            raise TrainingError(f"{path} is not a readable checkpoint of etn-gpu train: {error}") from error
+            there = path.is_file()
+        except OSError as error:
+            raise TrainingError(f"cannot read the checkpoint {path}: {error.strerror or error}") from None
+        if not there:
+            raise TrainingError(f"there is no checkpoint {path}; a run writes MODEL.ckpt.npz beside its model")
+        header, arrays = _read(path)
+        progress = Progress(**arrays, **header)
         if different := {
             k: (progress.identity.get(k), v) for k, v in identity.items() if progress.identity.get(k) != v
         }:
-            changes = "; ".join(f"{k} was {old!r}, is {new!r}" for k, (old, new) in different.items())
+            changes = "; ".join(f"{k} was {shortened(old)}, is {new!r}" for k, (old, new) in different.items())
             raise TrainingError(
                 f"the checkpoint {path} belongs to another run: {changes}. Resume with the same options and data."
             )
@@ -90,3 +84,44 @@ class Progress:
                 f"{preset}. Resume with the version of etn_gpu that wrote it."
             )
         return progress
+
+
+def _read(path: Path) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Header and arrays of a checkpoint, as :mod:`etn_gpu.training.checkpoint_content` describes them."""
+    try:
+        arrays: dict[str, Any] = read_archive(path, ("header", "theta", "best_theta"))
+        header = parse_json(_of_type(str, "header", arrays.pop("header")), finite=False)
+        for name, array in arrays.items():
+            _of_type(np.ndarray, name, array)
+        _check_version(path, header)
+        check_checkpoint(header, arrays)
+    except ContentError as error:
+        raise TrainingError(f"{path} is not a readable checkpoint of etn-gpu train: {_reason(path, error)}") from None
+    except OSError as error:
+        raise TrainingError(f"cannot read the checkpoint {path}: {error.strerror or error}") from None
+    return header, arrays
+
+
+def _of_type(kind: type, name: str, value: Any) -> Any:
+    if not isinstance(value, kind):
+        raise ContentError(f"its member {name}.npy is {'a vector' if kind is str else 'a text'}")
+    return value
+
+
+def _check_version(path: Path, header: Any) -> None:
+    """Takes the version, before which nothing is known of the header, out of it."""
+    if not isinstance(header, dict) or "format_version" not in header:
+        raise ContentError("its header does not tell its format version")
+    version = header.pop("format_version")
+    if version != FORMAT_VERSION or type(version) is not int:
+        raise TrainingError(
+            f"the checkpoint {path} has format version {shortened(version)}, this version reads {FORMAT_VERSION}"
+        )
+
+
+def _reason(path: Path, error: ContentError) -> str:
+    """What is wrong, or what the file is if it is something else altogether."""
+    kind = describe(path)
+    if kind is None or kind == CHECKPOINT:
+        return str(error)
+    return f"it is {kind}" + ("; a model has no state of its training" if kind == MODEL else "")

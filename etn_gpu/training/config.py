@@ -26,7 +26,8 @@ class TrainingConfig:
     weight of each property (1 keeps it, 0 leaves the property out); ``time_limit`` in seconds for the whole run,
     reading, compilation, report and resumed parts included: what is under way then ends, and the model is that of the
     last step; ``resume`` a checkpoint of the same run; ``overwrite`` whether the files of an earlier run may be
-    replaced, as those of the resumed run always are; ``metadata`` goes into the model file.
+    replaced, as those of the resumed run always are; ``allow_large`` accepts sizes whose compilation may take minutes
+    and gigabytes (:mod:`etn_gpu.potential.size`); ``metadata`` goes into the model file.
 
     Raises:
         TrainingError: an option that cannot be meant.
@@ -47,6 +48,7 @@ class TrainingConfig:
     threads: int | None = None
     max_iterations: int | None = None
     overwrite: bool = False
+    allow_large: bool = False
     metadata: dict[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:

@@ -10,6 +10,7 @@ import numpy as np
 
 from etn_gpu.errors import TrainingError
 from etn_gpu.potential import Architecture, preset_architecture
+from etn_gpu.potential.size import too_large
 from etn_gpu.structures import LabelledSet, read_labelled
 from etn_gpu.training.config import DEFAULT_SIGMA, Event, TrainingConfig
 from etn_gpu.training.data import Piece, cut_pieces, fingerprint, labelled, species_of, split_validation
@@ -72,6 +73,8 @@ def read_data(config: TrainingConfig, weights: Weights, on_event: OnEvent) -> Tr
     closest = min(float(p.batch.minimum_distances().min()) for p in train_pieces)
     inner = min(0.9 * closest, 0.5 * cutoff) if np.isfinite(closest) else 0.0
     architecture = preset_architecture(config.preset, species, cutoff, inner)
+    if not config.allow_large and (reason := too_large(architecture)):
+        raise TrainingError(f"{reason}, or choose smaller sizes")
     on_event(
         Event(
             "message",

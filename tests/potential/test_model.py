@@ -65,6 +65,7 @@ def test_chunks_change_nothing(
     whole = potential.evaluate(many, backend=backend)
     for constant in ("BATCH_ATOMS", "DEVICE_BATCH_ATOMS"):
         monkeypatch.setattr(model, constant, 9)
+    monkeypatch.setattr(model, "BATCH_EDGES", 700)
     for found, expected in zip(potential.evaluate(many, backend=backend), whole, strict=True):
         assert_same(found, expected, 1e-13)
     many.insert(7, Atoms("Xe"))
@@ -266,19 +267,25 @@ def test_a_covariant_output_is_no_energy(make_potential: MakePotential) -> None:
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"cutoff": 0.0}, "the cutoff must be a positive number of A, got 0.0"),
-        ({"cutoff": -1.0}, "the cutoff must be a positive number of A, got -1.0"),
-        ({"cutoff": np.nan}, "the cutoff must be a positive number of A, got nan"),
+        ({"cutoff": 0.0}, "the cutoff must be a positive number of A up to 100, got 0.0"),
+        ({"cutoff": -1.0}, "the cutoff must be a positive number of A up to 100, got -1.0"),
+        ({"cutoff": np.nan}, "the cutoff must be a positive number of A up to 100, got nan"),
         ({"inner": 5.0}, r"inner radius must be in \[0, cutoff = 4.5\), got 5.0 A"),
         ({"species": ("Al", "Al")}, "different chemical symbols"),
         ({"species": ()}, "one or more different chemical symbols"),
-        ({"n_radial": 0}, "sizes must be at least 1: {'n_radial': 0}"),
-        ({"channels": ()}, "channels must give a number >= 0 for each l"),
-        ({"channels": (2, -1)}, "channels must give a number >= 0 for each l"),
+        ({"n_radial": 0}, "sizes must be at least 1 and at most 1000000: {'n_radial': 0}"),
+        ({"channels": ()}, "channels must give a number from 0 to 1000000 for each l"),
+        ({"channels": (2, -1)}, "channels must give a number from 0 to 1000000 for each l"),
         ({"bonds": ()}, "order d >= 2"),
         ({"bonds": ("2x0o",)}, "these ranks allow no path from 1x0e"),
         ({"bonds": ("2x1o", "3x3o")}, r"nothing passes .*bond 2"),
         ({"target": "2x0e"}, "target must be a single irrep"),
+        ({"n_radial": 10**9}, "sizes must be at least 1 and at most 1000000: {'n_radial': 1000000000}"),
+        ({"channels": (1,) * 101}, "degrees may go up to 32 and bonds be up to 20, got channels up to l = 100"),
+        ({"bonds": ("2x0e",) * 50}, "bonds be up to 20, got channels up to l = 2 and 50 bonds"),
+        ({"bonds": ("999999999x50e",)}, "degrees up to 32 and multiplicities up to 1000000, got 999999999x50e"),
+        ({"bonds": ("1x999999999e",)}, "degrees up to 32"),
+        ({"target": "1x99e"}, "degrees up to 32"),
     ],
     ids=str,
 )

@@ -59,7 +59,7 @@ class LennardJones:
         batch = StructureBatch.build(structures, self.species, self.cutoff, on_error="collect")
         found: dict[int, Result | StructureError] = dict(batch.failures)
         if batch.n_structures:
-            found |= zip(map(int, batch.kept), self.evaluate_batch(batch, **options), strict=True)
+            found |= zip(map(int, batch.kept), self.evaluate_batch(batch, **options).outcomes(), strict=True)
         return [found[place] for place in range(len(structures))]
 
     def evaluate(self, structures: list[Atoms], **options: Any) -> list[Result]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,10 +12,13 @@ import numpy as np
 import pytest
 
 from etn_gpu.errors import TrainingError
+from etn_gpu.potential import Architecture
 from etn_gpu.training.checkpoint import FORMAT_VERSION, Progress
 
 IDENTITY = {"train_file": "train.xyz", "cutoff": 5.0, "weights": None}
-ARCHITECTURE = {"species": ("Cu", "Au"), "inner": 0.1 + 0.2}
+PRESET = Architecture(("Cu", "Au"), 5.0, 0.1 + 0.2, 2, (2, 1), 1, 1, ("2x0e",))
+ARCHITECTURE = PRESET.to_dict()
+BEST = replace(PRESET, bonds=("1x0e",))
 
 
 def progress(**changes: Any) -> Progress:
@@ -22,19 +26,35 @@ def progress(**changes: Any) -> Progress:
     fields: dict[str, Any] = {
         "identity": IDENTITY,
         "preset": ARCHITECTURE,
-        "architecture": ARCHITECTURE | {"bonds": ("2x0e",)},
-        "theta": rng.normal(size=5),
-        "best_architecture": ARCHITECTURE | {"bonds": ("1x0e",)},
-        "best_theta": rng.normal(size=5),
+        "architecture": ARCHITECTURE,
+        "theta": rng.normal(size=PRESET.n_parameters),
+        "best_architecture": BEST.to_dict(),
+        "best_theta": rng.normal(size=BEST.n_parameters),
         "best_score": 1 / 3,
         "damping": 1e-3,
         "active": 4,
         "iteration": 2,
         "elapsed": 12.5,
         "random_state": dict(rng.bit_generator.state),
-        "history": [{"iteration": 1, "train": {"stress_mae": None}}],
     }
-    return Progress(**(fields | changes))
+    fields |= changes
+    fields.setdefault("history", [entry(i + 1) for i in range(fields["iteration"])])
+    return Progress(**fields)
+
+
+def entry(iteration: int) -> dict[str, Any]:
+    """What the history holds of an iteration."""
+    return {
+        "iteration": iteration,
+        "elapsed": 6.25 * iteration,
+        "loss": 0.1,
+        "decrease": 1 / 3,
+        "structures": 7,
+        "complete": False,
+        "score": np.inf,
+        "train": {"energy_mae": 0.1, "stress_mae": None},
+        "valid": {},
+    }
 
 
 @pytest.fixture
