@@ -11,12 +11,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from etn_gpu.backend.columns import Columns, total
+from etn_gpu.backend.cpu.compiling import compiling
 from etn_gpu.backend.cpu.driver import execute
 from etn_gpu.backend.cpu.edges import EDGE_WIDTH
 from etn_gpu.backend.cpu.ir import BYTES
 from etn_gpu.backend.cpu.jit import Library, object_code
 from etn_gpu.backend.cpu.lowering import VECTORS, Lowered, lower, phase_name
-from etn_gpu.backend.cpu.threads import at_most
+from etn_gpu.backend.cpu.threads import share, workers
 from etn_gpu.backend.geometry import Geometry
 from etn_gpu.backend.parameters import fold, parameter_outputs
 from etn_gpu.plan.program import Program
@@ -39,8 +40,28 @@ class _Compiled:
     stores: NDArray[np.int64]
 
 
+@dataclass
+class _Slot:
+    """A place for a compiled Program, which is found without a lock."""
+
+    content: _Compiled | None = None
+
+
 @lru_cache(maxsize=64)
+def _slot(program: Program, dtype: str) -> _Slot:
+    return _Slot()
+
+
 def _compiled(program: Program, dtype: str) -> _Compiled:
+    """``program`` as machine code, made once whatever number of threads ask for it."""
+    if (found := _slot(program, dtype).content) is None:
+        with compiling:
+            slot = _slot(program, dtype)  # the one that stays, if two threads have just made one
+            found = slot.content = slot.content or _compile(program, dtype)
+    return found
+
+
+def _compile(program: Program, dtype: str) -> _Compiled:
     lowered = lower(program, np.dtype(dtype))
     library = Library(object_code(lowered.text))
     addresses = library.addresses([phase_name(k) for k in range(len(lowered.kinds))])
@@ -83,29 +104,30 @@ def run(
     atom_out = np.empty((geometry.n_atoms, total(tables.outputs["atom"])), dtype)
     gradients = np.zeros((len(chunk_offsets) - 1, total(tables.gradients)))
     most = _most_edges(geometry, order, block_offsets)
-    with at_most(threads) as used:
-        execute(
-            compiled.phases, compiled.loads, compiled.stores,
-            parameters, gradients, chunk_offsets, block_offsets, order, geometry.species, n_species,
-            geometry.edge_offsets, geometry.edge_species, edge_in.ravel(), edge_out.ravel(), out_width,
-            atom_in, atom_out,
-            *(
-                _workspace(used, size, kind)
-                for size, kind in (
-                    (tables.atom_rows * width, dtype),
-                    (tables.tile_elements, dtype),
-                    (tables.edge_elements, dtype),
-                    (in_width * (most + EDGE_WIDTH), dtype),
-                    (out_width * EDGE_WIDTH, dtype),
-                    ((n_species + 1) * width, dtype),
-                )
-            ),
-            np.empty((used, most, 4), np.int64),
-            np.empty((used, most, 3), np.int64),
-            np.empty((used, most, 5), np.int64),
-            np.empty((used, n_species), np.int64),
-            lanes, width, EDGE_WIDTH, in_width,
-        )  # fmt: skip
+    used = workers(threads, len(chunk_offsets) - 1)
+    share(
+        execute, used,
+        compiled.phases, compiled.loads, compiled.stores,
+        parameters, gradients, chunk_offsets, block_offsets, order, geometry.species, n_species,
+        geometry.edge_offsets, geometry.edge_species, edge_in.ravel(), edge_out.ravel(), out_width,
+        atom_in, atom_out,
+        *(
+            _workspace(used, size, kind)
+            for size, kind in (
+                (tables.atom_rows * width, dtype),
+                (tables.tile_elements, dtype),
+                (tables.edge_elements, dtype),
+                (in_width * (most + EDGE_WIDTH), dtype),
+                (out_width * EDGE_WIDTH, dtype),
+                ((n_species + 1) * width, dtype),
+            )
+        ),
+        np.empty((used, most, 4), np.int64),
+        np.empty((used, most, 3), np.int64),
+        np.empty((used, most, 5), np.int64),
+        np.empty((used, n_species), np.int64),
+        lanes, width, EDGE_WIDTH, in_width,
+    )  # fmt: skip
     if samples is None:
         gradients = gradients.sum(axis=0)
     return _outputs(program, tables, parameters, edge_out, atom_out, gradients, dtype)
