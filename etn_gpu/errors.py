@@ -27,6 +27,10 @@ class BackendError(EtnGpuError, RuntimeError):
     """A backend that was asked for and cannot run here. The message lists those that can."""
 
 
+class CacheError(BackendError):
+    """Compiled code on disk that is not run, because others than this user can write it (see ETN_GPU_CACHE)."""
+
+
 class DeviceMemoryError(BackendError, MemoryError):
     """The memory of a GPU does not hold what was asked for: ``requested`` and ``free`` bytes, None where unknown."""
 
@@ -54,3 +58,7 @@ class TensorError(EtnGpuError, ValueError):
 
 class TrainingError(EtnGpuError, ValueError):
     """Training that cannot start or go on: bad options, a checkpoint of another run, no usable labels."""
+
+
+class ConcurrentUseError(EtnGpuError, RuntimeError):
+    """An object that holds the state of one calculation was used by two threads at the same time."""

@@ -8,16 +8,13 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
-import os
-import tempfile
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
 import llvmlite
 import llvmlite.binding as llvm
 
-from etn_gpu.backend.cache import folder
+from etn_gpu.backend import cache
 
 
 def _machine() -> Any:
@@ -43,21 +40,26 @@ def assembly(text: str) -> str:
 
 
 def object_code(text: str) -> bytes:
-    """Object code of ``text``, from the cache where it is there and whole."""
+    """Object code of ``text``, from the cache where it is there and whole.
+
+    Raises:
+        CacheError: others can write the cache.
+    """
     identity = "|".join((text, llvm.get_host_cpu_name(), llvm.get_host_cpu_features().flatten(), llvmlite.__version__))
-    path = folder() / f"{hashlib.sha256(identity.encode()).hexdigest()[:32]}.o"
-    with contextlib.suppress(OSError):
-        checksum, code = _cut(path.read_bytes())
-        if hashlib.sha256(code).digest() == checksum:  # damaged machine code would take the process down
+    name = f"{hashlib.sha256(identity.encode()).hexdigest()[:32]}.o"
+    if (content := cache.read(name)) is not None:
+        checksum, code = _cut(content)
+        if _checksum(name, code) == checksum:  # damaged machine code would take the process down
             return code
     code = compile_text(text)
     with contextlib.suppress(OSError):  # a cache that cannot be written only costs time
-        path.parent.mkdir(parents=True, exist_ok=True)
-        handle, name = tempfile.mkstemp(dir=path.parent)
-        with os.fdopen(handle, "wb") as file:
-            file.write(hashlib.sha256(code).digest() + code)
-        Path(name).replace(path)
+        cache.write(name, _checksum(name, code) + code)
     return code
+
+
+def _checksum(name: str, code: bytes) -> bytes:
+    """Against accidents: a file that was cut, or copied over another. Nobody else can write one (see ``cache``)."""
+    return hashlib.sha256(name.encode() + code).digest()
 
 
 def _cut(content: bytes) -> tuple[bytes, bytes]:

@@ -21,7 +21,7 @@ def compiled(function: Callable[..., Any]) -> Any:
     It is kept on disk where numba finds a folder for it: NUMBA_CACHE_DIR, ``__pycache__`` beside the source, numba's
     folder in the user's cache. Where none of them can be written, each process compiles anew.
     """
-    options = {"nogil": True, "error_model": "numpy"}
+    options: Any = {"nogil": True, "error_model": "numpy"}
     try:
         return numba.njit(cache=True, **options)(function)
     except RuntimeError:  # no folder
