@@ -17,7 +17,7 @@ import numba
 import numpy as np
 
 #: Called with a counter of chunks (see :func:`loops.take`), the number of the worker and arguments.
-Loop = Callable[..., None]
+Loop = Callable[..., object]
 _NO_CHUNK_LEFT = np.iinfo(np.int64).max // 2
 numba_config: Any = numba.config
 
@@ -91,14 +91,13 @@ class _Task:
 
     def _close(self) -> None:
         """Let nobody in any more, and wait for those inside; an interrupt ends their work early, not the waiting."""
-        with self._lock:
-            self._open = False
-            waiting = self._inside > 0
         interrupt: BaseException | None = None
-        while waiting:
+        while self._open or self._inside:  # an interrupt may come between any two steps
             try:
-                self._all_left.acquire()
-                waiting = False
+                with self._lock:
+                    self._open = False
+                if self._inside:
+                    self._all_left.acquire()
             except BaseException as error:  # helpers still write to arrays of the caller
                 self._stop()
                 interrupt = error
