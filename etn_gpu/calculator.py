@@ -14,10 +14,12 @@ costs less than evaluating them and makes it the very same, bit for bit, as one 
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from math import isfinite
 from os import PathLike
+from threading import RLock
 from typing import Any
 
 import numpy as np
@@ -26,7 +28,7 @@ from ase.calculators.calculator import Calculator, PropertyNotImplementedError, 
 from numpy.typing import NDArray
 
 from etn_gpu import backend as backends
-from etn_gpu.errors import NetworkError, StructureError
+from etn_gpu.errors import ConcurrentUseError, NetworkError, StructureError
 from etn_gpu.potential import ETNPotential, load
 from etn_gpu.structures import StructureBatch
 from etn_gpu.structures.geometry import frames
@@ -90,6 +92,31 @@ class SkinList:
         return bool(cutoff + 2.0 * furthest <= shrinkage * (cutoff + self.skin))
 
 
+class OneThread:
+    """A context that one thread may be in at a time, and repeatedly; the next one gets an error, and does not wait."""
+
+    def __init__(self) -> None:
+        self._renew()
+
+    def __enter__(self) -> None:
+        if self._process != os.getpid():  # forked: the thread that was here did not come along
+            self._renew()
+        if not self._lock.acquire(blocking=False):
+            raise ConcurrentUseError(
+                "two threads use this calculator at the same time, but it holds the results of one structure only: "
+                "make one for each thread; they may share the model, ETNCalculator(calculator.model)"
+            )
+
+    def __exit__(self, *error: object) -> None:
+        self._lock.release()
+
+    def __reduce__(self) -> tuple[type[OneThread], tuple[()]]:
+        return OneThread, ()
+
+    def _renew(self) -> None:
+        self._lock, self._process = RLock(), os.getpid()
+
+
 class ETNCalculator(Calculator):
     """ASE calculator with energy, free_energy, energies (eV), forces (eV/A), stress and stresses (Voigt, eV/A^3).
 
@@ -105,11 +132,16 @@ class ETNCalculator(Calculator):
     evaluated last are closer than any pair of their elements in the training data. When only energies are asked for,
     forces and stress are not computed; else all of them at once.
 
+    As every ASE calculator it holds the results of one structure, the latest: each thread needs a calculator of its
+    own. They may share a model, ``ETNCalculator(model)``, which takes no memory. Processes forked at any time may use
+    the calculator, each its own copy of it.
+
     Raises:
         ModelFileError: the model cannot be loaded.
         BackendError: the backend or dtype cannot be used here.
         NetworkError: the potential has a covariant output instead of an energy.
         StructureError: a bad skin; on evaluation, a structure that cannot be evaluated.
+        ConcurrentUseError: on evaluation, another thread is being given a property.
     """
 
     name = "etn_gpu"
@@ -132,6 +164,7 @@ class ETNCalculator(Calculator):
             target = self.model.architecture.target
             raise NetworkError(f"this potential has the covariant output {target}; a calculator needs an energy, 1x0e")
         self.statistics = Statistics()
+        self._one_thread = OneThread()
         self.extrapolating = False
         super().__init__(backend=backend, dtype=dtype, threads=threads, skin=skin)
 
@@ -165,12 +198,14 @@ class ETNCalculator(Calculator):
         Raises:
             PropertyNotImplementedError: the stress of a structure that is not periodic in all three directions.
             StructureError: the structure cannot be evaluated.
+            ConcurrentUseError: another thread is being given a property of this calculator.
         """
         structure = self.atoms if atoms is None else atoms
         if name in STRESSES and structure is not None and not all(structure.pbc):
             pbc = tuple(bool(periodic) for periodic in structure.pbc)
             raise PropertyNotImplementedError(f"{name} needs periodicity in all three directions, got pbc = {pbc}")
-        return super().get_property(name, atoms, allow_calculation)
+        with self._one_thread:
+            return super().get_property(name, atoms, allow_calculation)
 
     def calculate(
         self,
@@ -182,7 +217,12 @@ class ETNCalculator(Calculator):
 
         Raises:
             StructureError: the structure cannot be evaluated, or what came out is not finite.
+            ConcurrentUseError: another thread uses this calculator now.
         """
+        with self._one_thread:
+            self._calculate(atoms, properties, system_changes)
+
+    def _calculate(self, atoms: Atoms | None, properties: Sequence[str], system_changes: Sequence[str]) -> None:
         super().calculate(atoms, properties, system_changes)
         self.results = {}
         if self.atoms is None:
@@ -205,7 +245,8 @@ class ETNCalculator(Calculator):
 
     def __getstate__(self) -> dict[str, Any]:
         """For copies and other processes: everything but the neighbour list, which is soon built again."""
-        return {**self.__dict__, "_neighbours": SkinList(self.model, self._neighbours.skin, self.statistics)}
+        neighbours = SkinList(self.model, self._neighbours.skin, self.statistics)
+        return {**self.__dict__, "_neighbours": neighbours}
 
 
 def _checked_skin(skin: Any) -> float:

@@ -27,6 +27,10 @@ class BackendError(EtnGpuError, RuntimeError):
     """A backend that was asked for and cannot run here. The message lists those that can."""
 
 
+class CacheError(BackendError):
+    """Compiled code on disk that is not run, because others than this user can write it (see ETN_GPU_CACHE)."""
+
+
 class DeviceMemoryError(BackendError, MemoryError):
     """The memory of a GPU does not hold what was asked for: ``requested`` and ``free`` bytes, None where unknown."""
 
@@ -58,3 +62,7 @@ class TrainingError(EtnGpuError, ValueError):
 
 class TimeLimitError(TrainingError):
     """A time limit that was over before anything was trained: there is no model to write."""
+
+
+class ConcurrentUseError(EtnGpuError, RuntimeError):
+    """An object that holds the state of one calculation was used by two threads at the same time."""

@@ -81,7 +81,7 @@ def _show_machine(console: Console) -> None:
     table.add_row("system", platform.platform())
     table.add_row("processor", platform.processor() or platform.machine())
     table.add_row("cores this process may use", str(usable_cores()))
-    table.add_row("threads numba starts", numba_threads())
+    table.add_row("threads of the backend numba", numba_threads())
     for variable in _THREAD_VARIABLES:
         table.add_row(variable, os.environ.get(variable, "not set"))
     for device in cuda_devices():
@@ -99,10 +99,10 @@ def usable_cores() -> int:
 def numba_threads() -> str:
     """Threads of the numba backend, unless fewer are asked for."""
     try:
-        import numba
+        from etn_gpu.backend.cpu.threads import available
     except ImportError as error:
         return f"none: numba cannot be imported ({error})"
-    return str(numba.get_num_threads())
+    return str(available())
 
 
 def cuda_devices() -> list[str]:

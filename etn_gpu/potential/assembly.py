@@ -31,11 +31,9 @@ def forces_and_virials(
 ) -> tuple[Array, Array]:
     """Forces [N, 3] in eV/A and each atom's share in dE/d(strain), [N, 6] Voigt in eV, from edge gradients [E, 3]."""
     from etn_gpu.backend.cpu.edge_sums import sum_edges
-    from etn_gpu.backend.cpu.threads import at_most
 
     force, virial = np.empty((batch.n_atoms, 3)), np.empty((batch.n_atoms, 6))
-    with at_most(threads):
-        sum_edges(gradient, batch.vectors, batch.reverse, batch.edge_offsets, force, virial)
+    sum_edges(gradient, batch.vectors, batch.reverse, batch.edge_offsets, force, virial, threads)
     return force, virial
 
 
@@ -57,14 +55,12 @@ def edge_displacements(batch: StructureBatch, force_bar: Array, stress_bar: Arra
     be zero.
     """
     from etn_gpu.backend.cpu.edge_sums import spread_to_edges
-    from etn_gpu.backend.cpu.threads import at_most
 
     # Where there is no stress the volume is not finite, and zero over anything shall be zero.
     volumes = np.where(np.isfinite(batch.volumes), batch.volumes, 1.0)
     strains = conjugate_strains(stress_bar / volumes[:, None])
     dx = np.empty((batch.n_edges, 3))
-    with at_most(threads):
-        spread_to_edges(
-            force_bar, strains, batch.structure_of_atom, batch.vectors, batch.neighbour, batch.edge_offsets, dx
-        )
+    spread_to_edges(
+        force_bar, strains, batch.structure_of_atom, batch.vectors, batch.neighbour, batch.edge_offsets, dx, threads
+    )
     return dx

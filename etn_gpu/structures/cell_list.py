@@ -12,14 +12,12 @@ from dataclasses import dataclass
 from math import floor
 from typing import Any
 
-import numba
 import numpy as np
 from numpy.typing import NDArray
 
+from etn_gpu.backend.cpu.loops import compiled
 from etn_gpu.structures.crowded import CrowdedError
 from etn_gpu.structures.geometry import StructureArrays
-
-_jit: Any = numba.njit(cache=True, nogil=True, error_model="numpy")
 
 #: Bins and shifts are chosen for this much more than the cutoff, so that round-off cannot lose a pair.
 _MARGIN = 1.0 + 1e-6
@@ -144,7 +142,7 @@ def _expected_pairs(sizes: NDArray[np.int64], grid: _Grid, cutoff: float) -> int
     return int(1.25 * np.sum(sizes * densities) * (2.0 / 3.0 * np.pi * cutoff**3)) + 1
 
 
-@_jit
+@compiled
 def _search(
     coordinates: Any, atom_offsets: Any, pbc: Any, bases: Any, origins: Any, scales: Any, bins: Any, widths: Any,
     spans: Any, cutoff: float, starts: Any, first: Any, second: Any, shifts: Any, counts: Any,
@@ -176,7 +174,7 @@ def _search(
     return found
 
 
-@_jit
+@compiled
 def _fill_bins(
     coordinates: Any, pbc: Any, basis: Any, origin: Any, scale: Any, bins: Any,
     starts: Any, members: Any, bin_of: Any, wraps: Any, places: Any, levels: Any,
@@ -216,7 +214,7 @@ def _fill_bins(
     starts[total] = n
 
 
-@_jit
+@compiled
 def _pairs_of_column(
     b0: int, b1: int, begin: int, pbc: Any, basis: Any, bins: Any, width: Any, span: Any, cutoff: float,
     starts: Any, members: Any, wraps: Any, places: Any, levels: Any, columns: Any, images: Any, hits: Any,
@@ -269,7 +267,7 @@ def _pairs_of_column(
     return found
 
 
-@_jit
+@compiled
 def _list_columns(b0: int, b1: int, pbc: Any, basis: Any, bins: Any, span: Any, columns: Any, images: Any) -> int:
     """List the columns within reach of column (b0, b1), itself first, and return how many there are.
 
@@ -289,7 +287,7 @@ def _list_columns(b0: int, b1: int, pbc: Any, basis: Any, bins: Any, span: Any, 
     return count
 
 
-@_jit
+@compiled
 def _gap(step: int, level: float) -> float:
     """Distance in units of bins from an atom, `level` above the lower plane of its bin, to the bin `step` further."""
     if step > 0:

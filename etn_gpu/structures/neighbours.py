@@ -5,15 +5,14 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-import numba
 import numpy as np
 from numpy.typing import NDArray
 
+from etn_gpu.backend.cpu.loops import compiled
 from etn_gpu.errors import StructureError
 from etn_gpu.structures.cell_list import half_pairs
 from etn_gpu.structures.geometry import StructureArrays
 
-_jit: Any = numba.njit(cache=True, nogil=True, error_model="numpy")
 #: The two edges of a pair are numbered inside their structure in 32 bits, for the sake of memory traffic.
 _MOST_PAIRS = 2**30
 
@@ -77,7 +76,7 @@ def edge_vectors(
     return vectors, shortest
 
 
-@_jit
+@compiled
 def shorter_edges(offsets: Any, neighbour: Any, shifts: Any, reverse: Any, vectors: Any, cutoff: float) -> Any:
     """The same five arrays for the edges shorter than `cutoff` (A) only; opposite edges are as long."""
     new_offsets = np.zeros_like(offsets)
@@ -101,7 +100,7 @@ def shorter_edges(offsets: Any, neighbour: Any, shifts: Any, reverse: Any, vecto
     return new_offsets, new_neighbour, new_shifts, new_reverse, new_vectors
 
 
-@_jit
+@compiled
 def mark_closer(
     atom_offsets: Any, edge_offsets: Any, species_index: Any, neighbour: Any, vectors: Any, limits: Any, result: Any
 ) -> None:
@@ -119,7 +118,7 @@ def mark_closer(
                     break
 
 
-@_jit
+@compiled
 def _fill(
     first: Any, second: Any, pair_shifts: Any, counts: Any, runs: Any, as_first: Any, as_second: Any,
     atom_offsets: Any, species: Any, n_species: int,
@@ -174,7 +173,7 @@ def _fill(
         before += pairs
 
 
-@_jit
+@compiled
 def _vectors(
     positions: Any, cells: Any, atom_offsets: Any, offsets: Any, neighbour: Any, shifts: Any,
     vectors: Any, shortest: Any,

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import os
 from collections import OrderedDict
 from collections.abc import Callable, Hashable
 from threading import Lock
-from typing import Generic, Protocol, TypeVar
+from typing import Any, Generic, Protocol, TypeVar
+from weakref import WeakSet
 
 
 class Sized(Protocol):
@@ -17,12 +19,13 @@ class Sized(Protocol):
 
 
 P = TypeVar("P", bound=Sized)
+_caches: WeakSet[PlanCache[Any]] = WeakSet()
 
 
 class PlanCache(Generic[P]):
     """``cache(*key)`` is ``make(*key)``, made once as long as the plans kept take less than `limit` bytes.
 
-    The latest plan is kept however large it is. Threads may share a cache.
+    The latest plan is kept however large it is. Threads may share a cache, and a process may fork meanwhile.
     """
 
     def __init__(self, make: Callable[..., P], limit: int) -> None:
@@ -31,6 +34,7 @@ class PlanCache(Generic[P]):
         self._plans: OrderedDict[tuple[Hashable, ...], P] = OrderedDict()
         self._nbytes = 0
         self._lock = Lock()
+        _caches.add(self)
 
     @property
     def nbytes(self) -> int:
@@ -60,3 +64,13 @@ class PlanCache(Generic[P]):
         with self._lock:
             self._plans.clear()
             self._nbytes = 0
+
+    @staticmethod
+    def _in_child() -> None:
+        """After a fork: another thread, which is not there any more, may have held a lock."""
+        for cache in list(_caches):
+            cache._lock = Lock()
+            cache._nbytes = sum(plan.nbytes for plan in cache._plans.values())
+
+
+os.register_at_fork(after_in_child=PlanCache._in_child)

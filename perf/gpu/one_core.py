@@ -34,7 +34,6 @@ def _rate(bench: Bench, dtype: str) -> Row:
     if reason := obstacle("numba"):
         return {"not_run": reason}
     from etn_gpu.backend.cpu.edge_sums import sum_edges
-    from etn_gpu.backend.cpu.threads import at_most
     from etn_gpu.structures.neighbours import neighbour_list
 
     structures, chosen = bcc(bench.rng(), (bench.sizes.core_cells,) * 3), model(bench.sizes.presets[0], bench.seed)
@@ -52,8 +51,7 @@ def _rate(bench: Bench, dtype: str) -> Row:
         found = backend.run(
             chosen.programs.gradient, inputs, geometry, backend="numba", dtype=np.dtype(dtype), threads=1
         )
-        with at_most(1):
-            sum_edges(found["g"], edges.vectors, edges.reverse, edges.offsets, forces, virials)
+        sum_edges(found["g"], edges.vectors, edges.reverse, edges.offsets, forces, virials, threads=1)
 
     listed = _least(lambda: neighbour_list(of_host, structures.species, CUTOFF)) / n_atoms
     evaluated = _least(evaluate) / n_atoms

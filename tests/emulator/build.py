@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from etn_gpu.backend.cache import folder
+from etn_gpu.backend.cache import folder, make_private
 
 _HERE = Path(__file__).parent
 _RUNTIME = ("fibers.cpp", "scheduler.cpp", "checker.cpp")
@@ -90,7 +90,7 @@ def _runtime(mode: str) -> tuple[Path, ...]:
     made = folder() / "emulator" / f"runtime-{_digest(*texts, *flags)}"
     objects = tuple(made / Path(name).with_suffix(".o") for name in _RUNTIME)
     if not all(path.exists() for path in objects):
-        made.mkdir(parents=True, exist_ok=True)
+        make_private(made)
         for name, path in zip(_RUNTIME, objects, strict=True):
             partial = path.with_suffix(f".{os.getpid()}")
             _run("-c", _HERE / name, "-o", partial, *_COMMON, *flags)

@@ -4,15 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
-import numba
-import numba.extending
 from llvmlite import ir
 from numba import types
-from numba.np.ufunc import get_thread_id
 
-_jit: Any = numba.njit(cache=True, nogil=True, error_model="numpy")
-_parallel: Any = numba.njit(cache=True, parallel=True, nogil=True, error_model="numpy")
-intrinsic: Any = numba.extending.intrinsic
+from etn_gpu.backend.cpu.loops import compiled, intrinsic, take
 
 
 @intrinsic
@@ -30,7 +25,7 @@ def _call(typingctx: Any, address: Any, arguments: Any) -> Any:
     return types.void(types.intp, types.UniTuple(types.intp, count)), codegen
 
 
-@_jit
+@compiled
 def _cut(
     members: Any, edge_offsets: Any, edge_species: Any, pieces: Any, runs: Any, stretches: Any, edge_width: int
 ) -> int:
@@ -65,12 +60,12 @@ def _cut(
     return n_stretches
 
 
-@_jit
+@compiled
 def _close(stretch: Any, first_run: int, n_runs: int, first_piece: int, n_pieces: int, used: int) -> None:
     stretch[0], stretch[1], stretch[2], stretch[3], stretch[4] = first_run, n_runs, first_piece, n_pieces, used
 
 
-@_jit
+@compiled
 def _copy(source: Any, first: int, target: Any, at: int, count: int) -> None:
     """``count`` numbers; slices, because loops over their lengths become vector instructions."""
     read, write = source[first : first + count], target[at : at + count]
@@ -78,7 +73,7 @@ def _copy(source: Any, first: int, target: Any, at: int, count: int) -> None:
         write[k] = read[k]
 
 
-@_jit
+@compiled
 def _stage(
     edge_in: Any, stage_in: Any, load: int, pieces: Any, stretches: Any, n_stretches: int, edge_width: int
 ) -> None:
@@ -89,7 +84,7 @@ def _stage(
             _copy(edge_in, edge * load, stage_in, (s * edge_width + first) * load, (end - first) * load)
 
 
-@_jit
+@compiled
 def _edge_phase(
     address: int, arguments: Any, load: int, store: int, column: int, columns: int, stage_out: Any,
     lanes: int, edge_out: Any, pieces: Any, runs: Any, stretches: Any, n_stretches: int,
@@ -122,7 +117,7 @@ def _edge_phase(
                             edge_out[(edge + v - first) * columns + column + k] = stage_out[v * store + k]
 
 
-@_jit
+@compiled
 def _chunk(
     first_block: int, end_block: int, block_offsets: Any, order: Any, phases: Any, loads: Any, stores: Any, params: Any,
     gradient: Any, atoms: Any, tiles: Any, edges: Any, stage_in: Any, stage_out: Any, lanes: int, width: int,
@@ -174,28 +169,31 @@ def _chunk(
                         atom_out[members[v], column + k] = atoms[(row + k) * width + v]
 
 
-@_parallel
+@compiled
 def execute(
-    phases: Any, loads: Any, stores: Any, params: Any,
+    counter: Any, worker: int, phases: Any, loads: Any, stores: Any, params: Any,
     gradients: Any, chunk_offsets: Any, block_offsets: Any, order: Any, species: Any, n_species: int,
     edge_offsets: Any, edge_species: Any, edge_in: Any, edge_out: Any, columns: int, atom_in: Any, atom_out: Any,
     atom_space: Any, tile_space: Any, edge_space: Any, stage_in: Any, stage_out: Any, mask_space: Any,
     run_space: Any, piece_space: Any, stretch_space: Any, present_space: Any, lanes: int, width: int, edge_width: int,
     load: int,
 ) -> None:  # fmt: skip
-    """Chunk c runs its blocks one after the other into ``gradients[c]``: results do not depend on the threads.
+    """What one worker does: takes chunks as long as there are any (see :func:`threads.share`).
+
+    Chunk c runs its blocks one after the other into ``gradients[c]``: results do not depend on the threads.
 
     A row of ``phases``: address of the function, 1 for edges and 0 for atoms, first load, end, first store, end.
     ``load`` is the number of columns of ``edge_in``.
-    Work spaces have one row for each thread. Sizes are arguments: numba freezes what it compiles, and does not look at
+    Work spaces have one row for each worker. Sizes are arguments: numba freezes what it compiles, and does not look at
     other modules when it decides whether compiled code is still good.
     """
-    for c in numba.prange(len(chunk_offsets) - 1):
-        t = get_thread_id()
+    c = take(counter)
+    while c < len(chunk_offsets) - 1:
         _chunk(
             chunk_offsets[c], chunk_offsets[c + 1], block_offsets, order, phases, loads, stores, params,
-            gradients[c], atom_space[t], tile_space[t], edge_space[t], stage_in[t], stage_out[t],
-            lanes, width, edge_width, load, species, n_species, edge_offsets, edge_species, edge_in, edge_out, columns,
-            atom_in, atom_out,
-            piece_space[t], run_space[t], stretch_space[t], mask_space[t], present_space[t],
+            gradients[c], atom_space[worker], tile_space[worker], edge_space[worker], stage_in[worker],
+            stage_out[worker], lanes, width, edge_width, load, species, n_species, edge_offsets, edge_species, edge_in,
+            edge_out, columns, atom_in, atom_out, piece_space[worker], run_space[worker], stretch_space[worker],
+            mask_space[worker], present_space[worker],
         )  # fmt: skip
+        c = take(counter)

@@ -4,23 +4,57 @@ from __future__ import annotations
 
 from typing import Any
 
-import numba
 import numpy as np
+from numpy.typing import NDArray
 
-_parallel: Any = numba.njit(cache=True, parallel=True, nogil=True, error_model="numpy")
+from etn_gpu.backend.cpu.loops import compiled, take
+from etn_gpu.backend.cpu.threads import share, workers
+
+Floats = NDArray[np.floating]
+Integers = NDArray[np.integer]
 #: Atoms that one thread takes at a time.
 CHUNK = 256
 
 
-@_parallel
-def sum_edges(gradient: Any, vectors: Any, reverse: Any, edge_offsets: Any, forces: Any, virials: Any) -> None:
+def sum_edges(
+    gradient: Floats, vectors: Floats, reverse: Integers, edge_offsets: Integers, forces: Floats, virials: Floats,
+    threads: int | None = None,
+) -> None:  # fmt: skip
     """Per atom i: sum_e (g_e - g_reverse(e)) into ``forces``, sum_e x_e g_e (Voigt, symmetrised) into ``virials``.
 
-    Sums run in float64 and in the order of the edges: they do not depend on the threads.
+    gradient and vectors [E, 3], reverse [E], edge_offsets [N+1], forces [N, 3], virials [N, 6]. Sums run in float64 and
+    in the order of the edges: they do not depend on the threads.
     """
+    number = _workers(threads, edge_offsets)
+    share(_sum_edges, number, CHUNK, gradient, vectors, reverse, edge_offsets, forces, virials)
+
+
+def spread_to_edges(
+    force_bar: Floats, strains: Floats, structure_of_atom: Integers, vectors: Floats, neighbour: Integers,
+    edge_offsets: Integers, dx: Floats, threads: int | None = None,
+) -> None:  # fmt: skip
+    """Per edge e from atom i to j: ``force_bar`` of i less that of j, plus the strain of their structure times x_e.
+
+    force_bar [N, 3], strains [S, 3, 3], structure_of_atom [N], vectors [E, 3], neighbour [E], edge_offsets [N+1]; the
+    results go into ``dx`` [E, 3].
+    """
+    number = _workers(threads, edge_offsets)
+    share(_spread_to_edges, number, CHUNK, force_bar, strains, structure_of_atom, vectors, neighbour, edge_offsets, dx)
+
+
+def _workers(threads: int | None, edge_offsets: Integers) -> int:
+    return workers(threads, (len(edge_offsets) - 1 + CHUNK - 1) // CHUNK)
+
+
+@compiled
+def _sum_edges(
+    counter: Any, worker: int, size: int, gradient: Any, vectors: Any, reverse: Any, edge_offsets: Any, forces: Any,
+    virials: Any,
+) -> None:  # fmt: skip
     n = len(edge_offsets) - 1
-    for chunk in numba.prange((n + CHUNK - 1) // CHUNK):
-        for i in range(chunk * CHUNK, min(n, (chunk + 1) * CHUNK)):
+    first = take(counter) * size
+    while first < n:
+        for i in range(first, min(n, first + size)):
             f0 = f1 = f2 = 0.0
             xx = yy = zz = yz = xz = xy = 0.0
             for e in range(edge_offsets[i], edge_offsets[i + 1]):
@@ -39,19 +73,18 @@ def sum_edges(gradient: Any, vectors: Any, reverse: Any, edge_offsets: Any, forc
             forces[i, 0], forces[i, 1], forces[i, 2] = f0, f1, f2
             virials[i, 0], virials[i, 1], virials[i, 2] = xx, yy, zz
             virials[i, 3], virials[i, 4], virials[i, 5] = 0.5 * yz, 0.5 * xz, 0.5 * xy
+        first = take(counter) * size
 
 
-@_parallel
-def spread_to_edges(
-    force_bar: Any, strains: Any, structure_of_atom: Any, vectors: Any, neighbour: Any, edge_offsets: Any, dx: Any
-) -> None:
-    """Per edge e from atom i to j: ``force_bar`` of i less that of j, plus the strain of their structure times x_e.
-
-    ``strains`` [S, 3, 3]; the results go into ``dx`` [E, 3].
-    """
+@compiled
+def _spread_to_edges(
+    counter: Any, worker: int, size: int, force_bar: Any, strains: Any, structure_of_atom: Any, vectors: Any,
+    neighbour: Any, edge_offsets: Any, dx: Any,
+) -> None:  # fmt: skip
     n = len(edge_offsets) - 1
-    for chunk in numba.prange((n + CHUNK - 1) // CHUNK):
-        for i in range(chunk * CHUNK, min(n, (chunk + 1) * CHUNK)):
+    first = take(counter) * size
+    while first < n:
+        for i in range(first, min(n, first + size)):
             strain = strains[structure_of_atom[i]]
             for e in range(edge_offsets[i], edge_offsets[i + 1]):
                 j = neighbour[e]
@@ -59,3 +92,4 @@ def spread_to_edges(
                 for k in range(3):
                     strained = strain[k, 0] * x + strain[k, 1] * y + strain[k, 2] * z
                     dx[e, k] = force_bar[i, k] - force_bar[j, k] + strained
+        first = take(counter) * size

@@ -11,12 +11,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from etn_gpu.backend.columns import Columns, total
+from etn_gpu.backend.cpu.compiling import compiling
 from etn_gpu.backend.cpu.driver import execute
 from etn_gpu.backend.cpu.edges import EDGE_WIDTH
 from etn_gpu.backend.cpu.ir import BYTES
 from etn_gpu.backend.cpu.jit import Library, object_code
 from etn_gpu.backend.cpu.lowering import VECTORS, Lowered, lower, phase_name
-from etn_gpu.backend.cpu.threads import at_most
+from etn_gpu.backend.cpu.threads import share, workers
 from etn_gpu.backend.geometry import Geometry
 from etn_gpu.backend.parameters import fold, parameter_outputs
 from etn_gpu.plan.program import Program
@@ -39,23 +40,39 @@ class _Compiled:
     stores: NDArray[np.int64]
 
 
-#: Programs with their dtype whose machine code this process has loaded.
-_loaded: set[tuple[Program, str]] = set()
-
-
-def is_loaded(program: Program, dtype: str) -> bool:
-    """Whether an execution of the Program need not compile any more."""
-    return (program, dtype) in _loaded
-
-
 @lru_cache(maxsize=8)
 def lowered(program: Program, dtype: str) -> Lowered:
     """The Program as a module of LLVM."""
     return lower(program, np.dtype(dtype))
 
 
+@dataclass
+class _Slot:
+    """A place for a compiled Program, which is found without a lock."""
+
+    content: _Compiled | None = None
+
+
 @lru_cache(maxsize=64)
+def _slot(program: Program, dtype: str) -> _Slot:
+    return _Slot()
+
+
 def _compiled(program: Program, dtype: str) -> _Compiled:
+    """``program`` as machine code, made once whatever number of threads ask for it."""
+    if (found := _slot(program, dtype).content) is None:
+        with compiling:
+            slot = _slot(program, dtype)  # the one that stays, if two threads have just made one
+            found = slot.content = slot.content or _compile(program, dtype)
+    return found
+
+
+def is_loaded(program: Program, dtype: str) -> bool:
+    """Whether an execution of the Program need not compile any more."""
+    return _slot(program, dtype).content is not None
+
+
+def _compile(program: Program, dtype: str) -> _Compiled:
     tables = lowered(program, dtype)
     library = Library(object_code(tables.text))
     addresses = library.addresses([phase_name(k) for k in range(len(tables.kinds))])
@@ -63,7 +80,6 @@ def _compiled(program: Program, dtype: str) -> _Compiled:
         _table([getattr(t, name) for t in tables.transfers]) for name in ("loads", "stores")
     )
     columns = (addresses, tables.kinds, load_cuts[:-1], load_cuts[1:], store_cuts[:-1], store_cuts[1:])
-    _loaded.add((program, dtype))
     return _Compiled(tables, library, np.array(columns, np.int64).T.copy(), loads, stores)
 
 
@@ -99,29 +115,30 @@ def run(
     atom_out = np.empty((geometry.n_atoms, total(tables.outputs["atom"])), dtype)
     gradients = np.zeros((len(chunk_offsets) - 1, total(tables.gradients)))
     most = _most_edges(geometry, order, block_offsets)
-    with at_most(threads) as used:
-        execute(
-            compiled.phases, compiled.loads, compiled.stores,
-            parameters, gradients, chunk_offsets, block_offsets, order, geometry.species, n_species,
-            geometry.edge_offsets, geometry.edge_species, edge_in.ravel(), edge_out.ravel(), out_width,
-            atom_in, atom_out,
-            *(
-                _workspace(used, size, kind)
-                for size, kind in (
-                    (tables.atom_rows * width, dtype),
-                    (tables.tile_elements, dtype),
-                    (tables.edge_elements, dtype),
-                    (in_width * (most + EDGE_WIDTH), dtype),
-                    (out_width * EDGE_WIDTH, dtype),
-                    ((n_species + 1) * width, dtype),
-                )
-            ),
-            np.empty((used, most, 4), np.int64),
-            np.empty((used, most, 3), np.int64),
-            np.empty((used, most, 5), np.int64),
-            np.empty((used, n_species), np.int64),
-            lanes, width, EDGE_WIDTH, in_width,
-        )  # fmt: skip
+    used = workers(threads, len(chunk_offsets) - 1)
+    share(
+        execute, used,
+        compiled.phases, compiled.loads, compiled.stores,
+        parameters, gradients, chunk_offsets, block_offsets, order, geometry.species, n_species,
+        geometry.edge_offsets, geometry.edge_species, edge_in.ravel(), edge_out.ravel(), out_width,
+        atom_in, atom_out,
+        *(
+            _workspace(used, size, kind)
+            for size, kind in (
+                (tables.atom_rows * width, dtype),
+                (tables.tile_elements, dtype),
+                (tables.edge_elements, dtype),
+                (in_width * (most + EDGE_WIDTH), dtype),
+                (out_width * EDGE_WIDTH, dtype),
+                ((n_species + 1) * width, dtype),
+            )
+        ),
+        np.empty((used, most, 4), np.int64),
+        np.empty((used, most, 3), np.int64),
+        np.empty((used, most, 5), np.int64),
+        np.empty((used, n_species), np.int64),
+        lanes, width, EDGE_WIDTH, in_width,
+    )  # fmt: skip
     if samples is None:
         gradients = gradients.sum(axis=0)
     return _outputs(program, tables, parameters, edge_out, atom_out, gradients, dtype)

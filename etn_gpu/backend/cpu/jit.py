@@ -8,16 +8,13 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
-import os
-import tempfile
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
 import llvmlite
 import llvmlite.binding as llvm
 
-from etn_gpu.backend.cache import folder
+from etn_gpu.backend import cache
 
 
 def _machine() -> Any:
@@ -42,52 +39,57 @@ def assembly(text: str) -> str:
     return str(_machine().emit_assembly(llvm.parse_assembly(text)))
 
 
-#: Object code by its path, from :func:`keep` to its first use: the folder may be one that cannot be written.
-_fresh: dict[Path, bytes] = {}
+#: Object code by its name, from :func:`keep` to its first use: the folder may be one that cannot be written.
+_fresh: dict[str, bytes] = {}
 
 
 def object_code(text: str) -> bytes:
-    """Object code of ``text``, from the cache where it is there and whole."""
-    path = _path(text)
-    if (code := _fresh.pop(path, None) or _stored(path)) is None:
+    """Object code of ``text``, from the cache where it is there and whole.
+
+    Raises:
+        CacheError: others can write the cache.
+    """
+    name = _name(text)
+    if (code := _fresh.pop(name, None) or _stored(name)) is None:
         code = compile_text(text)
-        _store(path, code)
+        _store(name, code)
     return code
 
 
 def is_stored(text: str) -> bool:
     """Whether the object code of ``text`` is there already."""
-    path = _path(text)
-    return path in _fresh or _stored(path) is not None
+    name = _name(text)
+    return name in _fresh or _stored(name) is not None
 
 
 def keep(text: str, code: bytes) -> None:
     """Remember object code of ``text`` that another process has made."""
-    path = _path(text)
-    _fresh[path] = code
-    _store(path, code)
+    name = _name(text)
+    _fresh[name] = code
+    _store(name, code)
 
 
-def _path(text: str) -> Path:
+def _name(text: str) -> str:
     identity = "|".join((text, llvm.get_host_cpu_name(), llvm.get_host_cpu_features().flatten(), llvmlite.__version__))
-    return folder() / f"{hashlib.sha256(identity.encode()).hexdigest()[:32]}.o"
+    return f"{hashlib.sha256(identity.encode()).hexdigest()[:32]}.o"
 
 
-def _stored(path: Path) -> bytes | None:
-    with contextlib.suppress(OSError):
-        checksum, code = _cut(path.read_bytes())
-        if hashlib.sha256(code).digest() == checksum:  # damaged machine code would take the process down
+def _stored(name: str) -> bytes | None:
+    if (content := cache.read(name)) is not None:
+        checksum, code = _cut(content)
+        if _checksum(name, code) == checksum:  # damaged machine code would take the process down
             return code
     return None
 
 
-def _store(path: Path, code: bytes) -> None:
+def _store(name: str, code: bytes) -> None:
     with contextlib.suppress(OSError):  # a cache that cannot be written only costs time
-        path.parent.mkdir(parents=True, exist_ok=True)
-        handle, name = tempfile.mkstemp(dir=path.parent)
-        with os.fdopen(handle, "wb") as file:
-            file.write(hashlib.sha256(code).digest() + code)
-        Path(name).replace(path)
+        cache.write(name, _checksum(name, code) + code)
+
+
+def _checksum(name: str, code: bytes) -> bytes:
+    """Against accidents: a file that was cut, or copied over another. Nobody else can write one (see ``cache``)."""
+    return hashlib.sha256(name.encode() + code).digest()
 
 
 def _cut(content: bytes) -> tuple[bytes, bytes]:

@@ -1,19 +1,21 @@
 """Machine code of GPUs, kept in the folder ``ETN_GPU_CACHE``.
 
 A file is called ``<hash of all that decides the code>-<hash of the code>.cubin``: a damaged one is noticed and made
-again, and CUDA loads it as it is.
+again, and CUDA loads it as it is. The hash guards accidents only; that nobody else writes files is what
+:mod:`etn_gpu.backend.cache` checks.
 """
 
 from __future__ import annotations
 
 import contextlib
 import hashlib
-import os
-import tempfile
+from functools import lru_cache
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
-from etn_gpu.backend.cache import folder
+from etn_gpu.backend import cache
 from etn_gpu.backend.cuda.nvrtc import Compiler
+from etn_gpu.errors import BackendError
 
 _SUFFIX = ".cubin"
 
@@ -23,6 +25,7 @@ def compiled(compiler: Compiler, text: str, origin: str, architecture: int) -> P
 
     Raises:
         BackendError: the source does not compile; or there is no folder to write to.
+        CacheError: others can write the folder.
     """
     identity = "|".join((text, origin, str(architecture), str(compiler.version), *compiler.options))
     key = _digest(identity.encode())
@@ -36,24 +39,30 @@ def _digest(content: bytes) -> str:
 
 
 def _find(key: str) -> Path | None:
-    for path in folder().glob(f"{key}-*{_SUFFIX}"):
-        with contextlib.suppress(OSError):
-            if path.name == f"{key}-{_digest(path.read_bytes())}{_SUFFIX}":
+    with contextlib.suppress(OSError):
+        for path in cache.folder().glob(f"{key}-*{_SUFFIX}"):
+            content = cache.read(path.name)
+            if content is not None and path.name == f"{key}-{_digest(content)}{_SUFFIX}":
                 return path
     return None
 
 
 def _store(key: str, cubin: bytes) -> Path:
-    path = folder() / f"{key}-{_digest(cubin)}{_SUFFIX}"
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        return _write(path, cubin)
-    except OSError:  # CUDA loads files, so one must be somewhere: a cache that cannot be written only costs time
-        return _write(Path(tempfile.mkdtemp(prefix="etn_gpu-")) / path.name, cubin)
+    name = f"{key}-{_digest(cubin)}{_SUFFIX}"
+    with contextlib.suppress(OSError):  # a cache that cannot be written only costs time
+        return cache.write(name, cubin)
+    try:  # CUDA loads files, so one must be somewhere
+        path = Path(_temporary_folder().name) / name
+        path.write_bytes(cubin)
+    except OSError as error:
+        raise BackendError(
+            f"machine code can be written neither to a temporary folder ({error}) nor to the folder of compiled "
+            f"models: set {cache.ENVIRONMENT_VARIABLE} to a folder that you can write"
+        ) from error
+    return path
 
 
-def _write(path: Path, content: bytes) -> Path:
-    handle, name = tempfile.mkstemp(dir=path.parent)
-    with os.fdopen(handle, "wb") as file:
-        file.write(content)
-    return Path(name).replace(path)
+@lru_cache(maxsize=1)
+def _temporary_folder() -> TemporaryDirectory[str]:
+    """A folder of this process, which only its user can enter, and which is removed when it ends."""
+    return TemporaryDirectory(prefix="etn_gpu-")
