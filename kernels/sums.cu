@@ -1,4 +1,5 @@
-// Sums over the edges of atoms and over the atoms of structures: in float64, each in an order that never changes.
+// Energies of atoms, and sums over the edges of atoms and over the atoms of structures: in float64, each in an order that
+// never changes.
 
 #include "warp.cuh"
 
@@ -43,6 +44,26 @@ extern "C" __global__ void __launch_bounds__(128, 6) edge_sums_float64(
     const long long* __restrict__ edge_offsets, double* __restrict__ forces, double* __restrict__ virials,
     long long n_atoms) {
     edge_sums(gradient, vectors, reverse, edge_offsets, forces, virials, n_atoms);
+}
+
+// energies[i] = values[i] + the reference energy of the species of atom i, of which float32 would keep few digits.
+template <class Real>
+__device__ __forceinline__ void add_references(
+    const Real* values, const double* references, const int* species, double* energies, long long n_atoms) {
+    const long long i = global_thread();
+    if (i < n_atoms) energies[i] = references[species[i]] + values[i];
+}
+
+extern "C" __global__ void __launch_bounds__(256) add_references_float32(
+    const float* __restrict__ values, const double* __restrict__ references, const int* __restrict__ species,
+    double* __restrict__ energies, long long n_atoms) {
+    add_references(values, references, species, energies, n_atoms);
+}
+
+extern "C" __global__ void __launch_bounds__(256) add_references_float64(
+    const double* __restrict__ values, const double* __restrict__ references, const int* __restrict__ species,
+    double* __restrict__ energies, long long n_atoms) {
+    add_references(values, references, species, energies, n_atoms);
 }
 
 struct Sum {

@@ -1,9 +1,15 @@
-"""The NumPy executor: one array pass per term, written to be read. It is the oracle of all other backends."""
+"""The NumPy executor: array passes term by term, written to be read. It is the oracle of all other backends.
+
+What an atom gets does not depend on the others in its batch, bit for bit. So no library for matrices is called on atoms
+or edges, which takes different paths for different numbers of columns: sums run over whole rows of columns, one summand
+after the other.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from itertools import pairwise
+from math import prod
 
 import numpy as np
 from numpy.lib.stride_tricks import as_strided
@@ -17,6 +23,7 @@ from etn_gpu.plan.operations import (
     Copy,
     CopyBlock,
     Couple,
+    CoupleBlock,
     EdgeSum,
     Fold,
     Harmonics,
@@ -147,28 +154,50 @@ def _copy(operation: Copy, term: Term, at: list[Array]) -> None:
         out += term.scale * source
 
 
+def _sum_products(equation: str, *factors: Array) -> Array:
+    """einsum with the columns as the only axis of each ellipsis, in an order that does not depend on their number.
+
+    The innermost loop of NumPy runs over the columns, which lie side by side, and adds one product after the other to
+    each. A single column would leave that loop to a summed index and its partial sums: it is taken twice.
+    """
+    terms = equation.split("->")[0].split(",")
+    in_columns = [name.endswith("...") for name in terms]
+    single = all(f.shape[-1] == 1 for f, there in zip(factors, in_columns, strict=True) if there)
+    if single:
+        pairs = zip(factors, in_columns, strict=True)
+        factors = tuple(np.repeat(f, 2, axis=-1) if there else f for f, there in pairs)
+    found: Array = np.einsum(equation, *factors)
+    return found[..., :1] if single else found
+
+
 def _couple(operation: Couple, term: Term, at: list[Array]) -> None:
+    at = [array if array.ndim > 1 else array[:, None] for array in at]
     for block in operation.blocks:
-        views = []
-        for s in range(3):
-            dim = 2 * block.ls[s] + 1
-            step = at[s].strides[0]
-            strides = (*(step * dim * k for k in block.strides[s]), step, *at[s].strides[1:])
-            views.append(as_strided(at[s][block.offsets[s] :], (*block.counts, dim, *at[s].shape[1:]), strides))
-        cg = term.scale * block.coefficient * clebsch_gordan(*block.ls)
         out = term.slot
-        i, j = (s for s in range(3) if s != out)
-        letters = "mnp"
-        equation = f"mnp,xyz{letters[i]}...,xyz{letters[j]}...->xyz{letters[out]}..."
-        result = np.einsum(equation, cg, views[i], views[j], optimize=True)
-        summed = tuple(t for t in range(3) if block.strides[out][t] == 0 and block.counts[t] > 1)
-        target = views[out][tuple(slice(0, 1) if t in summed else slice(None) for t in range(3))]
-        target += result.sum(axis=summed, keepdims=True)
+        own = [[t for t in range(3) if block.counts[t] > 1 and strides[t]] for strides in block.strides]
+        # The coefficients go to the operand of fewer multiplicities; the other also carries what neither depends on.
+        near, far = sorted((s for s in range(3) if s != out), key=lambda s: prod(block.counts[t] for t in own[s]))
+        own[far] = [t for t in range(3) if block.counts[t] > 1 and (t in own[far] or t not in own[near])]
+        views = [_multiplicities(array, block, s, own[s]) for s, array in enumerate(at)]
+        loops = ["".join("xyz"[t] for t in axes) for axes in own]
+        a, b, c = ("mnp"[s] for s in (near, far, out))
+        cg = (term.scale * block.coefficient * clebsch_gordan(*block.ls)).astype(at[out].dtype)
+        turned = _sum_products(f"mnp,{loops[near]}{a}...->{loops[near]}{b}{c}...", cg, views[near])
+        equation = f"{loops[near]}{b}{c}...,{loops[far]}{b}...->{loops[out]}{c}..."
+        views[out] += _sum_products(equation, turned, views[far])
+
+
+def _multiplicities(array: Array, block: CoupleBlock, slot: int, axes: Sequence[int]) -> Array:
+    """The view [multiplicities of some loops, 2l+1, columns] of a slot."""
+    dim, step = 2 * block.ls[slot] + 1, array.strides[0]
+    shape = (*(block.counts[t] for t in axes), dim, *array.shape[1:])
+    strides = (*(step * dim * block.strides[slot][t] for t in axes), step, *array.strides[1:])
+    return as_strided(array[block.offsets[slot] :], shape, strides)
 
 
 def _mix(operation: Mix, term: Term, at: list[Array], geometry: Geometry) -> None:
     w, x, z = at
-    groups: list[tuple[int, NDArray[np.intp] | slice]] = [(0, slice(None))]
+    groups = [(0, np.arange(geometry.n_atoms))]
     if operation.species_stride:
         groups = [(int(t), np.flatnonzero(geometry.species == t)) for t in np.unique(geometry.species)]
     for species, columns in groups:
@@ -176,18 +205,16 @@ def _mix(operation: Mix, term: Term, at: list[Array], geometry: Geometry) -> Non
             base = b.weight + species * operation.species_stride
             step = w.strides[0]
             weights = as_strided(w[base:], (b.rows, b.cols), (step * b.row_stride, step))
-            source = x[b.source : b.source + b.cols * b.dim][:, columns].reshape(b.cols, -1)
-            target = z[b.target : b.target + b.rows * b.dim][:, columns].reshape(b.rows, -1)
+            source = np.take(x[b.source : b.source + b.cols * b.dim], columns, axis=1).reshape(b.cols, b.dim, -1)
+            target = np.take(z[b.target : b.target + b.rows * b.dim], columns, axis=1).reshape(b.rows, b.dim, -1)
             if term.slot == 0:
-                weights += term.scale * (target @ source.T)
+                weights += term.scale * np.tensordot(target, source, axes=((1, 2), (1, 2)))
             elif term.slot == 1:
-                x[b.source : b.source + b.cols * b.dim, columns] += term.scale * _unflatten(weights.T @ target, b.dim)
+                found = term.scale * _sum_products("rk,rm...->km...", weights, target)
+                x[b.source : b.source + b.cols * b.dim, columns] += found.reshape(b.cols * b.dim, -1)
             else:
-                z[b.target : b.target + b.rows * b.dim, columns] += term.scale * _unflatten(weights @ source, b.dim)
-
-
-def _unflatten(matrix: Array, dim: int) -> Array:
-    return matrix.reshape(matrix.shape[0] * dim, -1)
+                found = term.scale * _sum_products("rk,km...->rm...", weights, source)
+                z[b.target : b.target + b.rows * b.dim, columns] += found.reshape(b.rows * b.dim, -1)
 
 
 def _edge_sum(operation: EdgeSum, term: Term, at: list[Array], geometry: Geometry) -> None:
@@ -203,9 +230,11 @@ def _edge_sum(operation: EdgeSum, term: Term, at: list[Array], geometry: Geometr
                 products = f[radial, None, edges] * y[None, angular, edges]
                 np.add.at(block.transpose(2, 0, 1), centre[edges], term.scale * products.transpose(2, 0, 1))
             elif term.slot == 0:
-                f[radial, edges] += term.scale * np.einsum("bme,me->be", block[:, :, centre[edges]], y[angular, edges])
+                spread, factors = np.take(block, centre[edges], axis=2), np.take(y[angular], edges, axis=1)
+                f[radial, edges] += term.scale * _sum_products("bm...,m...->b...", spread, factors)
             else:
-                y[angular, edges] += term.scale * np.einsum("bme,be->me", block[:, :, centre[edges]], f[radial, edges])
+                spread, factors = np.take(block, centre[edges], axis=2), np.take(f[radial], edges, axis=1)
+                y[angular, edges] += term.scale * _sum_products("bm...,b...->m...", spread, factors)
 
 
 def _fold_view(array: Array, view: View) -> Array:

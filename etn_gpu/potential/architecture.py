@@ -23,6 +23,7 @@ from typing import Any
 from etn_gpu.errors import NetworkError
 from etn_gpu.network import Train
 from etn_gpu.plan.operations import Radial
+from etn_gpu.potential.references import REFERENCES
 from etn_gpu.structures.validate import LARGEST_CUTOFF
 from etn_gpu.symmetry import Irreps
 
@@ -105,8 +106,8 @@ class Architecture:
         return Radial(self.n_radial, self.cutoff, self.inner)
 
     @cached_property
-    def parameter_shapes(self) -> dict[str, tuple[int, ...]]:
-        """Name and shape of every parameter array, in a fixed order."""
+    def network_shapes(self) -> dict[str, tuple[int, ...]]:
+        """Name and shape of the parameter arrays that the Programs take, in a fixed order."""
         shapes: dict[str, tuple[int, ...]] = {}
         for l, n in enumerate(self.channels):
             if n:
@@ -115,10 +116,12 @@ class Architecture:
         shapes["W"] = (self.centre_rank, self.n_species)
         if self.channels[0]:
             shapes["A"] = (self.channels[0], self.n_species)
-        shapes |= {core.name: (core.size,) for core in self.train.cores}
-        if self.is_energy:
-            shapes["E0"] = (self.n_species,)
-        return shapes
+        return shapes | {core.name: (core.size,) for core in self.train.cores}
+
+    @cached_property
+    def parameter_shapes(self) -> dict[str, tuple[int, ...]]:
+        """Name and shape of every parameter array, in a fixed order: those of the network, and reference energies."""
+        return self.network_shapes | ({REFERENCES: (self.n_species,)} if self.is_energy else {})
 
     @property
     def is_energy(self) -> bool:

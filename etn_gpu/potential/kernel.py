@@ -13,6 +13,7 @@ from etn_gpu.backend import Geometry
 from etn_gpu.plan import Program
 from etn_gpu.potential.architecture import Architecture
 from etn_gpu.potential.programs import programs
+from etn_gpu.potential.references import REFERENCES, atomic_energies, references_gradient
 from etn_gpu.structures import StructureBatch
 
 Array = NDArray[np.floating]
@@ -81,8 +82,10 @@ class Kernel:
 
     def energies(self, parameters: Parameters, environments: Environments) -> NDArray[np.float64]:
         """Atomic energies [N] in eV, or the covariant output [N, 2l+1]."""
-        out = self._run(self.programs.energy, parameters, environments)["e"].astype(np.float64)
-        return out[:, 0] if self.architecture.is_energy else out
+        out = self._run(self.programs.energy, parameters, environments)["e"]
+        if not self.architecture.is_energy:
+            return out.astype(np.float64)
+        return atomic_energies(out[:, 0], parameters, environments.geometry.species)
 
     def energies_and_gradients(
         self, parameters: Parameters, environments: Environments
@@ -91,7 +94,7 @@ class Kernel:
         out = self._run(
             self.programs.gradient, parameters, environments, e_bar=np.ones((environments.geometry.n_atoms, 1))
         )
-        return out["e"][:, 0].astype(np.float64), out["g"]
+        return atomic_energies(out["e"][:, 0], parameters, environments.geometry.species), out["g"]
 
     def hessian_vector(self, parameters: Parameters, environments: Environments, dx: NDArray[np.float64]) -> Array:
         """Derivative of the edge gradients along ``dx``, a displacement of the edge vectors in A: both [E, 3]."""
@@ -119,7 +122,17 @@ class Kernel:
         else:
             extra = {"dx": dx, "e_bar": e_bar, "de_bar": np.ones_like(e_bar)}
             out = self._run(self.programs.parameter_gradient, parameters, environments, samples, **extra)
-        return {name: out[f"{name}_bar"] for name in self.architecture.parameter_shapes}
+        found = {name: out[f"{name}_bar"] for name in self.architecture.network_shapes}
+        return found | self._references_gradient(environments, energy_bar, samples)
+
+    def _references_gradient(
+        self, environments: Environments, energy_bar: NDArray[np.float64], samples: NDArray[np.int64] | None
+    ) -> dict[str, Array]:
+        """The same gradient with respect to the reference energies, where there are any."""
+        if not self.architecture.is_energy:
+            return {}
+        species = environments.geometry.species
+        return {REFERENCES: references_gradient(energy_bar, species, self.architecture.n_species, samples)}
 
     def _run(
         self,

@@ -17,6 +17,7 @@ from etn_gpu.potential import assembly
 from etn_gpu.potential.architecture import Architecture
 from etn_gpu.potential.kernel import Environments, Execution, Kernel
 from etn_gpu.potential.programs import programs
+from etn_gpu.potential.references import REFERENCES
 from etn_gpu.potential.report import PlanReport
 from etn_gpu.potential.results import BatchResult, Result
 from etn_gpu.structures import StructureBatch
@@ -95,7 +96,7 @@ class ETNPotential:
     @property
     def reference_energies(self) -> dict[str, float]:
         """Energy of an isolated-atom-like reference E0 of each element in eV, part of every atomic energy."""
-        values = self.parameters.get("E0", np.zeros(len(self.species)))
+        values = self.parameters.get(REFERENCES, np.zeros(len(self.species)))
         return dict(zip(self.species, map(float, values), strict=True))
 
     @property

@@ -21,6 +21,7 @@ from etn_gpu.backend.cuda.sums import Segments
 from etn_gpu.errors import BackendError, DeviceMemoryError, StructureError
 from etn_gpu.potential.architecture import Architecture
 from etn_gpu.potential.programs import programs
+from etn_gpu.potential.references import REFERENCES
 from etn_gpu.potential.results import BatchResult, Result
 from etn_gpu.potential.selfcheck import ORACLE, TOLERANCES, largest_difference
 from etn_gpu.structures import StructureBatch
@@ -116,10 +117,11 @@ def _evaluator(model: ETNPotential, device: Device, dtype: str) -> Evaluator:
     of_model = _evaluators.setdefault(model, {})
     if (device, dtype) not in of_model:
         both = programs(model.architecture)
-        flat = {name: np.ravel(value) for name, value in model.parameters.items()}
+        flat = {name: np.ravel(model.parameters[name]) for name in model.architecture.network_shapes}
         of_model[device, dtype] = Evaluator(
-            device, (both.energy, both.gradient), flat, model.minimum_distances, model.cutoff, np.dtype(dtype)
-        )
+            device, (both.energy, both.gradient), flat, model.parameters[REFERENCES], model.minimum_distances,
+            model.cutoff, np.dtype(dtype),
+        )  # fmt: skip
     return of_model[device, dtype]
 
 
@@ -233,7 +235,7 @@ class _Run:
         batch = BatchResult.of_sums(
             offsets - offsets[0],
             cell_volumes(geometry.cells[structures], geometry.pbc[structures]),
-            host["energies"].astype(np.float64),
+            host["energies"],
             host["energy"],
             host["forces"] if self.forces else None,
             (host["virials"], host["virial"]) if self.stress else None,

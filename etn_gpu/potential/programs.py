@@ -1,7 +1,8 @@
 """The Programs of an ETN potential, derived from one energy Program by jvp and vjp.
 
-Inputs: ``x`` the edge vectors in A, components (x, y, z); the parameters under their names. Derived Programs add
-``dx``, a tangent of the edge vectors, and cotangents of the outputs.
+Inputs: ``x`` the edge vectors in A, components (x, y, z); the parameters of the network under their names. Derived
+Programs add ``dx``, a tangent of the edge vectors, and cotangents of the outputs. Reference energies are no part of
+them: see :mod:`etn_gpu.potential.references`.
 """
 
 from __future__ import annotations
@@ -36,7 +37,7 @@ from etn_gpu.plan.operations import (
     Powers,
     View,
 )
-from etn_gpu.plan.program import Value, identity
+from etn_gpu.plan.program import Value
 from etn_gpu.potential.architecture import Architecture
 
 
@@ -53,7 +54,7 @@ class Programs:
 
     @cached_property
     def energy(self) -> Program:
-        """Atomic energies ``e`` [atom, 1], or the covariant output ``e`` [atom, 2l+1]."""
+        """Atomic energies beyond the references ``e`` [atom, 1], or the covariant output ``e`` [atom, 2l+1]."""
         return _energy_program(self.architecture, self.plan)
 
     @cached_property
@@ -74,14 +75,14 @@ class Programs:
         (the derivative of E along dx is linear in dx, and d/dx commutes with d/dp); with dx a displacement it is a row
         of the Jacobian of a force.
         """
-        names = {p: f"{p}_bar" for p in self.architecture.parameter_shapes}
+        names = {p: f"{p}_bar" for p in self.architecture.network_shapes}
         program = vjp(self.directional, {"e": "e_bar", "d_e": "de_bar"}, names, keep=False)
         return prune(program, tuple(names.values()))
 
     @cached_property
     def energy_parameter_gradient(self) -> Program:
         """Gradient of ``sum e_bar . e`` with respect to each parameter p, as output ``p_bar``."""
-        names = {p: f"{p}_bar" for p in self.architecture.parameter_shapes}
+        names = {p: f"{p}_bar" for p in self.architecture.network_shapes}
         return vjp(self.energy, {"e": "e_bar"}, names, keep=False)
 
     @cached_property
@@ -100,7 +101,7 @@ def _energy_program(architecture: Architecture, plan: ContractionPlan) -> Progra
     builder = ProgramBuilder()
     x = builder.input("x", "edge", 3)
     sizes = {}
-    for name, shape in architecture.parameter_shapes.items():
+    for name, shape in architecture.network_shapes.items():
         size = 1
         for n in shape:
             size *= n
@@ -110,13 +111,7 @@ def _energy_program(architecture: Architecture, plan: ContractionPlan) -> Progra
     train = architecture.train
     vectors = {f"v{t + 1}": site.name for t in range(train.order)}
     result = lower_network(builder, train.expression, plan, vectors, {c.name: c.name for c in train.cores})
-    terms = [identity(result, result.name)]
-    if architecture.is_energy:
-        n = architecture.n_species
-        reference = Mix((n, 1, 1), (MixBlock(0, 1, 1, 1, 1, 0, 0),), species_stride=1)
-        terms.append(Term(reference, 2, ("E0", one.name)))
-    energy = builder.step("energy", "atom", terms)
-    return builder.build({"e": energy.name})
+    return builder.build({"e": result.name})
 
 
 def _site_vector(builder: ProgramBuilder, architecture: Architecture, x: Value, one: Value) -> Value:

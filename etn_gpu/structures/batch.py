@@ -153,7 +153,7 @@ class StructureBatch:
 
         positions = _copy_of_shape(positions, self.positions.shape, "positions")
         cells = _copy_of_shape(cells, self.cells.shape, "cells")
-        vectors, shortest = edge_vectors(
+        vectors, shortest, _ = edge_vectors(
             positions, cells, self.atom_offsets, self.edge_offsets, self.neighbour, self.shifts
         )
         return replace(

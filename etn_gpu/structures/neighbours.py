@@ -15,6 +15,8 @@ from etn_gpu.structures.geometry import StructureArrays
 
 #: The two edges of a pair are numbered inside their structure in 32 bits, for the sake of memory traffic.
 _MOST_PAIRS = 2**30
+#: Pairs are searched up to this much more than the cutoff: round-off of the search decides about none.
+_MARGIN = 1.0 + 1e-9
 
 
 @dataclass(frozen=True)
@@ -34,11 +36,13 @@ def neighbour_list(
 ) -> Edges:
     """All edges shorter than `cutoff` (A) of a geometry that has been validated; species_index [N].
 
+    The edge vectors decide, so a longer list with these edges left out of it, as that of a calculator, is the same.
+
     Raises:
         CrowdedError: several structures have together more than `most_edges`.
         StructureError: a structure with more than 2^30 pairs of neighbours.
     """
-    half = half_pairs(geometry, cutoff, None if most_edges is None else most_edges // 2)
+    half = half_pairs(geometry, cutoff * _MARGIN, None if most_edges is None else most_edges // 2)
     if len(half.first) > _MOST_PAIRS and half.counts.max() > _MOST_PAIRS:
         raise StructureError(
             f"a structure has {half.counts.max()} pairs of neighbours inside {cutoff:g} A: expected at most "
@@ -55,9 +59,14 @@ def neighbour_list(
         offsets, neighbour, shifts, reverse,
     )  # fmt: skip
     del half
-    vectors, shortest = edge_vectors(
+    vectors, shortest, longest = edge_vectors(
         geometry.positions, geometry.cells, geometry.atom_offsets, offsets, neighbour, shifts
     )
+    if longest >= cutoff * cutoff:
+        offsets, neighbour, shifts, reverse, vectors = shorter_edges(
+            offsets, neighbour, shifts, reverse, vectors, cutoff
+        )
+        shortest = np.where(shortest < cutoff, shortest, np.inf)
     return Edges(offsets, neighbour, shifts, reverse, vectors, shortest)
 
 
@@ -68,12 +77,12 @@ def edge_vectors(
     edge_offsets: NDArray[np.int64],
     neighbour: NDArray[np.int64],
     shifts: NDArray[np.int32],
-) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """r_neighbour - r_centre + shift . cell for each edge [E, 3], in A, exactly opposite for opposite edges; and the
-    length of the shortest edge of each structure [S], inf where there is none."""
+) -> tuple[NDArray[np.float64], NDArray[np.float64], float]:
+    """r_neighbour - r_centre + shift . cell for each edge [E, 3], in A, exactly opposite for opposite edges; the length
+    of the shortest edge of each structure [S], inf where there is none; the square of the longest edge, 0 without."""
     vectors, shortest = np.empty((len(neighbour), 3)), np.empty(len(cells))
-    _vectors(positions, cells, atom_offsets, edge_offsets, neighbour, shifts, vectors, shortest)
-    return vectors, shortest
+    longest = _vectors(positions, cells, atom_offsets, edge_offsets, neighbour, shifts, vectors, shortest)
+    return vectors, shortest, longest
 
 
 @compiled
@@ -177,7 +186,8 @@ def _fill(
 def _vectors(
     positions: Any, cells: Any, atom_offsets: Any, offsets: Any, neighbour: Any, shifts: Any,
     vectors: Any, shortest: Any,
-) -> None:  # fmt: skip
+) -> float:  # fmt: skip
+    most = 0.0
     for s in range(len(cells)):
         cell, least = cells[s], np.inf
         for i in range(atom_offsets[s], atom_offsets[s + 1]):
@@ -189,5 +199,7 @@ def _vectors(
                 dy = positions[j, 1] - y + (n0 * cell[0, 1] + n1 * cell[1, 1] + n2 * cell[2, 1])
                 dz = positions[j, 2] - z + (n0 * cell[0, 2] + n1 * cell[1, 2] + n2 * cell[2, 2])
                 vectors[e, 0], vectors[e, 1], vectors[e, 2] = dx, dy, dz
-                least = min(least, dx * dx + dy * dy + dz * dz)
+                square = dx * dx + dy * dy + dz * dz
+                least, most = min(least, square), max(most, square)
         shortest[s] = np.sqrt(least)
+    return most

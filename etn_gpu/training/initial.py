@@ -16,6 +16,7 @@ from etn_gpu import backend as backends
 from etn_gpu.plan import Core, ProgramBuilder
 from etn_gpu.potential.architecture import Architecture
 from etn_gpu.potential.programs import programs
+from etn_gpu.potential.references import REFERENCES
 from etn_gpu.symmetry import clebsch_gordan
 from etn_gpu.training.data import Piece
 
@@ -61,8 +62,8 @@ def parameter_scales(architecture: Architecture, sizes: Mapping[int, Array]) -> 
     for core in architecture.train.cores:
         for path in core.paths:
             scales[core.name][path.places] = path.row_stride**-0.5
-    if "E0" in shapes:
-        scales["E0"][:] = np.inf
+    if REFERENCES in shapes:
+        scales[REFERENCES][:] = np.inf
     return scales
 
 
@@ -80,7 +81,7 @@ def initial_parameters(
     for name, shape in architecture.parameter_shapes.items():
         if name in ("U", "W"):
             parameters[name] = _embedding(rng, shape)
-        elif name == "E0":
+        elif name == REFERENCES:
             parameters[name] = references.copy()
         else:
             parameters[name] = gains.get(name, 1.0) * scales[name] * rng.normal(size=shape)

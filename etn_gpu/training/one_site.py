@@ -21,6 +21,7 @@ import scipy.sparse
 from numpy.typing import NDArray
 
 from etn_gpu.plan import Core
+from etn_gpu.potential.references import REFERENCES
 from etn_gpu.symmetry import Irrep, Irreps
 from etn_gpu.training.curvature import gauss_newton_matrix
 from etn_gpu.training.data import Piece
@@ -58,7 +59,7 @@ class Unknowns:
         ``ridge`` [size, size] is that on the weights of the core. Reference energies are free.
         """
         start = layout.slices[core.name].start
-        free = layout.slices.get("E0", slice(0, 0))
+        free = layout.slices.get(REFERENCES, slice(0, 0))
         places, along = [np.arange(free.start, free.stop)], []
         n = len(places[0])
         for path in core.paths:

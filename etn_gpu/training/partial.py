@@ -12,6 +12,7 @@ from etn_gpu.plan import Program, prune
 from etn_gpu.potential import Architecture
 from etn_gpu.potential.kernel import Array, Environments, Execution, Kernel, Parameters
 from etn_gpu.potential.programs import programs
+from etn_gpu.potential.references import REFERENCES
 
 
 class PartialKernel(Kernel):
@@ -36,13 +37,16 @@ class PartialKernel(Kernel):
         samples: NDArray[np.int64] | None = None,
     ) -> dict[str, Array]:
         """As :meth:`Kernel.parameter_gradient`; energies alone go through the same Program."""
+        names = tuple(name for name in self.names if name != REFERENCES)
         dx = np.zeros_like(environments.vectors) if dx is None else dx
         e_bar = energy_bar[:, None]
         extra = {"dx": dx, "e_bar": e_bar, "de_bar": np.ones_like(e_bar)}
-        program = _partial_gradient(self.architecture, self.names)
+        program = _partial_gradient(self.architecture, names)
         out = self._run(program, parameters, environments, samples, **extra)
-        found = {name: out[f"{name}_bar"] for name in self.names}
-        leading = found[self.names[0]].shape[:-1]
+        found = {name: out[f"{name}_bar"] for name in names}
+        leading = found[names[0]].shape[:-1]
+        if REFERENCES in self.names:
+            found |= self._references_gradient(environments, energy_bar, samples)
         for name, shape in self.architecture.parameter_shapes.items():
             found.setdefault(name, np.broadcast_to(0.0, (*leading, int(np.prod(shape)))))
         return found

@@ -37,6 +37,7 @@ from etn_gpu.network import (
 from etn_gpu.network.expansion import near_node
 from etn_gpu.plan import Core
 from etn_gpu.plan.cost import mix_cost, outer_cost
+from etn_gpu.potential.references import REFERENCES
 from etn_gpu.symmetry import Irrep, Irreps
 from etn_gpu.tensor import Tensor
 from etn_gpu.training.data import Piece
@@ -170,7 +171,7 @@ class _Step:
     @property
     def _names(self) -> tuple[str, ...]:
         """Parameters that take part: the cores at both ends of the bond, and the reference energies."""
-        free = ("E0",) if self.model.architecture.is_energy else ()
+        free = (REFERENCES,) if self.model.architecture.is_energy else ()
         return (f"G{self.bond}", f"G{self.bond + 1}", *free)
 
     def run(self, network: TensorTree, time_left: Callable[[], bool]) -> tuple[TensorTree, Model, BondUpdate]:

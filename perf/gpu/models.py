@@ -19,6 +19,7 @@ from etn_gpu.plan import Program, ProgramBuilder
 from etn_gpu.potential import Architecture, ETNPotential, Preset, preset_architecture
 from etn_gpu.potential.presets import PRESETS
 from etn_gpu.potential.programs import Programs, programs
+from etn_gpu.potential.references import REFERENCES, atomic_energies
 
 INNER = 1.8
 #: The model whose Programs are tensor products, not potentials.
@@ -59,7 +60,8 @@ class Model:
     def evaluator(self, device: Device, dtype: str) -> Evaluator:
         """The potential on a device."""
         both = (self.programs.energy, self.programs.gradient)
-        return Evaluator(device, both, self.parameters, self.limits, CUTOFF, np.dtype(dtype))
+        references = self.parameters[REFERENCES]
+        return Evaluator(device, both, self.parameters, references, self.limits, CUTOFF, np.dtype(dtype))
 
     def run(self, program: Program, structures: Structures, edges: oracle.Edges) -> dict[str, Array]:
         """A Program of energies or gradients by NumPy in float64."""
@@ -72,7 +74,8 @@ class Model:
         """Results by NumPy."""
         found = self.run(self.programs.gradient, structures, edges)
         forces, virials = oracle.forces_and_virials(edges, found["g"])
-        energies, offsets = found["e"][:, 0], structures.atom_offsets
+        energies = atomic_energies(found["e"][:, 0], self.parameters, structures.species)
+        offsets = structures.atom_offsets
         return Expected(
             energies, oracle.segment_sums(energies, offsets), forces, virials, oracle.segment_sums(virials, offsets)
         )

@@ -23,6 +23,7 @@ from etn_gpu.backend.cuda.structures import DeviceStructures
 from etn_gpu.backend.cuda.sums import Segments
 from etn_gpu.potential import Architecture
 from etn_gpu.potential.programs import programs
+from etn_gpu.potential.references import REFERENCES
 from tests.emulator import EmulatedDevice
 
 PLANTED = """
@@ -84,7 +85,8 @@ def _evaluate(device: EmulatedDevice, arrays: dict[str, Any]) -> dict[str, Any]:
     flat = {name: np.ravel(value) for name, value in parameters.items()}
     made = programs(architecture)
     dtype = np.dtype("float64")
-    evaluator = Evaluator(device, (made.energy, made.gradient), flat, np.ones((3, 3)), architecture.cutoff, dtype)
+    both, limits = (made.energy, made.gradient), np.ones((3, 3))
+    evaluator = Evaluator(device, both, flat, parameters[REFERENCES], limits, architecture.cutoff, dtype)
     edges = NeighbourSearch(device).find(structures, architecture.cutoff)
     results = evaluator.of_edges(structures, edges, Segments.upload(device, arrays["atom_offsets"]))
     listed = {"neighbour": edges.neighbour, "reverse": edges.reverse, "vectors": edges.vectors}

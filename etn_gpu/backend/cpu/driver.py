@@ -31,13 +31,15 @@ def _cut(
 ) -> int:
     """Cut the edges of a block into stretches of at most ``edge_width`` lanes; returns their number.
 
-    A run (species, first lane, end, place of the atom) holds edges of one atom and species, a piece (first edge, first
-    lane, end) edges of one atom, and a stretch (first run, end, first piece, end, lanes in use) both.
+    A run (species, first lane, end, place of the atom, cut before, cut behind) holds edges of one atom and species, a
+    piece (first edge, first lane, end) edges of one atom, and a stretch (first run, end, first piece, end, lanes in
+    use) both. Where a stretch is full, what would have been one run is cut into two.
     """
     n_stretches, n_runs, n_pieces, lane = 0, 0, 0, 0
     first_run, first_piece = 0, 0
     for place in range(len(members)):
-        e, end = edge_offsets[members[place]], edge_offsets[members[place] + 1]
+        begin, end = edge_offsets[members[place]], edge_offsets[members[place] + 1]
+        e = begin
         while e < end:
             if lane == edge_width:
                 _close(stretches[n_stretches], first_run, n_runs, first_piece, n_pieces, lane)
@@ -53,6 +55,8 @@ def _cut(
                 runs[n_runs, 0], runs[n_runs, 1] = species, lane
                 lane += e - first
                 runs[n_runs, 2], runs[n_runs, 3] = lane, place
+                runs[n_runs, 4] = first > begin and edge_species[first - 1] == species
+                runs[n_runs, 5] = e < end and edge_species[e] == species
                 n_runs += 1
     if lane:
         _close(stretches[n_stretches], first_run, n_runs, first_piece, n_pieces, lane)
@@ -98,7 +102,7 @@ def _edge_phase(
     for s in range(n_stretches):
         groups = (stretches[s, 4] + lanes - 1) // lanes
         n_runs = stretches[s, 1] - stretches[s, 0]
-        run_at = runs.ctypes.data + stretches[s, 0] * 4 * runs.itemsize
+        run_at = runs.ctypes.data + stretches[s, 0] * runs.shape[1] * runs.itemsize
         _call(
             address,
             (

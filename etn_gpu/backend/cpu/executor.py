@@ -17,6 +17,7 @@ from etn_gpu.backend.cpu.edges import EDGE_WIDTH
 from etn_gpu.backend.cpu.ir import BYTES
 from etn_gpu.backend.cpu.jit import Library, object_code
 from etn_gpu.backend.cpu.lowering import VECTORS, Lowered, lower, phase_name
+from etn_gpu.backend.cpu.panels import RUN
 from etn_gpu.backend.cpu.threads import share, workers
 from etn_gpu.backend.geometry import Geometry
 from etn_gpu.backend.parameters import fold, parameter_outputs
@@ -133,7 +134,7 @@ def run(
                 ((n_species + 1) * width, dtype),
             )
         ),
-        np.empty((used, most, 4), np.int64),
+        np.empty((used, most, RUN), np.int64),
         np.empty((used, most, 3), np.int64),
         np.empty((used, most, 5), np.int64),
         np.empty((used, n_species), np.int64),

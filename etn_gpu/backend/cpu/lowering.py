@@ -151,8 +151,8 @@ class _Lowering:
         return found
 
     def _elements(self, use: Use) -> int:
-        """Elements of all tiles of the atoms of a block."""
-        return use.tile * use.panel.components * self.module.lanes * VECTORS
+        """Elements of all tiles of the atoms of a block, and of the spare ones."""
+        return use.tile * (use.panel.components * self.module.lanes * VECTORS + use.panel.spare)
 
     def _edges(self, phase: int) -> None:
         """An atom function that prepares the tiles, and the edge function; ``summed`` says what was summed where."""

@@ -22,6 +22,8 @@ from etn_gpu.plan.operations import EdgeSum
 REGISTERS = 24
 #: Sums that run side by side over the edges: one alone would wait for its own result.
 SUMS = 4
+#: Numbers of a run: species, first edge, end, place of the atom, whether it was cut before, whether behind.
+RUN = 6
 
 
 def padded(count: int, lanes: int = PACK) -> int:
@@ -35,8 +37,8 @@ class Panel:
 
     ``targets`` gives, for each row of y, (first row of its block in S, rows of y in the block, number in the block).
     An atom has ``components`` tiles: one for each species of neighbours, or, with ``table`` > 0, one for each component
-    of an embedding of that many species, T[k] = sum_species w[k, species] S[species]. Cotangents of y lie in registers
-    of ``lanes``.
+    of an embedding of that many species, T[k] = sum_species w[k, species] S[species]. Behind those of all atoms come
+    two more, see :meth:`Runs.start`. Cotangents of y lie in registers of ``lanes``.
     """
 
     radial: int
@@ -51,6 +53,11 @@ class Panel:
     def dim(self) -> int:
         """Rows of y."""
         return len(self.targets)
+
+    @property
+    def spare(self) -> int:
+        """Tiles behind those of all atoms."""
+        return 2 if self.table else 0
 
     @property
     def radial_width(self) -> int:
@@ -114,8 +121,9 @@ class Runs:
     def __init__(self, f: Function, panel: Panel, tile: int) -> None:
         self.f, self.panel, self._tile = f, panel, tile
         self.loop = f.loop("%n_runs")
-        run = f.at("%runs", f.integer("mul", self.loop.index, 4), "i64")
+        self._run = run = f.at("%runs", f.integer("mul", self.loop.index, RUN), "i64")
         self._species, self.first, self.end, place = (f.load_integer(run, k) for k in range(4))
+        self._spare = f.at("%tiles", panel.components * f.stride * tile)
         number = f.integer("mul", place, panel.components)
         if not panel.table:
             number = f.integer("add", number, self._species)
@@ -127,10 +135,15 @@ class Runs:
         return [f.broadcast(column, k * panel.table, lanes) for k in range(panel.components)]
 
     def start(self, elements: Sequence[int]) -> list[Vector]:
-        """What sums over the edges of the run start from."""
+        """What sums over the edges of the run start from.
+
+        Where runs are cut depends on the other atoms of the block, and embedded sums must not: a run that was cut
+        behind leaves its sums in the second spare tile, and the next one goes on there. The first spare tile is zero.
+        """
+        f, tile = self.f, self.tile
         if self.panel.table:
-            return [self.f.constant(0.0, PACK)] * len(elements)
-        return [self.f.load(self.tile, at, PACK) for at in elements]
+            tile = f.at(self._spare, f.integer("mul", f.load_integer(self._run, 4), self._tile))
+        return [f.load(tile, at, PACK) for at in elements]
 
     def finish(self, sums: Sequence[Vector], elements: Sequence[int]) -> None:
         """Put the sums back, or add them to all tiles."""
@@ -139,10 +152,15 @@ class Runs:
             for total, at in zip(sums, elements, strict=True):
                 f.store(total, self.tile, at)
             return
-        for k, weight in enumerate(self._weights(PACK)):
+        cut = f.load_integer(self._run, 5)
+        with f.when_more_than(cut, 0):
             for total, at in zip(sums, elements, strict=True):
-                place = k * self._tile + at
-                f.store(f.fma(weight, total, f.load(self.tile, place, PACK)), self.tile, place)
+                f.store(total, self._spare, self._tile + at)
+        with f.when_more_than(f.integer("sub", 1, cut), 0):
+            for k, weight in enumerate(self._weights(PACK)):
+                for total, at in zip(sums, elements, strict=True):
+                    place = k * self._tile + at
+                    f.store(f.fma(weight, total, f.load(self.tile, place, PACK)), self.tile, place)
 
     def hold(self, elements: Sequence[int], lanes: int) -> list[Vector]:
         """What is spread over the edges of the run, in registers of ``lanes``."""

@@ -69,13 +69,14 @@ class Evaluator:
 
     Args:
         device: where to run.
-        programs: the Program of atomic energies (edge input x, output e), and that of energies and edge gradients
-            (inputs x and e_bar, outputs e and g).
+        programs: the Program of atomic energies beyond the references (edge input x, output e), and that of these and
+            edge gradients (inputs x and e_bar, outputs e and g).
         parameters: the parameter inputs of both, flat.
+        references: [n_species] reference energies in eV.
         limits: [n_species, n_species] closest distances in A that count as known, 0 where there are none.
         cutoff: in A.
-        dtype: float32 or float64, of everything between edge vectors, which are float64, and sums over atoms, which are
-            float64 again.
+        dtype: float32 or float64, of everything between edge vectors, which are float64, and energies of atoms, which
+            are float64 again with all sums.
 
     Raises:
         BackendError: a Program that cannot be lowered, or kernels that do not compile.
@@ -86,6 +87,7 @@ class Evaluator:
         device: Device,
         programs: tuple[Program, Program],
         parameters: Mapping[str, NDArray[np.float64]],
+        references: NDArray[np.float64],
         limits: NDArray[np.float64],
         cutoff: float,
         dtype: np.dtype,
@@ -97,6 +99,7 @@ class Evaluator:
         self._parameters = parameters
         self._dtype = np.dtype(dtype)
         self._ready: dict[bool, tuple[DeviceProgram, DeviceArray]] = {}
+        self._references = device.to_device(np.asarray(references, np.float64))
         self._limits = device.to_device(np.asarray(limits, np.float64))
         self._ones = device.to_device(np.ones((0, 1)))
         device.synchronize()
@@ -114,7 +117,7 @@ class Evaluator:
         program, _ = self._program(gradients)
         structures = 108 * n_structures + 28 * n_atoms
         slots = (8 + 8 + 4) * (n_atoms + 32)
-        results = (8 + 8 + 72 * gradients) * n_atoms + 80 * n_structures
+        results = (8 + 8 + 8 + 72 * gradients) * n_atoms + 80 * n_structures
         search = search_bytes(n_structures, n_atoms, n_edges)
         sorting = _SORTING_BYTES * n_atoms
         return structures + search + slots + sorting + program.bytes(n_atoms, n_edges) + results
@@ -139,7 +142,7 @@ class Evaluator:
             inputs["e_bar"] = self._ones_for(structures.n_atoms)
         geometry = DeviceGeometry(edges.offsets, edges.species, self._tools.slots.fill(structures.species))
         outputs, _ = program.run(parameters, inputs, geometry)
-        energies = outputs["e"].reshape(-1)
+        energies = sums.energies(outputs["e"].reshape(-1), self._references, structures.species)
         forces = virials = virial = None
         if gradients:
             forces, virials = sums.forces_and_virials(outputs["g"], edges.vectors, edges.reverse, edges.offsets)

@@ -1,4 +1,7 @@
-"""Sums over edges and over structures on a device: the same bits in every run, whatever the timing of threads."""
+"""Energies of atoms, sums over edges and over structures on a device.
+
+The same bits in every run, whatever the timing of threads.
+"""
 
 from __future__ import annotations
 
@@ -58,6 +61,21 @@ class Sums:
     def launches(self) -> int:
         """How many kernels were started so far."""
         return self._module.launches
+
+    def energies(self, values: DeviceArray, references: DeviceArray, species: DeviceArray) -> DeviceArray:
+        """Energies [N] of atoms in eV, float64: ``values`` [N], float32 or float64, and the ``references`` [n_species],
+        float64, of their ``species`` [N].
+
+        Raises:
+            BackendError: arrays that do not fit.
+        """
+        if values.shape != species.shape:
+            raise BackendError(f"energies {values.shape} and species {species.shape} of atoms do not fit together")
+        energies = self._device.empty(values.shape, np.float64)
+        self._module[f"add_references_{_real(values)}"].over(
+            len(values), values=values, references=references, species=species, energies=energies, n_atoms=len(values)
+        )
+        return energies
 
     def forces_and_virials(
         self, gradient: DeviceArray, vectors: DeviceArray, reverse: DeviceArray, edge_offsets: DeviceArray

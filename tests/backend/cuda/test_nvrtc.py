@@ -28,6 +28,8 @@ MOST_REGISTERS = {
         "edge_vectors": 72,
     },
     "sums.cu": {
+        "add_references_float32": 24,
+        "add_references_float64": 24,
         "edge_sums_float32": 80,
         "edge_sums_float64": 80,
         "segment_sum_float32": 40,

@@ -41,6 +41,15 @@ def test_forces_and_virials_are_those_of_the_cpu(device: Device, sums: Sums, dty
     assert all(np.array_equal(a, b) for a, b in zip(on_device, again, strict=True))
 
 
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_references_are_added_in_float64(device: Device, sums: Sums, dtype: str) -> None:
+    rng = np.random.default_rng(0)
+    values, species = rng.normal(size=300).astype(dtype), rng.integers(0, 3, 300).astype(np.int32)
+    references = np.array([-4.4e5, 0.0, -1e5 / 3])
+    found = device.to_host(sums.energies(*map(device.to_device, (values, references, species))))
+    np.testing.assert_array_equal(found, references[species] + values.astype(np.float64))
+
+
 def segments_of(sizes: list[int]) -> NDArray[np.int64]:
     return np.concatenate(([0], np.cumsum(sizes))).astype(np.int64)
 
@@ -94,6 +103,8 @@ def test_arrays_that_do_not_fit(device: Device, sums: Sums) -> None:
         sums.sum(device.zeros((4, 5), np.float64), segments)
     with pytest.raises(BackendError, match="an array of int64 was given, expected float32 or float64"):
         sums.sum(device.zeros(4, np.int64), segments)
+    with pytest.raises(BackendError, match=r"energies \(4,\) and species \(3,\) of atoms do not fit"):
+        sums.energies(*(device.zeros(n, kind) for n, kind in ((4, np.float32), (2, np.float64), (3, np.int32))))
     with pytest.raises(BackendError, match=r"gradients \(4, 3\), vectors \(5, 3\).*: expected \[E, 3\]"):
         sums.forces_and_virials(
             device.zeros((4, 3), np.float64), device.zeros((5, 3), np.float64), device.zeros(5, np.int64),
