@@ -7,7 +7,17 @@ from typing import Annotated
 
 import typer
 
-__all__ = ["Backend", "BatchAtoms", "Dtype", "DtypeName", "Threads"]
+__all__ = [
+    "Backend",
+    "BatchAtoms",
+    "Dtype",
+    "DtypeName",
+    "EnergyKey",
+    "ForcesKey",
+    "StressKey",
+    "Threads",
+    "VirialKey",
+]
 
 
 class DtypeName(StrEnum):
@@ -33,5 +43,26 @@ BatchAtoms = Annotated[
     typer.Option(
         min=1,
         help="Atoms evaluated at once. More is a little faster and takes more memory; pairs are bounded in proportion.",
+    ),
+]
+EnergyKey = Annotated[
+    str | None,
+    typer.Option(
+        metavar="KEY", help="Key of the energies, such as free_energy. Default: the usual names.", show_default=False
+    ),
+]
+ForcesKey = Annotated[
+    str | None, typer.Option(metavar="KEY", help="Key of the forces. Default: the usual names.", show_default=False)
+]
+StressKey = Annotated[
+    str | None,
+    typer.Option(
+        metavar="KEY", help="Key of the stress (tension positive). Default: the usual names.", show_default=False
+    ),
+]
+VirialKey = Annotated[
+    str | None,
+    typer.Option(
+        metavar="KEY", help="Key of a virial, minus stress times volume. Default: the usual names.", show_default=False
     ),
 ]

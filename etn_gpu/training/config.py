@@ -10,6 +10,7 @@ from typing import Any
 
 from etn_gpu.errors import TrainingError
 from etn_gpu.potential import PRESETS, Preset
+from etn_gpu.structures import LabelKeys
 
 #: Errors that count alike: 0.75 meV/atom, 0.1 eV/A, 0.003 eV/A^3 (0.5 GPa).
 DEFAULT_SIGMA = {"energy": 0.00075, "forces": 0.1, "stress": 0.003}
@@ -25,7 +26,7 @@ class TrainingConfig:
     one that fits the density of the data (:mod:`etn_gpu.training.neighbourhood`); ``weights`` multiply the default
     weight of each property (1 keeps it, 0 leaves the property out); ``time_limit`` in seconds for the whole run,
     resumed parts included: no iteration begins after it, and one is always done; ``resume`` a checkpoint of the same
-    run; ``metadata`` goes into the model file.
+    run; ``label_keys`` keys of labels to use instead of the usual ones; ``metadata`` goes into the model file.
 
     Raises:
         TrainingError: an option that cannot be meant.
@@ -45,6 +46,7 @@ class TrainingConfig:
     backend: str | None = None
     threads: int | None = None
     max_iterations: int | None = None
+    label_keys: LabelKeys = field(default_factory=LabelKeys)
     metadata: dict[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
@@ -96,7 +98,10 @@ class TrainingConfig:
         """The options that a resumed run must share with the run that wrote the checkpoint, as JSON gives them back."""
         names = ("train_file", "valid_file", "valid_fraction", "preset", "method", "cutoff", "weights", "seed")
         options = asdict(self)
-        identity: dict[str, Any] = json.loads(json.dumps({name: options[name] for name in names}, default=str))
+        chosen = {name: options[name] for name in names}
+        if given := self.label_keys.given():
+            chosen["label_keys"] = given  # only then: checkpoints of runs without any are older than these options
+        identity: dict[str, Any] = json.loads(json.dumps(chosen, default=str))
         return identity
 
 
