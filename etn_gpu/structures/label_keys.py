@@ -194,6 +194,17 @@ def _plan(atoms: Atoms, results: dict[str, Any], keys: LabelKeys) -> KeyPlan:
     return KeyPlan(sources, tuple(unused), _group(info), unit_statements(info))
 
 
+def keys_in_other_units(atoms: Atoms) -> set[str]:
+    """Keys of `info` and `arrays` that would be misread beside labels in eV and A: statements of units, and the labels
+    that they are about."""
+    statements = unit_statements(key for key in atoms.info if isinstance(key, str))
+    about = {statement.quantity for statement in statements}
+    if not about & {"", *QUANTITIES}:
+        return set()
+    labels = {str(key) for key in (*atoms.info, *atoms.arrays) if isinstance(key, str) and table_entry(key)}
+    return labels | {statement.key for statement in statements}
+
+
 def keys_there(structures: Iterable[Atoms]) -> str:
     """All keys of some structures in words, for messages."""
     info: set[str] = set()

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, cast
 from etn_gpu.errors import DataError
 from etn_gpu.structures.label_units import in_angstrom
 from etn_gpu.structures.xyz_frames import RawFrame, xyz_frames
-from etn_gpu.structures.xyz_stress import restore_lopsided, with_matrices
+from etn_gpu.structures.xyz_values import restore_lopsided, usual_values
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -138,7 +138,7 @@ def _parse_xyz(raw: RawFrame, index: int, path: Path) -> Frame:
         return Frame(index, None, DataError(f"{place}: {raw.fault}."))
     try:
         count, comment, rows = (*raw.text.split("\n", 2), "")[:3]
-        text = "\n".join((count, with_matrices(comment), rows))
+        text = "\n".join((count, usual_values(comment), rows))
         atoms = cast("Atoms", read(io.StringIO(text), index=0, format="extxyz"))
         restore_lopsided(atoms, comment)
         return Frame(index, in_angstrom(atoms))

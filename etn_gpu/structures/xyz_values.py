@@ -1,4 +1,4 @@
-"""Stress and virial in headers of extended XYZ, for which ASE's reader takes nothing but nine numbers."""
+"""Values in headers of extended XYZ that ASE's reader refuses, or misreads without a word."""
 
 from __future__ import annotations
 
@@ -7,19 +7,31 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from etn_gpu.structures.label_keys import looks_like
 from etn_gpu.structures.label_values import is_missing
 
 if TYPE_CHECKING:
     from ase import Atoms
 
 _ENTRY = re.compile(
-    r"""(?<!\S)(?P<key>stress|virial)=(?:["'\[{](?P<values>[^"'\]}]*)["'\]}]|(?P<word>[A-Za-z/-]*)(?!\S))"""
+    r"""(?<!\S)(?P<key>stress|virial)\s*=\s*(?:["'\[{](?P<values>[^"'\]}]*)["'\]}]|(?P<word>[A-Za-z/-]*)(?!\S))"""
 )
 
 
-def with_matrices(header: str) -> str:
-    """A header that ASE's reader takes: six Voigt values (xx, yy, zz, yz, xz, xy) become a matrix, and so does a word
-    for a value that is missing, such as `stress=nan`."""
+#: An entry with no value: ASE's reader would take the next entry, key and all, for it.
+_EMPTY = re.compile(r"""(?<!\S)(?P<key>[^\s="']+)=(?:(?:""|''|\{\s*\}|\[\s*\])(?!\S)|(?=\s+[^\s="']+=\S))""")
+_EMPTY_MARKS = ('=""', "=''", "={", "=[", "= ")
+
+
+def usual_values(header: str) -> str:
+    """A header that ASE's reader takes as it is meant.
+
+    Six Voigt values (xx, yy, zz, yz, xz, xy) of `stress` or `virial` become a matrix, and so does a word for a value
+    that is missing, such as `stress=nan`; entries without a value are NaN if they look like labels, and left out if
+    not.
+    """
+    if any(mark in header for mark in _EMPTY_MARKS):
+        header = _EMPTY.sub(lambda found: f"{found['key']}=nan" if looks_like(found["key"]) else "", header)
     return _ENTRY.sub(_nine_values, header)
 
 
