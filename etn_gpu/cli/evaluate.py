@@ -11,7 +11,18 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from etn_gpu.cli.console import SOME_FAILED, WrongUseError, compiled, new_table, output_console, per_atom, show_table
-from etn_gpu.cli.options import AllowLarge, Backend, BatchAtoms, Dtype, Overwrite, Threads
+from etn_gpu.cli.options import (
+    AllowLarge,
+    Backend,
+    BatchAtoms,
+    Dtype,
+    EnergyKey,
+    ForcesKey,
+    Overwrite,
+    StressKey,
+    Threads,
+    VirialKey,
+)
 from etn_gpu.cli.outputs import claimed_output
 from etn_gpu.cli.progress import structure_progress
 
@@ -21,7 +32,7 @@ if TYPE_CHECKING:
     from etn_gpu.potential import ETNPotential
     from etn_gpu.potential.metrics import GroupedMetrics, Metrics
     from etn_gpu.screening.batching import Candidate
-    from etn_gpu.structures import LabelledSet
+    from etn_gpu.structures import LabelKeys, LabelledSet
 
 __all__ = ["evaluate"]
 
@@ -46,18 +57,25 @@ def evaluate(
     threads: Threads = None,
     batch_atoms: BatchAtoms = 4096,
     allow_large: AllowLarge = False,
+    energy_key: EnergyKey = None,
+    forces_key: ForcesKey = None,
+    stress_key: StressKey = None,
+    virial_key: VirialKey = None,
 ) -> None:
     """Errors of a model on labelled structures: energy per atom, forces and
     stress, in total and by config_type.
 
     MAE is the mean absolute error, RMSE the root mean square error: of the
     energy per atom over structures, of the forces over Cartesian components, of
-    the stress over the six Voigt components. Missing labels are left out.
+    the stress over the six Voigt components. Missing labels are left out, NaN
+    among them, and so are structures that VASP's log marks as not converged.
+    Labels are found as in `train`; what looks wrong about them is a warning.
 
     The table shows meV/atom, eV/A and GPa. JSON has, in eV/atom, eV/A and
     eV/A^3, the keys energy, forces and stress (each with mae, rmse and count;
     null without labels), n_structures, n_atoms, seconds (reading and
-    compilation excluded), compilation_seconds, backend, groups, failures.
+    compilation excluded), compilation_seconds, backend, groups, warnings,
+    failures.
 
     Exit codes: 0 all structures evaluated, 1 some failed and are listed, 2
     wrong use, 3 an unexpected failure, 130 interrupted.
@@ -72,16 +90,20 @@ def evaluate(
     from etn_gpu.files import JSON, write_atomically
     from etn_gpu.potential.file import model_path
     from etn_gpu.potential.warm_up import warm_up
+    from etn_gpu.structures import LabelKeys
 
     if json_file is not None:
         context.with_resource(claimed_output(json_file, JSON, [model_path(model), *files], overwrite))
     potential = etn_gpu.load(model, allow_large=allow_large)
     name = resolve(backend)
     options = {"backend": name, "dtype": potential.precision(name, dtype and dtype.value), "threads": threads}
+    keys = LabelKeys(energy_key, forces_key, stress_key, virial_key)
     compilation = warm_up(potential, **options)
-    metrics, failures, seconds = _evaluate_files(potential, files, options, batch_atoms)
+    metrics, failures, warnings, seconds = _evaluate_files(potential, files, keys, options, batch_atoms)
 
     console = output_console()
+    for warning in warnings:
+        console.print(f"{warning['source']}: warning: {warning['message']}", style="yellow", soft_wrap=True)
     _show(console, f"{model} on {', '.join(str(path) for path in files)}", metrics)
     for failure in failures[:_FAILURES_SHOWN]:
         console.print(
@@ -98,24 +120,27 @@ def evaluate(
     )
     if json_file is not None:
         report = {"model": model, "files": [str(path) for path in files], **metrics.as_dict()}
-        report |= {"seconds": seconds, "compilation_seconds": compilation, **options, "failures": failures}
+        report |= {"seconds": seconds, "compilation_seconds": compilation, **options}
+        report |= {"warnings": warnings, "failures": failures}
         write_atomically(json_file, (json.dumps(report, indent=2) + "\n").encode(), WrongUseError)
     if failures:
         raise typer.Exit(SOME_FAILED)
 
 
 def _evaluate_files(
-    potential: ETNPotential, files: list[Path], options: dict[str, Any], batch_atoms: int
-) -> tuple[GroupedMetrics, list[dict[str, Any]], float]:
-    """Metrics over all files, the structures that failed, and the seconds that evaluation took."""
+    potential: ETNPotential, files: list[Path], keys: LabelKeys, options: dict[str, Any], batch_atoms: int
+) -> tuple[GroupedMetrics, list[dict[str, Any]], list[dict[str, Any]], float]:
+    """Metrics over all files, the structures that failed, the warnings, and the seconds that evaluation took."""
     from etn_gpu.potential.metrics import GroupedMetrics
     from etn_gpu.screening import BatchLimits, evaluate_each
     from etn_gpu.screening.batching import batches
 
     metrics, seconds = GroupedMetrics(), 0.0
     failures: list[dict[str, Any]] = []
+    warnings: list[dict[str, Any]] = []
     for path in files:
-        labels, candidates = _read(path)
+        labels, candidates = _read(path, keys)
+        warnings += [{"source": str(path), "message": text} for text in labels.audit().warnings]
         failures += [{"source": c.source, "index": c.index, "message": c.error} for c in candidates if c.error]
         readable = [candidate for candidate in candidates if not candidate.error]
         indices = iter([index for index, candidate in enumerate(candidates) if not candidate.error])
@@ -126,31 +151,43 @@ def _evaluate_files(
                 seconds += perf_counter() - start
                 for index, outcome in zip(islice(indices, len(batch)), outcomes, strict=True):
                     if outcome.failed:
-                        failures.append({"source": str(path), "index": index, "message": outcome.message})
+                        failures.append(
+                            {"source": str(path), "index": candidates[index].index, "message": outcome.message}
+                        )
                         continue
                     metrics.add(labels.config_type[index], outcome.results(), **labels.of(index))
                 advance(len(batch), str(path))
-    return metrics, failures, seconds
+    return metrics, failures, warnings, seconds
 
 
-def _read(path: Path) -> tuple[LabelledSet, list[Candidate]]:
+def _read(path: Path, keys: LabelKeys) -> tuple[LabelledSet, list[Candidate]]:
     """The labels of all frames and the frames themselves; a broken frame is a candidate with an error.
 
     Raises:
-        DataError: the file cannot be read at all, has no energy and no force anywhere, or a label of the wrong shape.
+        DataError: the file cannot be read at all, or a label is of the wrong shape.
     """
     from ase import Atoms
 
     from etn_gpu.screening.batching import Candidate
-    from etn_gpu.structures import collect_labels, read_structures
+    from etn_gpu.structures import LabelOrigin, collect_labels, read_structures
 
-    candidates = [
-        Candidate(str(path), frame.index, frame.atoms, "" if frame.error is None else str(frame.error))
-        for frame in read_structures(path)
-    ]
-    # An empty structure stands for a broken frame, so that a complaint about a label counts frames as the file does.
-    labels = collect_labels([c.atoms if c.atoms is not None else Atoms() for c in candidates], source=str(path))
-    labels.audit()
+    origin = LabelOrigin.of(path)
+    candidates, unconverged = [], []
+    for frame in read_structures(path):
+        if frame.atoms is not None and frame.index in origin.unconverged:
+            unconverged.append(frame.index)
+            continue
+        error = "" if frame.error is None else str(frame.error)
+        candidates.append(Candidate(str(path), frame.index, frame.atoms, error))
+    # An empty structure stands for a broken frame.
+    labels = collect_labels(
+        [c.atoms if c.atoms is not None else Atoms() for c in candidates],
+        source=str(path),
+        frames=[-1 if c.index is None else c.index for c in candidates],
+        keys=keys,
+        origin=origin,
+        unconverged=unconverged,
+    )
     return labels, candidates
 
 

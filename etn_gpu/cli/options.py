@@ -7,7 +7,19 @@ from typing import Annotated
 
 import typer
 
-__all__ = ["AllowLarge", "Backend", "BatchAtoms", "Dtype", "DtypeName", "Overwrite", "Threads"]
+__all__ = [
+    "AllowLarge",
+    "Backend",
+    "BatchAtoms",
+    "Dtype",
+    "DtypeName",
+    "EnergyKey",
+    "ForcesKey",
+    "Overwrite",
+    "StressKey",
+    "Threads",
+    "VirialKey",
+]
 
 
 class DtypeName(StrEnum):
@@ -42,3 +54,24 @@ BatchAtoms = Annotated[
     ),
 ]
 Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace output files that exist.")]
+EnergyKey = Annotated[
+    str | None,
+    typer.Option(
+        metavar="KEY", help="Key of the energies, such as free_energy. Default: the usual names.", show_default=False
+    ),
+]
+ForcesKey = Annotated[
+    str | None, typer.Option(metavar="KEY", help="Key of the forces. Default: the usual names.", show_default=False)
+]
+StressKey = Annotated[
+    str | None,
+    typer.Option(
+        metavar="KEY", help="Key of the stress (tension positive). Default: the usual names.", show_default=False
+    ),
+]
+VirialKey = Annotated[
+    str | None,
+    typer.Option(
+        metavar="KEY", help="Key of a virial, minus stress times volume. Default: the usual names.", show_default=False
+    ),
+]

@@ -177,6 +177,8 @@ def _show(console: Console, report: ScreeningReport, output: Path, structures: P
     console.print(f"rows: {output}", soft_wrap=True)
     if structures is not None:
         console.print(f"structures: {structures}", soft_wrap=True)
+        if note := report.labels.note():
+            console.print(f"warning: {note}", style="yellow", soft_wrap=True)
 
 
 def _show_ranking(console: Console, report: ScreeningReport) -> None:

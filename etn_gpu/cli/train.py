@@ -10,7 +10,7 @@ import typer
 
 from etn_gpu.cli.console import CUT_SHORT, INTERRUPTED, UNEXPECTED, WrongUseError, error_console, output_console
 from etn_gpu.cli.interrupt import remembered_interrupts
-from etn_gpu.cli.options import Backend, Overwrite, Threads
+from etn_gpu.cli.options import Backend, EnergyKey, ForcesKey, Overwrite, StressKey, Threads, VirialKey
 from etn_gpu.cli.parsing import parse_time_limit, parse_weights
 
 __all__ = ["train"]
@@ -80,14 +80,20 @@ def train(
     ] = None,
     max_iterations: Annotated[int | None, typer.Option(min=1, help="Stop after this many iterations.")] = None,
     overwrite: Overwrite = False,
+    energy_key: EnergyKey = None,
+    forces_key: ForcesKey = None,
+    stress_key: StressKey = None,
+    virial_key: VirialKey = None,
     backend: Backend = None,
     threads: Threads = None,
 ) -> None:
     """Train a model: first an audit of the labels, then iterations with validation
     errors and the time left.
 
-    Labels are found under REF_energy, REF_forces, REF_stress, then ASE's own
-    names; frames may lack some. A checkpoint is kept beside the model, and so
+    Labels are found under REF_energy, REF_forces, REF_stress or REF_virial, then
+    under these names without a prefix or with dft_, in upper or lower case;
+    frames may lack some. The audit names the keys, and warns of those that look
+    like labels and were not used. A checkpoint is kept beside the model, and so
     are a JSON report and a plot of the learning curve and of parity. Those of an
     earlier run are kept: go on with --resume, or replace them with --overwrite.
 
@@ -110,6 +116,7 @@ def train(
 
     from etn_gpu.cli.training_display import TrainingDisplay
     from etn_gpu.errors import TimeLimitError
+    from etn_gpu.structures import LabelKeys
     from etn_gpu.training import Event, TrainingConfig
     from etn_gpu.training import train as run_training
 
@@ -129,6 +136,7 @@ def train(
         threads=threads,
         max_iterations=max_iterations,
         overwrite=overwrite,
+        label_keys=LabelKeys(energy_key, forces_key, stress_key, virial_key),
     )
     console = output_console()
     unwritten: list[str] = []

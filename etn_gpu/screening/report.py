@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from time import perf_counter
 
+from etn_gpu.screening.input_labels import InputLabels
 from etn_gpu.screening.ranking import Ranking
 from etn_gpu.screening.rows import Row
 
@@ -25,6 +26,7 @@ class ScreeningReport:
         n_failed: rows with status "failed".
         n_atoms: atoms evaluated.
         failures: the first failed rows.
+        labels: what labels the structures carried, seen where structures are written.
         seconds: wall time from the start of the run to the last batch, without compilation.
         compilation: seconds that compiling for the backend took.
     """
@@ -36,6 +38,7 @@ class ScreeningReport:
     n_failed: int = 0
     n_atoms: int = 0
     failures: list[Row] = field(default_factory=list)
+    labels: InputLabels = field(default_factory=InputLabels, repr=False)
     seconds: float = 0.0
     compilation: float = 0.0
     _start: float = field(default_factory=perf_counter, repr=False)

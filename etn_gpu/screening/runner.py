@@ -95,6 +95,8 @@ class Screening:
                 rows = [make_row(c, outcome, self._references) for c, outcome in zip(batch, outcomes, strict=True)]
                 writer.write(rows, [candidate.atoms for candidate in batch], outcomes)
                 self.report.add(rows)
+                if self.structures is not None:
+                    self.report.labels.see(candidate.atoms for candidate in batch)
                 yield rows
 
     def run(self) -> ScreeningReport:

@@ -15,6 +15,7 @@ from etn_gpu import files
 from etn_gpu.errors import DataError
 from etn_gpu.screening.evaluation import Outcome
 from etn_gpu.screening.rows import COLUMNS, Row
+from etn_gpu.structures.label_keys import keys_in_other_units
 
 if TYPE_CHECKING:
     from ase import Atoms
@@ -129,6 +130,9 @@ def _frame(row: Row, atoms: Atoms, outcome: Outcome) -> str:
     kept = atoms.copy()
     kept.calc = None
     for name in ("energy", "free_energy", "stress", "energies", "forces", "stresses", "magmom", "magmoms", "dipole"):
+        kept.info.pop(name, None)
+        kept.arrays.pop(name, None)
+    for name in keys_in_other_units(kept):
         kept.info.pop(name, None)
         kept.arrays.pop(name, None)
     kept.info.update(provenance)

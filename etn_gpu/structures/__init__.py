@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from etn_gpu.structures.audit import ElementAudit, LabelAudit, PropertyAudit
 from etn_gpu.structures.batch import StructureBatch
+from etn_gpu.structures.label_keys import LabelKeys
+from etn_gpu.structures.label_origin import LabelOrigin
 from etn_gpu.structures.labels import LabelledSet, collect_labels, read_labelled
 from etn_gpu.structures.reader import Frame, read_structures
 from etn_gpu.structures.units import GPA, KBAR, matrix_from_voigt, pressure, voigt_from_matrix
@@ -15,6 +17,8 @@ __all__ = [
     "ElementAudit",
     "Frame",
     "LabelAudit",
+    "LabelKeys",
+    "LabelOrigin",
     "LabelledSet",
     "PropertyAudit",
     "StructureBatch",

@@ -10,6 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from etn_gpu.errors import DataError
+from etn_gpu.structures.label_keys import PREFIXES, keys_there
+from etn_gpu.structures.label_warnings import reading_warnings
 from etn_gpu.structures.units import GPA
 
 if TYPE_CHECKING:
@@ -26,8 +28,9 @@ _SIGN_STRUCTURES = 10
 class PropertyAudit:
     """One property: in how many structures, under which keys (with counts), and the range of its values.
 
-    The values are energies per atom in eV, force components in eV/A or stress components in eV/A^3; nan when the
-    property is nowhere.
+    keys are spelled as in the file; n_nan: structures where the label is NaN or empty, which counts as missing. The
+    values are energies per atom in eV, force components in eV/A or stress components in eV/A^3; nan when the property
+    is nowhere.
     """
 
     name: str
@@ -37,6 +40,7 @@ class PropertyAudit:
     minimum: float
     maximum: float
     rms: float
+    n_nan: int = 0
 
 
 @dataclass(frozen=True)
@@ -103,7 +107,7 @@ class LabelAudit:
         ]
         for p in (self.energy, self.forces, self.stress):
             found = ", ".join(f"{key} ({count})" for key, count in p.keys.items()) or "nowhere"
-            missing = str(self.n_structures - p.n_structures)
+            missing = str(self.n_structures - p.n_structures) + (f" ({p.n_nan} NaN)" if p.n_nan else "")
             rows.append((p.name, str(p.n_structures), missing, *_numbers(p.minimum, p.maximum, p.rms), p.unit, found))
         lines += _table(rows)
         rows = [("element", "structures", "atoms", "with forces", "force rms", "force maximum")]
@@ -116,11 +120,11 @@ class LabelAudit:
 
 
 def _property(labels: LabelledSet, name: str, unit: str, values: NDArray[np.float64]) -> PropertyAudit:
-    keys = dict(labels.keys[name])
+    keys, n_nan = dict(labels.keys[name]), labels.n_nan[name]
     if values.size == 0:
-        return PropertyAudit(name, unit, sum(keys.values()), keys, np.nan, np.nan, np.nan)
+        return PropertyAudit(name, unit, sum(keys.values()), keys, np.nan, np.nan, np.nan, n_nan)
     rms = float(np.sqrt(np.mean(values**2)))
-    return PropertyAudit(name, unit, sum(keys.values()), keys, float(values.min()), float(values.max()), rms)
+    return PropertyAudit(name, unit, sum(keys.values()), keys, float(values.min()), float(values.max()), rms, n_nan)
 
 
 def _elements(labels: LabelledSet) -> tuple[ElementAudit, ...]:
@@ -155,7 +159,7 @@ def _elements(labels: LabelledSet) -> tuple[ElementAudit, ...]:
 
 
 def _warnings(labels: LabelledSet) -> list[str]:
-    found = []
+    found = reading_warnings(labels)
     for name, keys in labels.keys.items():
         if len(keys) > 1:
             found.append(f"{name} comes from different keys ({', '.join(keys)}): are they the same reference?")
@@ -197,14 +201,12 @@ def _stress_volume_correlation(labels: LabelledSet) -> float:
 
 
 def _nothing_found(labels: LabelledSet) -> str:
-    from etn_gpu.structures.labels import PREFIXES
-
-    info = sorted({str(key) for atoms in labels.atoms for key in atoms.info})
-    arrays = sorted({key for atoms in labels.atoms for key in atoms.arrays} - {"numbers", "positions"})
     expected = ", ".join(f"{prefix}energy/{prefix}forces" for prefix in PREFIXES)
+    nan = "; all that is there is NaN" if labels.n_nan["energy"] + labels.n_nan["forces"] else ""
     return (
-        f"{labels.source}: no energy and no forces in any of {len(labels)} structures. Looked for {expected} and the "
-        f"results of a calculator; found info keys {info} and array keys {arrays}. Rename the labels, or attach them."
+        f"{labels.source}: no energy and no forces in any of {len(labels)} structures{nan}. Looked for {expected} in "
+        f"upper and lower case and the results of a calculator; found {keys_there(labels.atoms)}. Name the keys with "
+        "--energy-key and --forces-key, rename the labels, or attach them."
     )
 
 

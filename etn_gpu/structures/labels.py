@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from dataclasses import dataclass, field
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -11,8 +12,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from etn_gpu.errors import DataError
+from etn_gpu.structures.label_keys import KeyPlan, KeyPlans, LabelKeys, Source, keys_there, target
+from etn_gpu.structures.label_origin import LabelOrigin
+from etn_gpu.structures.label_units import label_unit
+from etn_gpu.structures.label_values import label_value
 from etn_gpu.structures.reader import read_structures
-from etn_gpu.structures.units import voigt_from_matrix
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -22,11 +26,20 @@ if TYPE_CHECKING:
 
     from etn_gpu.structures.audit import LabelAudit
 
-#: Prefixes of label keys, the first found wins; an ASE calculator's results come last.
-PREFIXES = ("REF_", "", "dft_", "DFT_")
 PROPERTIES = ("energy", "forces", "stress")
-#: A stress matrix may differ from its transpose by this, in eV/A^3, and still count as symmetric.
-_ASYMMETRY = 1e-4
+#: Two sources of one label that differ by less are the same: in eV/atom, eV/A, eV/A^3.
+_SAME = {"energy": 1e-5, "forces": 1e-4, "stress": 1e-4}
+
+
+@dataclass
+class Disagreement:
+    """Of how many structures a second source of a label differs from the one taken, and by how much at most.
+
+    The difference is in eV/atom, eV/A or eV/A^3.
+    """
+
+    n: int = 0
+    largest: float = 0.0
 
 
 @dataclass
@@ -35,8 +48,15 @@ class LabelledSet:
 
     source: where they come from; atoms [S]; energy [S] in eV (total, not per atom), nan where missing; forces: (n, 3)
     in eV/A each, or None; stress [S, 6] in eV/A^3, Voigt xx, yy, zz, yz, xz, xy, nan rows where missing; config_type
-    [S]; keys: for each property, how many structures had it under which key; n_stress_ignored: structures whose stress
-    label was left out because they are not periodic in all three directions.
+    [S]; keys: for each property, how many structures had it under which key (as the file spells it, with the unit if it
+    was another); n_stress_ignored: structures whose stress label was left out because they are not periodic in all
+    three directions.
+
+    What else there was: n_nan: for each property, in how many structures its label is NaN, or nothing; n_partly_nan:
+    in how many the forces of some atoms only; unused: keys that look like labels and were not used, with structures;
+    disagreements: by property, the key taken and another one; foreign_units and unstated_units: for each property, the
+    structures whose label was in a stated other unit, and those whose label had none while others of the same structure
+    had; unconverged: frames left out because the log of their calculation says so.
     """
 
     source: str
@@ -47,6 +67,13 @@ class LabelledSet:
     config_type: list[str | None]
     keys: dict[str, Counter[str]] = field(default_factory=lambda: {name: Counter() for name in PROPERTIES})
     n_stress_ignored: int = 0
+    n_nan: Counter[str] = field(default_factory=Counter)
+    n_partly_nan: int = 0
+    unused: Counter[str] = field(default_factory=Counter)
+    disagreements: dict[tuple[str, str, str], Disagreement] = field(default_factory=dict)
+    foreign_units: Counter[str] = field(default_factory=Counter)
+    unstated_units: Counter[str] = field(default_factory=Counter)
+    unconverged: tuple[int, ...] = ()
 
     def of(self, index: int) -> dict[str, Any]:
         """Number of atoms and labels of one structure, by the names of what errors are computed from."""
@@ -71,39 +98,65 @@ class LabelledSet:
         return LabelAudit.of(self)
 
 
-def read_labelled(path: str | PathLike[str], index: int | str = ":") -> LabelledSet:
+def read_labelled(path: str | PathLike[str], index: int | str = ":", *, keys: LabelKeys | None = None) -> LabelledSet:
     """Read all structures of a file with their labels; see `collect_labels` for where labels are looked for.
 
+    Structures that VASP's log marks as not converged are left out and counted.
+
     Raises:
-        DataError: the file or a frame of it cannot be read, or a label has the wrong shape or is not finite.
+        DataError: the file or a frame of it cannot be read, or a label has the wrong shape or is infinite.
     """
-    structures, frames = [], []
+    structures, frames, unconverged = [], [], []
+    origin = LabelOrigin.of(Path(path))
     for frame in read_structures(path, index):
         if frame.atoms is None:
             raise frame.error or DataError(f"{path}, frame {frame.index}: cannot be read.")
+        if frame.index in origin.unconverged:
+            unconverged.append(frame.index)
+            continue
         structures.append(frame.atoms)
         frames.append(frame.index)
-    return collect_labels(structures, source=str(Path(path)), frames=frames)
+    return collect_labels(
+        structures, source=str(Path(path)), frames=frames, keys=keys, origin=origin, unconverged=unconverged
+    )
 
 
 def collect_labels(
-    structures: Sequence[Atoms], source: str = "structures", frames: Sequence[int] | None = None
+    structures: Sequence[Atoms],
+    source: str = "structures",
+    frames: Sequence[int] | None = None,
+    *,
+    keys: LabelKeys | None = None,
+    origin: LabelOrigin | None = None,
+    unconverged: Sequence[int] = (),
 ) -> LabelledSet:
     """The labels that the structures carry.
 
-    Each property is taken from the first of these that the structure has: info["REF_energy"], arrays["REF_forces"],
-    info["REF_stress"]; the same without a prefix; with dft_ or DFT_; the results of an attached calculator that need no
-    calculation (ASE's readers put labels into a SinglePointCalculator). A stress may be 3x3, 9 or 6 (Voigt) values; it
-    is left out where a structure is not periodic in all three directions, because it is not defined there.
+    Each property is taken from the first of these that the structure has, whatever the case of its key:
+    info["REF_energy"], arrays["REF_forces"], info["REF_stress"]; the same without a prefix; with dft_ or DFT_; the
+    results of an attached calculator that need no calculation (ASE's readers put labels into a SinglePointCalculator).
+    `force` is as good as `forces`; a `virial` (or `virials`, in eV) gives the stress where there is none, as minus
+    virial by volume; `free_energy` is the energy where there is no other. A stress or a virial may be 3x3, 9 or 6
+    (Voigt) values; it is left out where a structure is not periodic in all three directions, because it is not defined
+    there. Units that `info` states are converted (see `etn_gpu.structures.label_units`). NaN is a missing label.
 
     Args:
         structures: what carries the labels.
         source: the name of their source, for messages and the audit.
         frames: their frame numbers in the source, for messages; their places in the list by default.
+        keys: keys to look for instead.
+        origin: the kind of file that they come from.
+        unconverged: frames of it that are not among them because they did not converge.
 
     Raises:
-        DataError: a label of the wrong shape or not finite; the message names the source, the frame and the key.
+        DataError: a label of the wrong shape, or infinite, or in a unit that is not known; the message names the
+            source, the frame and the key. A key that was asked for and is nowhere. No structure that converged.
     """
+    if unconverged and not structures:
+        raise DataError(
+            f"{source}: none of its {len(unconverged)} structures converged: the electronic loops ended without "
+            "reaching EDIFF. Converge the calculations (NELM, ALGO, mixing) before labels are taken from them."
+        )
     n = len(structures)
     labels = LabelledSet(
         source=source,
@@ -112,73 +165,116 @@ def collect_labels(
         forces=[None] * n,
         stress=np.full((n, 6), np.nan),
         config_type=[None] * n,
+        unconverged=tuple(unconverged),
     )
+    plans = KeyPlans(keys)
+    reader = _LabelReader(labels, origin or LabelOrigin())
     for s, atoms in enumerate(structures):
-        for name, convert in zip(PROPERTIES, (_energy, _forces, _stress), strict=True):
-            key, value = _find(atoms, name)
-            if key is None:
-                continue
-            converted = convert(value, atoms, f"{source}, frame {s if frames is None else frames[s]}: {key}")
-            if name == "stress" and not atoms.pbc.all():
-                labels.n_stress_ignored += 1
-                continue
-            labels.keys[name][key] += 1
-            getattr(labels, name)[s] = converted
-        if (group := atoms.info.get("config_type")) is not None:
+        plan = plans(atoms)
+        try:
+            reader.read(s, atoms, plan)
+        except DataError as error:
+            raise DataError(f"{source}, frame {s if frames is None else frames[s]}: {error}") from None
+        if plan.group is not None and (group := atoms.info[plan.group]) is not None:
             labels.config_type[s] = str(group)
+    _check_wanted(labels, keys or LabelKeys(), plans)
     return labels
 
 
-def _find(atoms: Atoms, name: str) -> tuple[str | None, Any]:
-    for prefix in PREFIXES:
-        key = prefix + name
-        for store in (atoms.arrays, atoms.info) if name == "forces" else (atoms.info,):
-            if store.get(key) is not None:
-                return key, store[key]
-    if atoms.calc is not None:
-        # the results only: get_property would start a calculation with a real calculator
-        value = getattr(atoms.calc, "results", {}).get(name)
-        if value is not None:
-            return f"calculator {name}", value
-    return None, None
+class _LabelReader:
+    """Fills a labelled set, one structure after the other."""
+
+    def __init__(self, labels: LabelledSet, origin: LabelOrigin) -> None:
+        self._labels = labels
+        self._shown = cache(origin.shown)
+
+    def read(self, s: int, atoms: Atoms, plan: KeyPlan) -> None:
+        """The labels of structure s.
+
+        Raises:
+            DataError: a label that is none; the message begins with its key.
+        """
+        labels = self._labels
+        for name, sources in plan.sources.items():
+            there = [source for source in sources if source.value(atoms) is not None]
+            if not there:
+                continue
+            source = there[0]
+            if name == "stress" and not _has_stress(source, atoms):
+                labels.n_stress_ignored += 1
+                continue
+            value, unit = self._value(source, atoms, plan)
+            if value is None:
+                labels.n_nan[name] += 1
+                labels.n_partly_nan += name == "forces" and not np.isnan(_numbers(source.value(atoms))).all()
+                continue
+            labels.keys[name][self._shown(source) + unit] += 1
+            getattr(labels, name)[s] = value
+            for other in there[1:]:
+                self._compare(name, source, value, other, atoms, plan)
+        for source in plan.unused:
+            if not _adds_up(source.value(atoms), labels.energy[s], atoms):
+                labels.unused[self._shown(source)] += 1
+
+    def _value(self, source: Source, atoms: Atoms, plan: KeyPlan) -> tuple[Any, str]:
+        """A label, None if it is missing, and its unit in words if that is another one."""
+        factor, text = 1.0, ""
+        if plan.units:
+            stated = label_unit(plan.units, source.quantity, source.key, atoms)
+            name = target(source.quantity)
+            if stated is None:
+                self._labels.unstated_units[name] += 1
+            elif stated[1] != 1.0:
+                factor, text = stated[1], f" in {stated[0]}"
+                self._labels.foreign_units[name] += 1
+        try:
+            return label_value(source.quantity, source.value(atoms), atoms, factor), text
+        except DataError as error:
+            raise DataError(f"{self._shown(source)} {error}") from None
+
+    def _compare(self, name: str, source: Source, value: Any, other: Source, atoms: Atoms, plan: KeyPlan) -> None:
+        """Notes a second source of a label that says something else; one that is no label is an unused key."""
+        try:
+            second, _ = self._value(other, atoms, plan) if _has_stress(other, atoms) else (None, "")
+        except DataError:
+            self._labels.unused[self._shown(other)] += 1
+            return
+        if second is None:
+            return
+        difference = float(np.abs(np.subtract(value, second)).max()) / (len(atoms) if name == "energy" else 1)
+        if difference > _SAME[name]:
+            pair = (name, self._shown(source), self._shown(other))
+            found = self._labels.disagreements.setdefault(pair, Disagreement())
+            found.n += 1
+            found.largest = max(found.largest, difference)
 
 
-def _finite(value: Any, place: str, expected: str) -> NDArray[np.float64]:
+def _has_stress(source: Source, atoms: Atoms) -> bool:
+    """Whether the structure has what the source tells of: a stress only if it is periodic, and a volume for virials."""
+    if target(source.quantity) != "stress":
+        return True
+    return bool(atoms.pbc.all()) and (source.quantity == "stress" or atoms.cell.volume > 0)
+
+
+def _numbers(value: Any) -> NDArray[np.float64]:
     try:
-        array = np.asarray(value, dtype=np.float64)
+        return np.asarray(value, dtype=np.float64)
     except (TypeError, ValueError):
-        raise DataError(f"{place} is {value!r}: expected {expected}.") from None
-    if not np.isfinite(array).all():
-        wild = np.argwhere(~np.isfinite(np.atleast_1d(array)))[0]
-        where = f" at {tuple(int(k) for k in wild)}" if array.ndim else ""
-        raise DataError(f"{place} holds {np.atleast_1d(array)[tuple(wild)]}{where}: expected {expected}, all finite.")
-    return array
+        return np.array(np.nan)
 
 
-def _energy(value: Any, atoms: Atoms, place: str) -> float:
-    array = _finite(value, place, "one energy in eV")
-    if array.size != 1:
-        raise DataError(f"{place} has shape {array.shape}: expected one total energy in eV.")
-    return float(array.reshape(()))
+def _adds_up(value: Any, energy: float, atoms: Atoms) -> bool:
+    """Whether a value is the energies of the atoms, which say no more than the energy that was used."""
+    if np.isnan(energy) or np.shape(value) != (len(atoms),) or len(atoms) == 0:
+        return False
+    return bool(abs(_numbers(value).sum() - energy) < _SAME["energy"] * len(atoms))
 
 
-def _forces(value: Any, atoms: Atoms, place: str) -> NDArray[np.float64]:
-    array = _finite(value, place, f"forces of shape ({len(atoms)}, 3) in eV/A")
-    if array.shape != (len(atoms), 3):
-        raise DataError(f"{place} has shape {array.shape}: expected ({len(atoms)}, 3), one force in eV/A per atom.")
-    return array
-
-
-def _stress(value: Any, atoms: Atoms, place: str) -> NDArray[np.float64]:
-    array = _finite(value, place, "a stress in eV/A^3")
-    if array.shape == (6,):
-        return array
-    if array.shape == (9,):
-        array = array.reshape(3, 3)
-    if array.shape != (3, 3):
-        raise DataError(
-            f"{place} has shape {array.shape}: expected a stress in eV/A^3 as 3x3, 9 or 6 (xx yy zz yz xz xy) values."
-        )
-    if np.abs(array - array.T).max() > max(_ASYMMETRY, 1e-3 * np.abs(array).max()):
-        raise DataError(f"{place} is not symmetric ({array.ravel().tolist()}): expected a symmetric stress in eV/A^3.")
-    return voigt_from_matrix(array)
+def _check_wanted(labels: LabelledSet, keys: LabelKeys, plans: KeyPlans) -> None:
+    for quantity, key in keys.given().items():
+        sources = (source for plan in plans.plans for source in plan.sources[target(quantity)])
+        if len(labels) and not any(source.quantity == quantity for source in sources):
+            raise DataError(
+                f"{labels.source}: the key {key!r}, asked for as {quantity}, is in none of {len(labels)} structures. "
+                f"There are {keys_there(labels.atoms)}."
+            )

@@ -8,15 +8,15 @@ import io
 import itertools
 import lzma
 import operator
-import re
 import zlib
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
 from etn_gpu.errors import DataError
-from etn_gpu.structures.units import VOIGT_ROWS
+from etn_gpu.structures.label_units import in_angstrom
 from etn_gpu.structures.xyz_frames import RawFrame, xyz_frames
+from etn_gpu.structures.xyz_values import restore_lopsided, usual_values
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -27,7 +27,6 @@ if TYPE_CHECKING:
 
 _XYZ_FORMATS = ("extxyz", "xyz")
 _OPENERS: dict[str, Callable[..., Any]] = {".gz": gzip.open, ".bz2": bz2.open, ".xz": lzma.open}
-_SYMMETRIC = re.compile(r"""(?<!\S)(?P<key>stress|virial)=["'\[{](?P<values>[^"'\]}]*)["'\]}]""")
 #: What reading a damaged file may raise.
 _UNREADABLE = (OSError, EOFError, UnicodeDecodeError, zlib.error, lzma.LZMAError)
 
@@ -139,19 +138,14 @@ def _parse_xyz(raw: RawFrame, index: int, path: Path) -> Frame:
         return Frame(index, None, DataError(f"{place}: {raw.fault}."))
     try:
         count, comment, rows = (*raw.text.split("\n", 2), "")[:3]
-        text = "\n".join((count, _SYMMETRIC.sub(_nine_values, comment), rows))
-        return Frame(index, cast("Atoms", read(io.StringIO(text), index=0, format="extxyz")))
+        text = "\n".join((count, usual_values(comment), rows))
+        atoms = cast("Atoms", read(io.StringIO(text), index=0, format="extxyz"))
+        restore_lopsided(atoms, comment)
+        return Frame(index, in_angstrom(atoms))
+    except DataError as error:
+        return Frame(index, None, DataError(f"{place}: {error}"))
     except Exception as error:  # ASE's parser raises whatever its conversions raise
         return Frame(index, None, DataError(f"{place}: not a valid XYZ frame ({_reason(error)})."))
-
-
-def _nine_values(found: re.Match[str]) -> str:
-    """The matrix for six Voigt values (xx, yy, zz, yz, xz, xy) of a key for which ASE's reader takes nothing else."""
-    values = found["values"].split()
-    if len(values) != len(VOIGT_ROWS):
-        return found[0]
-    xx, yy, zz, yz, xz, xy = values
-    return f'{found["key"]}="{xx} {xy} {xz} {xy} {yy} {yz} {xz} {yz} {zz}"'
 
 
 def _stream_other(path: Path, form: str, wanted: slice) -> Iterator[Frame]:
@@ -169,7 +163,7 @@ def _stream_other(path: Path, form: str, wanted: slice) -> Iterator[Frame]:
     try:
         selection = _resolve(wanted, lambda: sum(1 for _ in images(slice(None))))
         for atoms in images(selection):
-            yield Frame(selection.start + k * selection.step, atoms)
+            yield Frame(selection.start + k * selection.step, in_angstrom(atoms))
             k += 1
     except Exception as error:  # each of ASE's readers has its own ways to fail
         if k == 0:

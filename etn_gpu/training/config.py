@@ -10,6 +10,7 @@ from typing import Any
 
 from etn_gpu.errors import TrainingError
 from etn_gpu.potential import PRESETS, Preset
+from etn_gpu.structures import LabelKeys
 
 #: Errors that count alike: 0.75 meV/atom, 0.1 eV/A, 0.003 eV/A^3 (0.5 GPa).
 DEFAULT_SIGMA = {"energy": 0.00075, "forces": 0.1, "stress": 0.003}
@@ -27,7 +28,8 @@ class TrainingConfig:
     reading, compilation, report and resumed parts included: what is under way then ends, and the model is that of the
     last step; ``resume`` a checkpoint of the same run; ``overwrite`` whether the files of an earlier run may be
     replaced, as those of the resumed run always are; ``allow_large`` accepts sizes whose compilation may take minutes
-    and gigabytes (:mod:`etn_gpu.potential.size`); ``metadata`` goes into the model file.
+    and gigabytes (:mod:`etn_gpu.potential.size`); ``label_keys`` keys of labels to use instead of the usual ones;
+    ``metadata`` goes into the model file.
 
     Raises:
         TrainingError: an option that cannot be meant.
@@ -49,6 +51,7 @@ class TrainingConfig:
     max_iterations: int | None = None
     overwrite: bool = False
     allow_large: bool = False
+    label_keys: LabelKeys = field(default_factory=LabelKeys)
     metadata: dict[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
@@ -100,7 +103,10 @@ class TrainingConfig:
         """The options that a resumed run must share with the run that wrote the checkpoint, as JSON gives them back."""
         names = ("train_file", "valid_file", "valid_fraction", "preset", "method", "cutoff", "weights", "seed")
         options = asdict(self)
-        identity: dict[str, Any] = json.loads(json.dumps({name: options[name] for name in names}, default=str))
+        chosen = {name: options[name] for name in names}
+        if given := self.label_keys.given():
+            chosen["label_keys"] = given  # only then: checkpoints of runs without any are older than these options
+        identity: dict[str, Any] = json.loads(json.dumps(chosen, default=str))
         return identity
 
 

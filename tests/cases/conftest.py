@@ -46,8 +46,8 @@ class Evaluation:
 
     def error(self, name: str) -> float | None:
         """The largest kind of error, RMSE, of "energy" (eV/atom), "forces" (eV/A) or "stress" (eV/A^3)."""
-        found = self.numbers[name]
-        return None if found is None else float(found["rmse"])
+        found = self.numbers[name]["rmse"]
+        return None if found is None else float(found)
 
 
 Evaluate = Callable[..., Evaluation]

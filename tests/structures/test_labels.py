@@ -153,15 +153,19 @@ REFUSED: dict[str, tuple[str, Any, str]] = {
     "forces of too few atoms": ("REF_forces", FORCES[:3], r"has shape \(3, 3\): expected \(4, 3\)"),
     "forces as a flat list": ("REF_forces", FORCES.ravel(), r"has shape \(12,\): expected \(4, 3\)"),
     "forces in a plane": ("forces", FORCES[:, :2], r"has shape \(4, 2\): expected \(4, 3\)"),
-    "nan force": ("REF_forces", np.where(FORCES == 0, np.nan, FORCES), r"holds nan at \(1, 2\): expected forces"),
+    "infinite force": ("REF_forces", np.where(FORCES == 0, np.inf, FORCES), r"holds inf at \(1, 2\): expected forces"),
     "infinite energy": ("REF_energy", np.inf, "holds inf: expected one energy in eV, all finite"),
-    "nan energy": ("REF_energy", "nan", "holds nan: expected one energy"),
+    "infinite energy as text": ("REF_energy", "-inf", "holds -inf: expected one energy"),
     "energy per atom": ("REF_energy", np.ones(4), r"has shape \(4,\): expected one total energy in eV"),
     "energy as a word": ("energy", "low", "is 'low': expected one energy in eV"),
     "stress of five": ("REF_stress", np.ones(5), r"has shape \(5,\): expected a stress .* 3x3, 9 or 6"),
     "stress of one": ("REF_stress", 0.3, r"has shape \(\): expected a stress"),
     "stress ragged": ("REF_stress", [[1.0, 2.0], [3.0]], r"is \[\[1.0, 2.0\], \[3.0\]\]: expected a stress"),
-    "nan stress": ("REF_stress", np.where(STRESS > 0.2, np.nan, STRESS), r"holds nan at \(2,\): expected a stress"),
+    "infinite stress": (
+        "REF_stress",
+        np.where(STRESS > 0.2, np.inf, STRESS),
+        r"holds inf at \(2,\): expected a stress",
+    ),
     "lopsided stress": ("REF_stress", MATRIX + np.eye(3, k=1), "is not symmetric"),
 }
 

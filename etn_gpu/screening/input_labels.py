@@ -1,0 +1,48 @@
+"""Labels that come with structures to screen: no use is made of them, and whoever keeps the structures is told so."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from ase import Atoms
+
+__all__ = ["InputLabels"]
+
+#: Results that those of the run replace.
+_REPLACED = frozenset(("energy", "free_energy", "energies", "forces", "stress", "stresses"))
+
+
+class InputLabels:
+    """The keys that look like labels, of all structures that were seen; its size is that of the distinct key sets."""
+
+    def __init__(self) -> None:
+        from etn_gpu.structures.label_keys import KeyPlans
+
+        self._plans = KeyPlans()
+
+    def see(self, structures: Iterable[Atoms | None]) -> None:
+        """Takes note of the keys of structures."""
+        for atoms in structures:
+            if atoms is not None:
+                self._plans(atoms)
+
+    def note(self) -> str | None:
+        """What became of the labels, in one sentence; None when there were none."""
+        keys = {
+            source.key
+            for plan in self._plans.plans
+            for source in (*(s for sources in plan.sources.values() for s in sources), *plan.unused)
+        }
+        if not keys:
+            return None
+        parts = [
+            f"{', '.join(sorted(some))} ({fate})"
+            for some, fate in (
+                (keys & _REPLACED, "replaced by the results of this run"),
+                (keys - _REPLACED, "of the input, not compared"),
+            )
+            if some
+        ]
+        return f"labels in the input were not used: {'; '.join(parts)}"

@@ -1,0 +1,59 @@
+"""Values in headers of extended XYZ that ASE's reader refuses, or misreads without a word."""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from etn_gpu.structures.label_keys import looks_like
+from etn_gpu.structures.label_values import is_missing
+
+if TYPE_CHECKING:
+    from ase import Atoms
+
+_ENTRY = re.compile(
+    r"""(?<!\S)(?P<key>stress|virial)\s*=\s*(?:["'\[{](?P<values>[^"'\]}]*)["'\]}]|(?P<word>[A-Za-z/-]*)(?!\S))"""
+)
+
+
+#: An entry with no value: ASE's reader would take the next entry, key and all, for it.
+_EMPTY = re.compile(r"""(?<!\S)(?P<key>[^\s="']+)=(?:(?:""|''|\{\s*\}|\[\s*\])(?!\S)|(?=\s+[^\s="']+=\S))""")
+_EMPTY_MARKS = ('=""', "=''", "={", "=[", "= ")
+
+
+def usual_values(header: str) -> str:
+    """A header that ASE's reader takes as it is meant.
+
+    Six Voigt values (xx, yy, zz, yz, xz, xy) of `stress` or `virial` become a matrix, and so does a word for a value
+    that is missing, such as `stress=nan`; entries without a value are NaN if they look like labels, and left out if
+    not.
+    """
+    if any(mark in header for mark in _EMPTY_MARKS):
+        header = _EMPTY.sub(lambda found: f"{found['key']}=nan" if looks_like(found["key"]) else "", header)
+    return _ENTRY.sub(_nine_values, header)
+
+
+def restore_lopsided(atoms: Atoms, header: str) -> None:
+    """Give a structure the whole of a `stress` that is not symmetric: ASE's reader drops one triangle without a word,
+    and whoever takes it for a label shall see it."""
+    if atoms.calc is None or "stress" not in atoms.calc.results:
+        return
+    for found in _ENTRY.finditer(header):
+        values = (found["values"] or "").split()
+        if found["key"] != "stress" or len(values) != 9:
+            continue
+        _, xy, xz, yx, _, yz, zx, zy, _ = values
+        if (xy, xz, yz) != (yx, zx, zy):
+            matrix = np.array(values, dtype=np.float64).reshape(3, 3)
+            if not np.array_equal(matrix, matrix.T, equal_nan=True):
+                atoms.calc.results["stress"] = matrix
+
+
+def _nine_values(found: re.Match[str]) -> str:
+    values = (found["values"] if found["word"] is None else found["word"]).split()
+    if len(values) == 6:
+        xx, yy, zz, yz, xz, xy = values
+        return f'{found["key"]}="{xx} {xy} {xz} {xy} {yy} {yz} {xz} {yz} {zz}"'
+    return f'{found["key"]}="{" ".join(["nan"] * 9)}"' if is_missing(" ".join(values)) else found[0]
