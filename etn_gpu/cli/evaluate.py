@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from etn_gpu.cli.console import SOME_FAILED, WrongUseError, new_table, output_console, show_table
-from etn_gpu.cli.options import Backend, BatchAtoms, Dtype, Threads
+from etn_gpu.cli.options import Backend, BatchAtoms, Dtype, Format, Species, Threads
 from etn_gpu.cli.progress import structure_progress
+from etn_gpu.cli.reading import reading_options, untried_lines
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -38,6 +39,8 @@ def evaluate(
         Path | None,
         typer.Option("--json", metavar="OUT", help="Also write the numbers as JSON; overwritten if it exists."),
     ] = None,
+    format: Format = None,
+    species: Species = None,
     backend: Backend = None,
     dtype: Dtype = None,
     threads: Threads = None,
@@ -68,10 +71,11 @@ def evaluate(
 
     if json_file is not None and (json_file.is_dir() or not json_file.parent.is_dir()):
         raise WrongUseError(f"cannot write --json {json_file}: it has to be a file in an existing folder")
+    reading = reading_options(format, species)
     potential = etn_gpu.load(model)
     name = resolve(backend)
     options = {"backend": name, "dtype": potential.precision(name, dtype and dtype.value), "threads": threads}
-    metrics, failures, seconds = _evaluate_files(potential, files, options, batch_atoms)
+    metrics, failures, untried, seconds = _evaluate_files(potential, files, options, batch_atoms, reading)
 
     console = output_console()
     _show(console, f"{model} on {', '.join(str(path) for path in files)}", metrics)
@@ -82,6 +86,8 @@ def evaluate(
     if len(failures) > _FAILURES_SHOWN:
         more = len(failures) - _FAILURES_SHOWN
         console.print(f"... and {more} more failed; --json lists all", style="red")
+    for line in untried_lines(untried):
+        console.print(line, style="red", soft_wrap=True)
     total = metrics.total
     console.print(
         f"{total.n_structures} structures, {total.n_atoms} atoms, {seconds:.2f} s, backend {name}, {options['dtype']}"
@@ -95,18 +101,20 @@ def evaluate(
 
 
 def _evaluate_files(
-    potential: ETNPotential, files: list[Path], options: dict[str, Any], batch_atoms: int
-) -> tuple[GroupedMetrics, list[dict[str, Any]], float]:
-    """Metrics over all files, the structures that failed, and the seconds that evaluation took."""
+    potential: ETNPotential, files: list[Path], options: dict[str, Any], batch_atoms: int, reading: dict[str, Any]
+) -> tuple[GroupedMetrics, list[dict[str, Any]], dict[str, int | None], float]:
+    """Metrics over all files, the structures that failed, those never tried, and the seconds that evaluation took."""
     from etn_gpu.potential.metrics import GroupedMetrics
     from etn_gpu.screening import BatchLimits, evaluate_each
     from etn_gpu.screening.batching import batches
 
     metrics, seconds = GroupedMetrics(), 0.0
     failures: list[dict[str, Any]] = []
+    untried: dict[str, int | None] = {}
     for path in files:
-        labels, candidates = _read(path)
+        labels, candidates = _read(path, reading)
         failures += [{"source": c.source, "index": c.index, "message": c.error} for c in candidates if c.error]
+        untried |= {c.source: c.untried for c in candidates if c.untried != 0}
         readable = [candidate for candidate in candidates if not candidate.error]
         indices = iter([index for index, candidate in enumerate(candidates) if not candidate.error])
         with structure_progress(len(readable)) as advance:
@@ -122,7 +130,7 @@ def _evaluate_files(
                         continue
                     metrics.add(labels.config_type[index], outcome.results(), **labels.of(index))
                 advance(len(batch), str(path))
-    return metrics, failures, seconds
+    return metrics, failures, untried, seconds
 
 
 def _warm_up(potential: ETNPotential, batch: list[Candidate], options: dict[str, Any]) -> None:
@@ -132,21 +140,27 @@ def _warm_up(potential: ETNPotential, batch: list[Candidate], options: dict[str,
     evaluate_each(potential, [c.atoms for c in batch[:1] if c.atoms is not None], **options)
 
 
-def _read(path: Path) -> tuple[LabelledSet, list[Candidate]]:
+def _read(path: Path, reading: dict[str, Any]) -> tuple[LabelledSet, list[Candidate]]:
     """The labels of all frames and the frames themselves; a broken frame is a candidate with an error.
 
     Raises:
-        DataError: the file cannot be read at all, has no energy and no force anywhere, or a label of the wrong shape.
+        DataError: the file or all of its frames cannot be read, it has no energy and no force anywhere, or a label of
+            the wrong shape.
     """
     from ase import Atoms
 
+    from etn_gpu.errors import DataError
     from etn_gpu.screening.batching import Candidate
     from etn_gpu.structures import collect_labels, read_structures
 
     candidates = [
-        Candidate(str(path), frame.index, frame.atoms, "" if frame.error is None else str(frame.error))
-        for frame in read_structures(path)
+        Candidate(str(path), frame.index, frame.atoms, "" if frame.error is None else str(frame.error), frame.untried)
+        for frame in read_structures(path, **reading)
     ]
+    if all(candidate.error for candidate in candidates):
+        # Nothing is known about the labels of frames that were not read: the reason is in the first of them.
+        more = f" None of its {len(candidates)} frames can be read." if len(candidates) > 1 else ""
+        raise DataError(f"{candidates[0].error}{more}")
     # An empty structure stands for a broken frame, so that a complaint about a label counts frames as the file does.
     labels = collect_labels([c.atoms if c.atoms is not None else Atoms() for c in candidates], source=str(path))
     labels.audit()

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-__all__ = ["Backend", "BatchAtoms", "Dtype", "DtypeName", "Threads"]
+__all__ = ["Backend", "BatchAtoms", "Dtype", "DtypeName", "Format", "Species", "Threads"]
 
 
 class DtypeName(StrEnum):
@@ -33,5 +33,23 @@ BatchAtoms = Annotated[
     typer.Option(
         min=1,
         help="Atoms evaluated at once. More is a little faster and takes more memory; pairs are bounded in proportion.",
+    ),
+]
+Format = Annotated[
+    str | None,
+    typer.Option(
+        metavar="NAME",
+        help="Format of the files: one of ASE's (ase info --formats), mlip-cfg or deepmd. Default: found by content "
+        "and name.",
+        show_default=False,
+    ),
+]
+Species = Annotated[
+    str | None,
+    typer.Option(
+        metavar="Nb,Mo,..",
+        help="Elements in the order of the types, for files without element names (LAMMPS, MLIP, VASP 4); Z if their "
+        "numbers are atomic numbers.",
+        show_default=False,
     ),
 ]

@@ -9,8 +9,9 @@ import typer
 
 from etn_gpu.cli.console import INTERRUPTED, SOME_FAILED, WrongUseError, new_table, output_console, show_table
 from etn_gpu.cli.interrupt import remembered_interrupts
-from etn_gpu.cli.options import Backend, BatchAtoms, Dtype, Threads
+from etn_gpu.cli.options import Backend, BatchAtoms, Dtype, Format, Species, Threads
 from etn_gpu.cli.progress import structure_progress
+from etn_gpu.cli.reading import reading_options, untried_lines
 from etn_gpu.screening.ranking import RankBy
 
 if TYPE_CHECKING:
@@ -58,6 +59,8 @@ def screen(
     top: Annotated[int, typer.Option(min=0, help="Rows of the table at the end; 0 for no table.")] = 20,
     demo: Annotated[bool, typer.Option("--demo", help="Build 2000 random NbMoTaW bcc alloys and screen them.")] = False,
     seed: Annotated[int, typer.Option(min=0, help="Seed of the structures of --demo.")] = 0,
+    format: Format = None,
+    species: Species = None,
     backend: Backend = None,
     dtype: Dtype = None,
     threads: Threads = None,
@@ -91,8 +94,9 @@ def screen(
     import etn_gpu
     from etn_gpu.screening import BatchLimits, FileSource, Screening
 
+    reading = reading_options(format, species)
     potential = etn_gpu.load(model or _DEMO_MODEL)
-    sources = [_demo_source(potential, seed)] if demo else [FileSource(path) for path in files or []]
+    sources = [_demo_source(potential, seed)] if demo else [FileSource(path, **reading) for path in files or []]
     screening = Screening(
         potential,
         sources,
@@ -156,6 +160,8 @@ def _show(console: Console, report: ScreeningReport, output: Path, structures: P
         console.print(f"failed: {where}: {row.message}", style="red", soft_wrap=True)
     if more := report.n_failed - len(report.failures):
         console.print(f"... and {more} more failed; see the column message", style="red")
+    for line in untried_lines(report.untried):
+        console.print(line, style="red", soft_wrap=True)
     evaluated = report.n_rows - report.n_failed
     per_atom = f", {1e6 * report.seconds / report.n_atoms:.1f} us/atom" if report.n_atoms else ""
     console.print(

@@ -10,8 +10,9 @@ import typer
 
 from etn_gpu.cli.console import INTERRUPTED, WrongUseError, output_console
 from etn_gpu.cli.interrupt import remembered_interrupts
-from etn_gpu.cli.options import Backend, Threads
+from etn_gpu.cli.options import Backend, Format, Species, Threads
 from etn_gpu.cli.parsing import parse_time_limit, parse_weights
+from etn_gpu.cli.reading import reading_options
 
 __all__ = ["train"]
 
@@ -76,6 +77,8 @@ def train(
         Path | None, typer.Option(metavar="CKPT", help="Go on from a checkpoint, exactly as if never stopped.")
     ] = None,
     max_iterations: Annotated[int | None, typer.Option(min=1, help="Stop after this many iterations.")] = None,
+    format: Format = None,
+    species: Species = None,
     backend: Backend = None,
     threads: Threads = None,
 ) -> None:
@@ -118,6 +121,7 @@ def train(
         backend=backend,
         threads=threads,
         max_iterations=max_iterations,
+        **reading_options(format, species),
     )
     console = output_console()
     try:

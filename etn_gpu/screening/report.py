@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from time import perf_counter
 
+from etn_gpu.screening.batching import Candidate
 from etn_gpu.screening.ranking import Ranking
 from etn_gpu.screening.rows import Row
 
@@ -25,6 +27,8 @@ class ScreeningReport:
         n_failed: rows with status "failed".
         n_atoms: atoms evaluated.
         failures: the first failed rows.
+        untried: for each source that could not be read to its end, how many structures were never tried; None where the
+            file does not tell.
         seconds: wall time from the start of the run to the last batch.
     """
 
@@ -35,6 +39,7 @@ class ScreeningReport:
     n_failed: int = 0
     n_atoms: int = 0
     failures: list[Row] = field(default_factory=list)
+    untried: dict[str, int | None] = field(default_factory=dict)
     seconds: float = 0.0
     _start: float = field(default_factory=perf_counter, repr=False)
 
@@ -42,6 +47,10 @@ class ScreeningReport:
     def n_rows(self) -> int:
         """Rows written."""
         return self.n_ok + self.n_extrapolating + self.n_failed
+
+    def note_untried(self, candidates: Iterable[Candidate]) -> None:
+        """Remembers the sources that end in a structure behind which nothing could be tried."""
+        self.untried |= {c.source: c.untried for c in candidates if c.untried != 0}
 
     def add(self, rows: list[Row]) -> None:
         """Counts a batch of rows and offers them to the ranking."""

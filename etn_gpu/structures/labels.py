@@ -71,14 +71,22 @@ class LabelledSet:
         return LabelAudit.of(self)
 
 
-def read_labelled(path: str | PathLike[str], index: int | str = ":") -> LabelledSet:
+def read_labelled(
+    path: str | PathLike[str],
+    index: int | str = ":",
+    *,
+    format: str | None = None,
+    species: Sequence[str] | None = None,
+) -> LabelledSet:
     """Read all structures of a file with their labels; see `collect_labels` for where labels are looked for.
+
+    `index`, `format` and `species` are those of :func:`read_structures`.
 
     Raises:
         DataError: the file or a frame of it cannot be read, or a label has the wrong shape or is not finite.
     """
     structures, frames = [], []
-    for frame in read_structures(path, index):
+    for frame in read_structures(path, index, format=format, species=species):
         if frame.atoms is None:
             raise frame.error or DataError(f"{path}, frame {frame.index}: cannot be read.")
         structures.append(frame.atoms)

@@ -25,7 +25,8 @@ class TrainingConfig:
     one that fits the density of the data (:mod:`etn_gpu.training.neighbourhood`); ``weights`` multiply the default
     weight of each property (1 keeps it, 0 leaves the property out); ``time_limit`` in seconds for the whole run,
     resumed parts included: no iteration begins after it, and one is always done; ``resume`` a checkpoint of the same
-    run; ``metadata`` goes into the model file.
+    run; ``format`` and ``species`` of the files, as :func:`etn_gpu.structures.read_structures` takes them;
+    ``metadata`` goes into the model file.
 
     Raises:
         TrainingError: an option that cannot be meant.
@@ -45,6 +46,8 @@ class TrainingConfig:
     backend: str | None = None
     threads: int | None = None
     max_iterations: int | None = None
+    format: str | None = None
+    species: tuple[str, ...] | None = None
     metadata: dict[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:

@@ -53,7 +53,7 @@ def loss_weights(config: TrainingConfig) -> Weights:
 
 def read_data(config: TrainingConfig, weights: Weights, on_event: OnEvent) -> TrainingData:
     """Read, audit and split the data, and choose the architecture for them."""
-    labels = read_labelled(config.train_file)
+    labels = read_labelled(config.train_file, format=config.format, species=config.species)
     on_event(Event("audit", text=str(labels.audit())))
     trained = [name for name in DEFAULT_SIGMA if getattr(weights, name) > 0]
     usable = labelled(labels, trained)
@@ -101,7 +101,7 @@ def _read_validation(
     path: Path, config: TrainingConfig, species: tuple[str, ...], trained: list[str], on_event: OnEvent
 ) -> LabelledSet:
     """The structures to validate on, checked against what is trained."""
-    labels = read_labelled(path)
+    labels = read_labelled(path, format=config.format, species=config.species)
     on_event(Event("audit", text=str(labels.audit())))
     if unknown := [symbol for symbol in species_of(labels, range(len(labels))) if symbol not in species]:
         raise TrainingError(
