@@ -13,13 +13,13 @@ from etn_gpu.structures.frame import Frame, Pending, made, reason
 from etn_gpu.structures.lammps import data_file, dump_frames
 from etn_gpu.structures.occupancy import partial_occupancy
 from etn_gpu.structures.poscar import poscar
+from etn_gpu.structures.xdatcar import xdatcar_frames
 
 if TYPE_CHECKING:
     from ase import Atoms
 
 #: Lines that each frame of a text format has once, to tell how many there are.
 _MARKS = {
-    "vasp-xdatcar": b"Direct configuration",
     "vasp-out": b"POSITION  ",
     "vasp-xml": b"<calculation>",
     "castep-md": b"<-- E",
@@ -37,6 +37,9 @@ def ase_frames(path: Path, source: str, form: str, species: Sequence[str] | None
     if form == "lammps-dump-text":
         with path.open(encoding="utf-8", errors="replace") as text:
             yield from made(dump_frames(text, source, species))
+    elif form == "vasp-xdatcar":
+        with path.open(encoding="utf-8", errors="replace") as text:
+            yield from made(xdatcar_frames(text, source))
     elif form == "cif":
         with path.open("rb") as stream:
             yield from made(cif_frames(stream, source))

@@ -28,6 +28,7 @@ _FOREIGN = {
     b"\x7fELF": "a program",
 }
 _UTF16 = (b"\xff\xfe", b"\xfe\xff")
+_TEXT = b"\t\n\r" + bytes(range(32, 127))
 _UTF8_MARK = b"\xef\xbb\xbf"
 _PICKLE = re.compile(rb"\x80[\x02-\x05](?:\x95|[c}\](X\x8c])", re.DOTALL)
 _LMDB = b"\xde\xc0\xef\xbe"
@@ -66,7 +67,7 @@ def byte_order_mark(head: bytes) -> int:
 
 def foreign(head: bytes) -> str | None:
     """What a file of these first bytes is, when it is none of structures that could be read, and what to do."""
-    if head.startswith(_UTF16) or (head[1:2] == b"\0" and head[3:4] == b"\0" and head[:1].isalnum()):
+    if head.startswith(_UTF16) or any(map(_every_other_byte_is_text, (head[:8], head[1:9]))):
         return "text in UTF-16. Save it as UTF-8 (iconv -f UTF-16 -t UTF-8 FILE)"
     for magic, (name, command) in _UNPACKED_BY.items():
         if head.startswith(magic):
@@ -81,6 +82,11 @@ def foreign(head: bytes) -> str | None:
     if _MODEL.match(head):
         return "a file of tensors, like a model of etn-gpu, and no structures. A command takes the model first"
     return "a web page. Download the file itself" if _HTML.match(head) else None
+
+
+def _every_other_byte_is_text(head: bytes) -> bool:
+    text = head[::2]
+    return len(text) > 1 and not any(head[1::2]) and all(byte in _TEXT for byte in text)
 
 
 def is_sqlite(head: bytes) -> bool:

@@ -18,7 +18,8 @@ from etn_gpu.structures.xyz_header import usual_header
 if TYPE_CHECKING:
     from ase import Atoms
 
-_SYMMETRIC = re.compile(r"""(?<!\S)(?P<key>stress|virial)\s*=\s*["'\[{](?P<values>[^"'\]}]*)["'\]}]""")
+#: The two words first: a pattern that begins with what is before them is tried at every letter.
+_SYMMETRIC = re.compile(r"""(?P<key>stress|virial)(?<!\S.{6})\s*=\s*["'\[{](?P<values>[^"'\]}]*)["'\]}]""")
 _PROPERTIES = re.compile(r"(?<!\S)Properties=(\S+)")
 _PLAIN_COLUMNS = "species:S:1:pos:R:3"
 
