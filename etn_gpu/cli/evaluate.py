@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import dataclass, field
 from itertools import islice
 from pathlib import Path
 from time import perf_counter
@@ -18,21 +19,23 @@ from etn_gpu.cli.options import (
     Dtype,
     EnergyKey,
     ForcesKey,
+    Format,
     Overwrite,
+    Species,
     StressKey,
     Threads,
     VirialKey,
 )
 from etn_gpu.cli.outputs import claimed_output
 from etn_gpu.cli.progress import structure_progress
+from etn_gpu.cli.reading import reading_options, untried_lines
 
 if TYPE_CHECKING:
     from rich.console import Console
 
     from etn_gpu.potential import ETNPotential
     from etn_gpu.potential.metrics import GroupedMetrics, Metrics
-    from etn_gpu.screening.batching import Candidate
-    from etn_gpu.structures import LabelKeys, LabelledSet
+    from etn_gpu.structures import Frame
 
 __all__ = ["evaluate"]
 
@@ -52,6 +55,8 @@ def evaluate(
         typer.Option("--json", metavar="OUT", help="Also write the numbers as JSON."),
     ] = None,
     overwrite: Overwrite = False,
+    format: Format = None,
+    species: Species = None,
     backend: Backend = None,
     dtype: Dtype = None,
     threads: Threads = None,
@@ -94,15 +99,16 @@ def evaluate(
 
     if json_file is not None:
         context.with_resource(claimed_output(json_file, JSON, [model_path(model), *files], overwrite))
+    reading = {"keys": LabelKeys(energy_key, forces_key, stress_key, virial_key), **reading_options(format, species)}
     potential = etn_gpu.load(model, allow_large=allow_large)
     name = resolve(backend)
     options = {"backend": name, "dtype": potential.precision(name, dtype and dtype.value), "threads": threads}
-    keys = LabelKeys(energy_key, forces_key, stress_key, virial_key)
     compilation = warm_up(potential, **options)
-    metrics, failures, warnings, seconds = _evaluate_files(potential, files, keys, options, batch_atoms)
+    evaluation = _evaluate_files(potential, files, reading, options, batch_atoms)
+    metrics, failures, seconds = evaluation.metrics, evaluation.failures, evaluation.seconds
 
     console = output_console()
-    for warning in warnings:
+    for warning in evaluation.warnings:
         console.print(f"{warning['source']}: warning: {warning['message']}", style="yellow", soft_wrap=True)
     _show(console, f"{model} on {', '.join(str(path) for path in files)}", metrics)
     for failure in failures[:_FAILURES_SHOWN]:
@@ -112,6 +118,8 @@ def evaluate(
     if len(failures) > _FAILURES_SHOWN:
         more = len(failures) - _FAILURES_SHOWN
         console.print(f"... and {more} more failed; --json lists all", style="red")
+    for line in untried_lines(evaluation.untried):
+        console.print(line, style="red", soft_wrap=True)
     total = metrics.total
     console.print(
         f"{total.n_structures} structures, {total.n_atoms} atoms, {seconds:.2f} s{per_atom(seconds, total.n_atoms)}, "
@@ -121,74 +129,65 @@ def evaluate(
     if json_file is not None:
         report = {"model": model, "files": [str(path) for path in files], **metrics.as_dict()}
         report |= {"seconds": seconds, "compilation_seconds": compilation, **options}
-        report |= {"warnings": warnings, "failures": failures}
+        report |= {"warnings": evaluation.warnings, "failures": failures}
         write_atomically(json_file, (json.dumps(report, indent=2) + "\n").encode(), WrongUseError)
     if failures:
         raise typer.Exit(SOME_FAILED)
 
 
+@dataclass
+class _Evaluation:
+    """Metrics over all files, and what else there is to say of them.
+
+    untried: for each file that could not be read to its end, how many structures were never tried; seconds: what the
+    evaluation took.
+    """
+
+    metrics: GroupedMetrics
+    failures: list[dict[str, Any]] = field(default_factory=list)
+    untried: dict[str, int | None] = field(default_factory=dict)
+    warnings: list[dict[str, Any]] = field(default_factory=list)
+    seconds: float = 0.0
+
+    def warn(self, path: Path, text: str) -> None:
+        self.warnings.append({"source": str(path), "message": text})
+
+    def fail(self, path: Path, index: int, text: str) -> None:
+        self.failures.append({"source": str(path), "index": index, "message": text})
+
+
 def _evaluate_files(
-    potential: ETNPotential, files: list[Path], keys: LabelKeys, options: dict[str, Any], batch_atoms: int
-) -> tuple[GroupedMetrics, list[dict[str, Any]], list[dict[str, Any]], float]:
-    """Metrics over all files, the structures that failed, the warnings, and the seconds that evaluation took."""
+    potential: ETNPotential, files: list[Path], reading: dict[str, Any], options: dict[str, Any], batch_atoms: int
+) -> _Evaluation:
     from etn_gpu.potential.metrics import GroupedMetrics
     from etn_gpu.screening import BatchLimits, evaluate_each
-    from etn_gpu.screening.batching import batches
+    from etn_gpu.screening.batching import Candidate, batches
+    from etn_gpu.structures import read_labelled
 
-    metrics, seconds = GroupedMetrics(), 0.0
-    failures: list[dict[str, Any]] = []
-    warnings: list[dict[str, Any]] = []
+    evaluation = _Evaluation(GroupedMetrics())
     for path in files:
-        labels, candidates = _read(path, keys)
-        warnings += [{"source": str(path), "message": text} for text in labels.audit().warnings]
-        failures += [{"source": c.source, "index": c.index, "message": c.error} for c in candidates if c.error]
-        readable = [candidate for candidate in candidates if not candidate.error]
-        indices = iter([index for index, candidate in enumerate(candidates) if not candidate.error])
-        with structure_progress(len(readable)) as advance:
-            for batch in batches(readable, potential.cutoff, BatchLimits.for_atoms(batch_atoms)):
+        broken: list[Frame] = []
+        labels = read_labelled(path, broken=broken, **reading)
+        for text in labels.audit().warnings:
+            evaluation.warn(path, text)
+        for frame in broken:
+            evaluation.fail(path, frame.index, str(frame.error))
+            if frame.untried != 0:
+                evaluation.untried[str(path)] = frame.untried
+        candidates = [Candidate(str(path), *pair) for pair in zip(labels.frames, labels.atoms, strict=True)]
+        places = iter(range(len(candidates)))
+        with structure_progress(len(candidates)) as advance:
+            for batch in batches(candidates, potential.cutoff, BatchLimits.for_atoms(batch_atoms)):
                 start = perf_counter()
                 outcomes = evaluate_each(potential, [c.atoms for c in batch if c.atoms is not None], **options)
-                seconds += perf_counter() - start
-                for index, outcome in zip(islice(indices, len(batch)), outcomes, strict=True):
+                evaluation.seconds += perf_counter() - start
+                for place, outcome in zip(islice(places, len(batch)), outcomes, strict=True):
                     if outcome.failed:
-                        failures.append(
-                            {"source": str(path), "index": candidates[index].index, "message": outcome.message}
-                        )
+                        evaluation.fail(path, labels.frames[place], outcome.message)
                         continue
-                    metrics.add(labels.config_type[index], outcome.results(), **labels.of(index))
+                    evaluation.metrics.add(labels.config_type[place], outcome.results(), **labels.of(place))
                 advance(len(batch), str(path))
-    return metrics, failures, warnings, seconds
-
-
-def _read(path: Path, keys: LabelKeys) -> tuple[LabelledSet, list[Candidate]]:
-    """The labels of all frames and the frames themselves; a broken frame is a candidate with an error.
-
-    Raises:
-        DataError: the file cannot be read at all, or a label is of the wrong shape.
-    """
-    from ase import Atoms
-
-    from etn_gpu.screening.batching import Candidate
-    from etn_gpu.structures import LabelOrigin, collect_labels, read_structures
-
-    origin = LabelOrigin.of(path)
-    candidates, unconverged = [], []
-    for frame in read_structures(path):
-        if frame.atoms is not None and frame.index in origin.unconverged:
-            unconverged.append(frame.index)
-            continue
-        error = "" if frame.error is None else str(frame.error)
-        candidates.append(Candidate(str(path), frame.index, frame.atoms, error))
-    # An empty structure stands for a broken frame.
-    labels = collect_labels(
-        [c.atoms if c.atoms is not None else Atoms() for c in candidates],
-        source=str(path),
-        frames=[-1 if c.index is None else c.index for c in candidates],
-        keys=keys,
-        origin=origin,
-        unconverged=unconverged,
-    )
-    return labels, candidates
+    return evaluation
 
 
 def _show(console: Console, title: str, metrics: GroupedMetrics) -> None:

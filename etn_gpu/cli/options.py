@@ -15,7 +15,9 @@ __all__ = [
     "DtypeName",
     "EnergyKey",
     "ForcesKey",
+    "Format",
     "Overwrite",
+    "Species",
     "StressKey",
     "Threads",
     "VirialKey",
@@ -73,5 +75,23 @@ VirialKey = Annotated[
     str | None,
     typer.Option(
         metavar="KEY", help="Key of a virial, minus stress times volume. Default: the usual names.", show_default=False
+    ),
+]
+Format = Annotated[
+    str | None,
+    typer.Option(
+        metavar="NAME",
+        help="Format of the files: one of ASE's (ase info --formats), mlip-cfg or deepmd. Default: found by content "
+        "and name.",
+        show_default=False,
+    ),
+]
+Species = Annotated[
+    str | None,
+    typer.Option(
+        metavar="Nb,Mo,..",
+        help="Elements in the order of the types, for files without element names (LAMMPS, MLIP, VASP 4); Z if their "
+        "numbers are atomic numbers.",
+        show_default=False,
     ),
 ]

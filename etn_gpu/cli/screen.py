@@ -18,8 +18,9 @@ from etn_gpu.cli.console import (
     show_table,
 )
 from etn_gpu.cli.interrupt import remembered_interrupts
-from etn_gpu.cli.options import AllowLarge, Backend, BatchAtoms, Dtype, Overwrite, Threads
+from etn_gpu.cli.options import AllowLarge, Backend, BatchAtoms, Dtype, Format, Overwrite, Species, Threads
 from etn_gpu.cli.progress import structure_progress
+from etn_gpu.cli.reading import reading_options, untried_lines
 from etn_gpu.screening.ranking import RankBy
 
 if TYPE_CHECKING:
@@ -65,6 +66,8 @@ def screen(
     top: Annotated[int, typer.Option(min=0, help="Rows of the table at the end; 0 for no table.")] = 20,
     demo: Annotated[bool, typer.Option("--demo", help="Build 2000 random NbMoTaW bcc alloys and screen them.")] = False,
     seed: Annotated[int, typer.Option(min=0, help="Seed of the structures of --demo.")] = 0,
+    format: Format = None,
+    species: Species = None,
     backend: Backend = None,
     dtype: Dtype = None,
     threads: Threads = None,
@@ -100,8 +103,9 @@ def screen(
     from etn_gpu.potential.file import model_path
     from etn_gpu.screening import BatchLimits, FileSource, Screening
 
+    reading = reading_options(format, species)
     potential = etn_gpu.load(model or _DEMO_MODEL, allow_large=allow_large)
-    sources = [_demo_source(potential, seed)] if demo else [FileSource(path) for path in files or []]
+    sources = [_demo_source(potential, seed)] if demo else [FileSource(path, **reading) for path in files or []]
     screening = Screening(
         potential,
         sources,
@@ -167,6 +171,8 @@ def _show(console: Console, report: ScreeningReport, output: Path, structures: P
         console.print(f"failed: {where}: {row.message}", style="red", soft_wrap=True)
     if more := report.n_failed - len(report.failures):
         console.print(f"... and {more} more failed; see the column message", style="red")
+    for line in untried_lines(report.untried):
+        console.print(line, style="red", soft_wrap=True)
     evaluated = report.n_rows - report.n_failed
     console.print(
         f"{evaluated} structures ({report.n_atoms} atoms) evaluated in {report.seconds:.1f} s "

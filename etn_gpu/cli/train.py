@@ -10,8 +10,19 @@ import typer
 
 from etn_gpu.cli.console import CUT_SHORT, INTERRUPTED, UNEXPECTED, WrongUseError, error_console, output_console
 from etn_gpu.cli.interrupt import remembered_interrupts
-from etn_gpu.cli.options import Backend, EnergyKey, ForcesKey, Overwrite, StressKey, Threads, VirialKey
+from etn_gpu.cli.options import (
+    Backend,
+    EnergyKey,
+    ForcesKey,
+    Format,
+    Overwrite,
+    Species,
+    StressKey,
+    Threads,
+    VirialKey,
+)
 from etn_gpu.cli.parsing import parse_time_limit, parse_weights
+from etn_gpu.cli.reading import reading_options
 
 __all__ = ["train"]
 
@@ -84,6 +95,8 @@ def train(
     forces_key: ForcesKey = None,
     stress_key: StressKey = None,
     virial_key: VirialKey = None,
+    format: Format = None,
+    species: Species = None,
     backend: Backend = None,
     threads: Threads = None,
 ) -> None:
@@ -137,6 +150,7 @@ def train(
         max_iterations=max_iterations,
         overwrite=overwrite,
         label_keys=LabelKeys(energy_key, forces_key, stress_key, virial_key),
+        **reading_options(format, species),
     )
     console = output_console()
     unwritten: list[str] = []

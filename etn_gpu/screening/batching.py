@@ -38,12 +38,16 @@ class BatchLimits:
 
 @dataclass(frozen=True)
 class Candidate:
-    """One structure on its way to a row: `atoms` as read, or None with the reason in `error`."""
+    """One structure on its way to a row: `atoms` as read, or None with the reason in `error`.
+
+    `untried` is how many structures behind it could not be tried: 0 nearly always, None if nobody knows.
+    """
 
     source: str
     index: int | None
     atoms: Atoms | None
     error: str = ""
+    untried: int | None = 0
 
 
 def number_density(atoms: Atoms) -> float:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from time import perf_counter
 
+from etn_gpu.screening.batching import Candidate
 from etn_gpu.screening.input_labels import InputLabels
 from etn_gpu.screening.ranking import Ranking
 from etn_gpu.screening.rows import Row
@@ -27,6 +29,8 @@ class ScreeningReport:
         n_atoms: atoms evaluated.
         failures: the first failed rows.
         labels: what labels the structures carried, seen where structures are written.
+        untried: for each source that could not be read to its end, how many structures were never tried; None where the
+            file does not tell.
         seconds: wall time from the start of the run to the last batch, without compilation.
         compilation: seconds that compiling for the backend took.
     """
@@ -39,6 +43,7 @@ class ScreeningReport:
     n_atoms: int = 0
     failures: list[Row] = field(default_factory=list)
     labels: InputLabels = field(default_factory=InputLabels, repr=False)
+    untried: dict[str, int | None] = field(default_factory=dict)
     seconds: float = 0.0
     compilation: float = 0.0
     _start: float = field(default_factory=perf_counter, repr=False)
@@ -47,6 +52,10 @@ class ScreeningReport:
     def n_rows(self) -> int:
         """Rows written."""
         return self.n_ok + self.n_extrapolating + self.n_failed
+
+    def note_untried(self, candidates: Iterable[Candidate]) -> None:
+        """Remembers the sources that end in a structure behind which nothing could be tried."""
+        self.untried |= {c.source: c.untried for c in candidates if c.untried != 0}
 
     def add(self, rows: list[Row]) -> None:
         """Counts a batch of rows and offers them to the ranking."""

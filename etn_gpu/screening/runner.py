@@ -97,6 +97,7 @@ class Screening:
                 self.report.add(rows)
                 if self.structures is not None:
                     self.report.labels.see(candidate.atoms for candidate in batch)
+                self.report.note_untried(batch)
                 yield rows
 
     def run(self) -> ScreeningReport:

@@ -31,9 +31,11 @@ class Source(Protocol):
 
 @dataclass(frozen=True)
 class FileSource:
-    """A file, read frame by frame."""
+    """A file, read frame by frame; `format` and `species` are those of :func:`etn_gpu.structures.read_structures`."""
 
     path: str | os.PathLike[str]
+    format: str | None = None
+    species: tuple[str, ...] | None = None
 
     @property
     def name(self) -> str:
@@ -45,8 +47,9 @@ class FileSource:
         from etn_gpu.structures import read_structures
 
         try:
-            for frame in read_structures(self.path):
-                yield Candidate(self.name, frame.index, frame.atoms, "" if frame.error is None else str(frame.error))
+            for frame in read_structures(self.path, format=self.format, species=self.species):
+                error = "" if frame.error is None else str(frame.error)
+                yield Candidate(self.name, frame.index, frame.atoms, error, frame.untried)
         except (DataError, OSError) as error:
             yield Candidate(self.name, None, None, str(error))
 

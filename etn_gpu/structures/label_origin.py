@@ -2,24 +2,17 @@
 
 from __future__ import annotations
 
-import bz2
-import gzip
-import lzma
 import re
-import zlib
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from etn_gpu.errors import DataError
+from etn_gpu.structures.opening import UNREADABLE, InputFile
 
 if TYPE_CHECKING:
-    from typing import TextIO
-
     from etn_gpu.structures.label_keys import Source
-
-_OPENERS: dict[str, Callable[..., Any]] = {".gz": gzip.open, ".bz2": bz2.open, ".xz": lzma.open}
-_DAMAGED = (OSError, EOFError, zlib.error, lzma.LZMAError)
-_HEAD = 4096
 
 #: The end of an ionic step in an OUTCAR; ASE's reader makes one structure of what lies between two such lines.
 _STEP_END = "FREE ENERGIE OF THE ION-ELECTRON SYSTEM"
@@ -53,13 +46,13 @@ class LabelOrigin:
         if not path.is_file():
             return cls()
         try:
-            with _open(path) as stream:
-                kind = _kind(stream.read(_HEAD), path.name)
+            file = InputFile(path)
+            kind = _kind(file.head.decode("utf-8", "replace"), file.name)
             if kind in ("", "xyz"):
                 return cls(kind)
-            with _open(path) as stream:
+            with file.text() as stream:
                 return cls(kind, frozenset((_of_outcar if kind == "OUTCAR" else _of_xml)(stream)))
-        except _DAMAGED:
+        except (DataError, *UNREADABLE):
             return cls()  # reading the structures says what is wrong
 
     def shown(self, source: Source) -> str:
@@ -120,8 +113,3 @@ def _of_xml(lines: Iterable[str]) -> list[int]:
             else:
                 algorithm = match[2]
     return unconverged
-
-
-def _open(path: Path) -> TextIO:
-    opener: Callable[..., TextIO] = _OPENERS.get(path.suffix, open)
-    return opener(path, "rt", encoding="utf-8", errors="replace")

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from ase import Atoms
 
     from etn_gpu.structures.audit import LabelAudit
+    from etn_gpu.structures.frame import Frame
 
 PROPERTIES = ("energy", "forces", "stress")
 #: Two sources of one label that differ by less are the same: in eV/atom, eV/A, eV/A^3.
@@ -48,9 +49,9 @@ class LabelledSet:
 
     source: where they come from; atoms [S]; energy [S] in eV (total, not per atom), nan where missing; forces: (n, 3)
     in eV/A each, or None; stress [S, 6] in eV/A^3, Voigt xx, yy, zz, yz, xz, xy, nan rows where missing; config_type
-    [S]; keys: for each property, how many structures had it under which key (as the file spells it, with the unit if it
-    was another); n_stress_ignored: structures whose stress label was left out because they are not periodic in all
-    three directions.
+    [S]; frames [S]: their numbers in the source, from 0; keys: for each property, how many structures had it under
+    which key (as the file spells it, with the unit if it was another); n_stress_ignored: structures whose stress label
+    was left out because they are not periodic in all three directions.
 
     What else there was: n_nan: for each property, in how many structures its label is NaN, or nothing; n_partly_nan:
     in how many the forces of some atoms only; unused: keys that look like labels and were not used, with structures;
@@ -65,6 +66,7 @@ class LabelledSet:
     forces: list[NDArray[np.float64] | None]
     stress: NDArray[np.float64]
     config_type: list[str | None]
+    frames: list[int]
     keys: dict[str, Counter[str]] = field(default_factory=lambda: {name: Counter() for name in PROPERTIES})
     n_stress_ignored: int = 0
     n_nan: Counter[str] = field(default_factory=Counter)
@@ -98,24 +100,44 @@ class LabelledSet:
         return LabelAudit.of(self)
 
 
-def read_labelled(path: str | PathLike[str], index: int | str = ":", *, keys: LabelKeys | None = None) -> LabelledSet:
+def read_labelled(
+    path: str | PathLike[str],
+    index: int | str = ":",
+    *,
+    keys: LabelKeys | None = None,
+    broken: list[Frame] | None = None,
+    format: str | None = None,
+    species: Sequence[str] | None = None,
+) -> LabelledSet:
     """Read all structures of a file with their labels; see `collect_labels` for where labels are looked for.
 
-    Structures that VASP's log marks as not converged are left out and counted.
+    Structures that VASP's log marks as not converged are left out and counted. `index`, `format` and `species` are
+    those of :func:`read_structures`. Frames that cannot be read are added to `broken`, where that is given and not all
+    of them are.
 
     Raises:
         DataError: the file or a frame of it cannot be read, or a label has the wrong shape or is infinite.
     """
     structures, frames, unconverged = [], [], []
     origin = LabelOrigin.of(Path(path))
-    for frame in read_structures(path, index):
+    faults = []
+    for frame in read_structures(path, index, format=format, species=species):
         if frame.atoms is None:
-            raise frame.error or DataError(f"{path}, frame {frame.index}: cannot be read.")
+            if broken is None:
+                raise frame.error or DataError(f"{path}, frame {frame.index}: cannot be read.")
+            faults.append(frame)
+            continue
         if frame.index in origin.unconverged:
             unconverged.append(frame.index)
             continue
         structures.append(frame.atoms)
         frames.append(frame.index)
+    if faults and not structures and not unconverged:
+        # Nothing is known about the labels of frames that were not read: the reason is in the first of them.
+        more = f" None of its {len(faults)} frames can be read." if len(faults) > 1 else ""
+        raise DataError(f"{faults[0].error}{more}")
+    if broken is not None:
+        broken += faults
     return collect_labels(
         structures, source=str(Path(path)), frames=frames, keys=keys, origin=origin, unconverged=unconverged
     )
@@ -165,6 +187,7 @@ def collect_labels(
         forces=[None] * n,
         stress=np.full((n, 6), np.nan),
         config_type=[None] * n,
+        frames=list(range(n) if frames is None else frames),
         unconverged=tuple(unconverged),
     )
     plans = KeyPlans(keys)
@@ -174,7 +197,7 @@ def collect_labels(
         try:
             reader.read(s, atoms, plan)
         except DataError as error:
-            raise DataError(f"{source}, frame {s if frames is None else frames[s]}: {error}") from None
+            raise DataError(f"{source}, frame {labels.frames[s]}: {error}") from None
         if plan.group is not None and (group := atoms.info[plan.group]) is not None:
             labels.config_type[s] = str(group)
     _check_wanted(labels, keys or LabelKeys(), plans)

@@ -2,72 +2,77 @@
 
 from __future__ import annotations
 
-import bz2
-import gzip
-import io
 import itertools
-import lzma
 import operator
-import zlib
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING
 
 from etn_gpu.errors import DataError
-from etn_gpu.structures.label_units import in_angstrom
+from etn_gpu.structures.ase_frames import ase_frames
+from etn_gpu.structures.deepmd import deepmd_frames, is_deepmd
+from etn_gpu.structures.formats import DEEPMD, MLIP, XYZ, check_format, format_of
+from etn_gpu.structures.frame import Frame, Pending, made, reason
+from etn_gpu.structures.mlip_cfg import mlip_frames
+from etn_gpu.structures.opening import UNREADABLE, InputFile
+from etn_gpu.structures.species_map import check_species
 from etn_gpu.structures.xyz_frames import RawFrame, xyz_frames
-from etn_gpu.structures.xyz_values import restore_lopsided, usual_values
+from etn_gpu.structures.xyz_parse import parse_frame
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
     from os import PathLike
-    from typing import TextIO
 
-    from ase import Atoms
-
-_XYZ_FORMATS = ("extxyz", "xyz")
-_OPENERS: dict[str, Callable[..., Any]] = {".gz": gzip.open, ".bz2": bz2.open, ".xz": lzma.open}
-#: What reading a damaged file may raise.
-_UNREADABLE = (OSError, EOFError, UnicodeDecodeError, zlib.error, lzma.LZMAError)
+_BUNDLE = "bundletrajectory"
+_BUNDLE_FILE = "metadata.json"
 
 
-@dataclass(frozen=True)
-class Frame:
-    """One structure of a file: `atoms`, or the `error` that kept it from being read; `index` counts from 0."""
+def read_structures(
+    path: str | PathLike[str],
+    index: int | str = ":",
+    *,
+    format: str | None = None,
+    species: Sequence[str] | None = None,
+) -> Iterator[Frame]:
+    """Stream the structures of a file in any format that ASE reads, of MLIP (.cfg) or of a DeePMD folder.
 
-    index: int
-    atoms: Atoms | None
-    error: DataError | None = None
-
-
-def read_structures(path: str | PathLike[str], index: int | str = ":") -> Iterator[Frame]:
-    """Stream the structures of a file in any format that ASE reads, also compressed (.gz, .bz2, .xz).
-
-    Only one frame is in memory at a time (formats that ASE itself reads whole excepted). In XYZ files a broken frame
-    comes as a Frame with its error and reading goes on at the next; in other formats it is the last frame.
+    Files compressed with gzip, bzip2 or xz, tar and zip archives of a single file, and pipes are read as well; "-" is
+    standard input. Only one frame is in memory at a time (formats that ASE itself reads whole excepted). A broken frame
+    comes as a Frame with its error, and reading goes on at the next where the format allows it; where it does not,
+    `untried` of the last frame says how many are behind it. A frame that stands for no structure of atoms, because a
+    site is shared or partly occupied, is a broken one.
 
     Args:
-        path: the file.
+        path: the file or folder.
         index: which frames, in ASE's notation: 0, "-1", ":", "10:100", "::5".
+        format: the name of one of ASE's formats, or "mlip-cfg" or "deepmd"; found by content and name by default.
+        species: elements in the order of the types, for files that number them: LAMMPS dumps without a column element,
+            .cfg of MLIP, POSCAR of VASP 4; ("Z",) where the numbers are atomic numbers.
 
     Raises:
-        DataError: at the call, when there is no such file, when it is empty or when its format is unknown; while
-            reading, when there is no structure in it.
+        DataError: at the call, when there is no such file, when it is empty, when its format is unknown or known and
+            not read here, or when an argument is none; while reading, when there is no structure in it.
     """
     path = Path(path)
     wanted = _parse_index(index)
-    form = _format_of(path)
-    frames = _stream_xyz(path, wanted) if form in _XYZ_FORMATS else _stream_other(path, form, wanted)
-    return _some(frames, f"{path}: no structure found" + ("." if wanted == slice(None) else f" at index {index}."))
+    form = None if format is None else check_format(format)
+    names = None if species is None else check_species(species)
+    if path.is_dir():
+        begin = _folder(path, form, names)
+    else:
+        begin = _file(InputFile(path), form, names, again=_counts_from_the_end(wanted))
+    return _frames(begin, wanted, f"{path}: no structure found" + ("." if index == ":" else f" at index {index}."))
 
 
-def _some(frames: Iterator[Frame], message: str) -> Iterator[Frame]:
+def _frames(begin: Callable[[], Iterator[Pending]], wanted: slice, nothing: str) -> Iterator[Frame]:
+    if _counts_from_the_end(wanted):
+        wanted = slice(*wanted.indices(sum(1 for _ in begin())))
     empty = True
-    for frame in frames:
+    for pending in itertools.islice(begin(), wanted.start, wanted.stop, wanted.step):
         empty = False
-        yield frame
+        yield pending()
     if empty:
-        raise DataError(message)
+        raise DataError(nothing)
 
 
 def _parse_index(index: int | str) -> slice:
@@ -84,94 +89,62 @@ def _parse_index(index: int | str) -> slice:
     raise DataError(f"index = {index!r}: expected a frame number or a forward slice such as ':', '10:100' or '::5'.")
 
 
-def _resolve(wanted: slice, count: Callable[[], int]) -> slice:
-    """The slice with indices counted from the start; the frames are counted only for negative ones."""
-    if (wanted.start or 0) < 0 or (wanted.stop or 0) < 0:
-        return slice(*wanted.indices(count()))
-    return slice(wanted.start or 0, wanted.stop, wanted.step or 1)
+def _counts_from_the_end(wanted: slice) -> bool:
+    return (wanted.start or 0) < 0 or (wanted.stop or 0) < 0
 
 
-def _format_of(path: Path) -> str:
-    from ase.io.formats import UnknownFileTypeError, filetype, ioformats
-
-    if not path.exists():
-        raise DataError(f"{path}: no such file.")
-    if path.is_file() and path.stat().st_size == 0:
-        raise DataError(f"{path}: the file is empty; expected at least one structure.")
-    if Path(path.stem if path.suffix in _OPENERS else path.name).suffix.lower() in (".xyz", ".extxyz"):
-        return "extxyz"
-    try:
-        form = filetype(str(path))
-    except (UnknownFileTypeError, *_UNREADABLE) as error:
-        raise DataError(f"{path}: not a file of structures in any format ASE reads ({_reason(error)}).") from error
-    if form not in ioformats or not ioformats[form].can_read:
-        raise DataError(f"{path}: not a file of structures in any format ASE reads (looks like {form!r}).")
-    return form
+def _folder(path: Path, form: str | None, species: Sequence[str] | None) -> Callable[[], Iterator[Pending]]:
+    """The frames of a folder: a DeePMD data set, or one of ASE's bundles."""
+    if form == DEEPMD or (form is None and is_deepmd(path)):
+        return lambda: made(deepmd_frames(path, species))
+    if form == _BUNDLE or (form is None and (path / _BUNDLE_FILE).is_file()):
+        return lambda: ase_frames(path, str(path), _BUNDLE, species)
+    raise DataError(
+        f"{path}: a folder: expected a file of structures, or a folder of DeePMD with type.raw and set.*/coord.npy. "
+        "Give the files in it."
+    )
 
 
-def _stream_xyz(path: Path, wanted: slice) -> Iterator[Frame]:
-    selection = _resolve(wanted, lambda: sum(1 for _ in _raw_frames(path)))
-    for k, raw in itertools.islice(enumerate(_raw_frames(path)), selection.start, selection.stop, selection.step):
-        yield _parse_xyz(raw, k, path)
+def _file(
+    file: InputFile, form: str | None, species: Sequence[str] | None, *, again: bool
+) -> Callable[[], Iterator[Pending]]:
+    """The frames of a file that can be read `again` if need be."""
+    form = form or format_of(file.source, file.name, file.head)
+    if form == DEEPMD:
+        raise DataError(f"{file.source}: a file: expected the folder with type.raw and set.*/coord.npy.")
+    if again:
+        file.keep()
+    if form == XYZ:
+        return lambda: _xyz(file, species)
+    if form == MLIP:
+        return lambda: made(_mlip(file, species))
+    return lambda: _by_ase(file, form, species)
 
 
-def _raw_frames(path: Path) -> Iterator[RawFrame]:
-    # a stray byte in some comment must not end a long file
-    opener: Callable[..., TextIO] = _OPENERS.get(path.suffix, open)
+def _xyz(file: InputFile, species: Sequence[str] | None) -> Iterator[Pending]:
+    for index, raw in enumerate(_raw_frames(file)):
+        yield partial(parse_frame, raw, index, file.source, species)
+
+
+def _raw_frames(file: InputFile) -> Iterator[RawFrame]:
     line = 0
     try:
-        with opener(path, "rt", encoding="utf-8", errors="replace") as stream:
+        with file.text() as stream:
             for raw in xyz_frames(stream):
                 line = raw.line
                 yield raw
-    except _UNREADABLE as error:
+    except UNREADABLE as error:
         if line == 0:
-            raise DataError(f"{path}: cannot be read ({_reason(error)}).") from error
-        yield RawFrame(line, "", f"the file cannot be read beyond the frame that starts here ({_reason(error)})")
+            raise DataError(f"{file.source}: cannot be read ({reason(error)}).") from error
+        fault = f"the file cannot be read beyond the frame that starts here ({reason(error)})"
+        yield RawFrame(line, "", fault, ends=True)
 
 
-def _parse_xyz(raw: RawFrame, index: int, path: Path) -> Frame:
-    from ase.io import read
-
-    place = f"{path}, frame {index} (line {raw.line})"
-    if raw.fault is not None:
-        return Frame(index, None, DataError(f"{place}: {raw.fault}."))
-    try:
-        count, comment, rows = (*raw.text.split("\n", 2), "")[:3]
-        text = "\n".join((count, usual_values(comment), rows))
-        atoms = cast("Atoms", read(io.StringIO(text), index=0, format="extxyz"))
-        restore_lopsided(atoms, comment)
-        return Frame(index, in_angstrom(atoms))
-    except DataError as error:
-        return Frame(index, None, DataError(f"{place}: {error}"))
-    except Exception as error:  # ASE's parser raises whatever its conversions raise
-        return Frame(index, None, DataError(f"{place}: not a valid XYZ frame ({_reason(error)})."))
+def _mlip(file: InputFile, species: Sequence[str] | None) -> Iterator[Frame]:
+    with file.text() as stream:
+        yield from mlip_frames(stream, file.source, species)
 
 
-def _stream_other(path: Path, form: str, wanted: slice) -> Iterator[Frame]:
-    from ase.io import iread
-    from ase.io.formats import ioformats
-
-    single = ioformats[form].single
-
-    def images(index: slice) -> Iterator[Atoms]:
-        given = slice(None) if single else index
-        found = iread(str(path), index=given, format=form, do_not_split_by_at_sign=True)
-        return itertools.islice(found, index.start, index.stop, index.step) if single else found
-
-    k = 0
-    try:
-        selection = _resolve(wanted, lambda: sum(1 for _ in images(slice(None))))
-        for atoms in images(selection):
-            yield Frame(selection.start + k * selection.step, in_angstrom(atoms))
-            k += 1
-    except Exception as error:  # each of ASE's readers has its own ways to fail
-        if k == 0:
-            raise DataError(f"{path}: not a readable {form} file ({_reason(error)}).") from error
-        index = selection.start + k * selection.step
-        yield Frame(index, None, DataError(f"{path}, frame {index}: not a readable {form} frame ({_reason(error)})."))
-
-
-def _reason(error: Exception) -> str:
-    text = " ".join(str(error).split())
-    return f"{type(error).__name__}: {text}" if text else type(error).__name__
+def _by_ase(file: InputFile, form: str, species: Sequence[str] | None) -> Iterator[Pending]:
+    with file.path() as path:
+        yield from ase_frames(path, file.source, form, species)

@@ -12,15 +12,21 @@ if TYPE_CHECKING:
 _MOST_CELL_LINES = 3
 #: A longer number counts no atoms.
 _MOST_DIGITS = 15
+#: Nor is a longer line one of a frame; an archive may hold one that would fill the memory.
+_LONGEST_LINE = 1 << 24
 
 
 @dataclass(frozen=True)
 class RawFrame:
-    """The text of one frame from its count line on, or what is wrong with it; line numbers count from 1."""
+    """The text of one frame from its count line on, or what is wrong with it; line numbers count from 1.
+
+    `ends`: the stream breaks here, whatever frames there may be behind.
+    """
 
     line: int
     text: str
     fault: str | None = None
+    ends: bool = False
 
 
 def xyz_frames(stream: TextIO) -> Iterator[RawFrame]:
@@ -68,7 +74,7 @@ class _Lines:
     def peek(self) -> str | None:
         """The next line, left in place; None at the end."""
         if self._ahead is None:
-            self._ahead = self._stream.readline() or None
+            self._ahead = self._stream.readline(_LONGEST_LINE) or None
         return self._ahead
 
     def take(self) -> str | None:

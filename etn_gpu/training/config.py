@@ -29,6 +29,7 @@ class TrainingConfig:
     last step; ``resume`` a checkpoint of the same run; ``overwrite`` whether the files of an earlier run may be
     replaced, as those of the resumed run always are; ``allow_large`` accepts sizes whose compilation may take minutes
     and gigabytes (:mod:`etn_gpu.potential.size`); ``label_keys`` keys of labels to use instead of the usual ones;
+    ``format`` and ``species`` of the files, as :func:`etn_gpu.structures.read_structures` takes them;
     ``metadata`` goes into the model file.
 
     Raises:
@@ -52,6 +53,8 @@ class TrainingConfig:
     overwrite: bool = False
     allow_large: bool = False
     label_keys: LabelKeys = field(default_factory=LabelKeys)
+    format: str | None = None
+    species: tuple[str, ...] | None = None
     metadata: dict[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:

@@ -40,7 +40,7 @@ def loss_weights(config: TrainingConfig) -> Weights:
 
 def read_data(config: TrainingConfig, weights: Weights, on_event: OnEvent) -> TrainingData:
     """Read, audit and split the data, and choose the architecture for them."""
-    labels = read_labelled(config.train_file, keys=config.label_keys)
+    labels = _read(config.train_file, config)
     on_event(Event("audit", text=str(labels.audit())))
     trained = [name for name in DEFAULT_SIGMA if getattr(weights, name) > 0]
     usable = labelled(labels, trained)
@@ -86,11 +86,15 @@ def read_data(config: TrainingConfig, weights: Weights, on_event: OnEvent) -> Tr
     return TrainingData(labels, train_pieces, valid, architecture)
 
 
+def _read(path: Path, config: TrainingConfig) -> LabelledSet:
+    return read_labelled(path, keys=config.label_keys, format=config.format, species=config.species)
+
+
 def _read_validation(
     path: Path, config: TrainingConfig, species: tuple[str, ...], trained: list[str], on_event: OnEvent
 ) -> LabelledSet:
     """The structures to validate on, checked against what is trained."""
-    labels = read_labelled(path, keys=config.label_keys)
+    labels = _read(path, config)
     on_event(Event("audit", text=str(labels.audit())))
     if unknown := [symbol for symbol in species_of(labels, range(len(labels))) if symbol not in species]:
         raise TrainingError(

@@ -273,7 +273,7 @@ def test_missing_empty_and_foreign_files(tmp_path: Path) -> None:
         list(read_structures(tmp_path / "blank.xyz"))
     with gzip.open(tmp_path / "blank.xyz.gz", "wt"):
         pass
-    with pytest.raises(DataError, match=r"blank.xyz.gz: no structure found"):
+    with pytest.raises(DataError, match=r"blank.xyz.gz: the file is empty"):
         list(read_structures(tmp_path / "blank.xyz.gz"))
 
 

@@ -1,0 +1,147 @@
+"""Data sets of other programs, written from the structures: read right, the errors are zero."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from ase.calculators.singlepoint import SinglePointCalculator
+from ase.io import write
+
+from .conftest import Evaluate, Evaluation, Labelled
+
+SPECIES = ("Nb", "Mo", "Ta", "W")
+
+
+def types(item: Labelled, first: int) -> list[int]:
+    return [SPECIES.index(symbol) + first for symbol in item.atoms.symbols]
+
+
+def digits(values: Any) -> str:
+    return " ".join(repr(float(x)) for x in np.ravel(values))
+
+
+def write_cfg(path: Path, alloys: list[Labelled]) -> Path:
+    blocks = []
+    for item in alloys:
+        xx, yy, zz, yz, xz, xy = -item.stress * item.atoms.get_volume()
+        rows = [
+            f"{k} {kind} {digits(position)} {digits(force)}"
+            for k, (kind, position, force) in enumerate(
+                zip(types(item, 0), item.atoms.positions, item.forces, strict=True), start=1
+            )
+        ]
+        blocks += [
+            "BEGIN_CFG", " Size", f"    {len(item.atoms)}", " Supercell", *map(digits, item.atoms.cell.array),
+            " AtomData:  id type cartes_x cartes_y cartes_z fx fy fz", *rows, " Energy", f"   {item.energy!r}",
+            " PlusStress:  xx yy zz yz xz xy", digits([xx, yy, zz, yz, xz, xy]), " Feature   EFS_by  VASP", "END_CFG",
+            "",
+        ]  # fmt: skip
+    path.write_text("\n".join(blocks))
+    return path
+
+
+def write_deepmd(folder: Path, alloys: list[Labelled]) -> Path:
+    for k, item in enumerate(alloys):
+        part = folder / f"system{k}" / "set.000"
+        part.mkdir(parents=True)
+        (part.parent / "type.raw").write_text("\n".join(map(str, types(item, 0))))
+        (part.parent / "type_map.raw").write_text("\n".join(SPECIES))
+        arrays = {
+            "coord": item.atoms.positions, "box": item.atoms.cell.array, "force": item.forces, "virial": item.virial,
+        }  # fmt: skip
+        for name, array in arrays.items():
+            np.save(part / f"{name}.npy", array.reshape(1, -1))
+        np.save(part / "energy.npy", np.array([item.energy]))
+    return folder
+
+
+def write_dump(path: Path, alloys: list[Labelled]) -> Path:
+    """A dump in a general triclinic box, as LAMMPS writes it since 2024."""
+    blocks = []
+    for k, item in enumerate(alloys):
+        rows = [
+            f"{n} {kind} {digits(position)} {digits(force)}"
+            for n, (kind, position, force) in enumerate(
+                zip(types(item, 1), item.atoms.positions, item.forces, strict=True), start=1
+            )
+        ]
+        blocks += [
+            "ITEM: TIMESTEP", str(k), "ITEM: NUMBER OF ATOMS", str(len(item.atoms)),
+            "ITEM: BOX BOUNDS abc origin pp pp pp", *(f"{digits(vector)} 0.0" for vector in item.atoms.cell.array),
+            "ITEM: ATOMS id type x y z fx fy fz", *rows,
+        ]  # fmt: skip
+    path.write_text("\n".join(blocks) + "\n")
+    return path
+
+
+def assert_zero(result: Evaluation, *names: str) -> None:
+    assert result.code == 0, result.err
+    for name in names:
+        assert result.error(name) == pytest.approx(0.0, abs=1e-7)
+
+
+def test_mlip_cfg(alloys: list[Labelled], evaluate: Evaluate, tmp_path: Path) -> None:
+    path = write_cfg(tmp_path / "train.cfg", alloys)
+    assert_zero(evaluate(path, "--species", "Nb,Mo,Ta,W"), "energy", "forces", "stress")
+    refused = evaluate(path)
+    assert refused.code == 2
+    assert "no element names. Name the elements in the order of the types with --species" in " ".join(
+        refused.err.split()
+    )
+
+
+def test_deepmd(alloys: list[Labelled], evaluate: Evaluate, tmp_path: Path) -> None:
+    folder = write_deepmd(tmp_path / "data", alloys)
+    assert_zero(evaluate(folder), "energy", "forces", "stress")
+    assert_zero(evaluate(folder, "--format", "deepmd"), "energy", "forces", "stress")
+    assert evaluate(folder / "system1").numbers["n_structures"] == 1
+
+
+def test_lammps_dump(alloys: list[Labelled], evaluate: Evaluate, tmp_path: Path) -> None:
+    path = write_dump(tmp_path / "dump.lammpstrj", alloys)
+    result = evaluate(path, "--species", "Nb,Mo,Ta,W")
+    assert_zero(result, "forces")
+    assert result.error("energy") is None, "a dump holds none"
+    assert evaluate(path).code == 2
+
+
+def test_screen_and_train_take_the_same_files(alloys: list[Labelled], run: Callable[..., Any], tmp_path: Path) -> None:
+    path = write_cfg(tmp_path / "train.cfg", alloys)
+    screened = run("screen", "nbmotaw", path, "--species", "Nb,Mo,Ta,W", "-o", tmp_path / "rows.csv")
+    assert screened.code == 0
+    assert run("screen", "nbmotaw", path, "-o", tmp_path / "rows2.csv").code == 1
+    options = ("--max-iterations", "1", "--preset", "small", "--valid-fraction", "0", "--species", "Nb,Mo,Ta,W")
+    trained = run("train", path, "-o", tmp_path / "model.etn", *options)
+    assert trained.code == 0, trained.err
+    assert run("train", path, "-o", tmp_path / "model2.etn").code == 2
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (("--format", "vaps"), "no format 'vaps' of structures; did you mean vasp"),
+        (("--species", "Nb,Qq"), "'Qq' is none"),
+    ],
+)
+def test_options_that_are_none(evaluate: Evaluate, tmp_path: Path, options: tuple[str, str], message: str) -> None:
+    result = evaluate(tmp_path / "a.xyz", *options)
+    assert result.code == 2
+    assert message in " ".join(result.err.split())
+
+
+def test_screen_says_what_was_never_tried(alloys: list[Labelled], run: Callable[..., Any], tmp_path: Path) -> None:
+    path = tmp_path / "cut.xyz.gz"
+    frames = []
+    for item in alloys * 20:
+        atoms = item.atoms.copy()
+        atoms.calc = SinglePointCalculator(atoms, energy=item.energy)
+        frames.append(atoms)
+    write(path, frames, format="extxyz")
+    path.write_bytes(path.read_bytes()[:-4000])
+    result = run("screen", "nbmotaw", path, "-o", tmp_path / "rows.csv", "--top", "0")
+    assert result.code == 1
+    assert "cut.xyz.gz: what comes after its last failed frame" in result.out
