@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import dataclass, field
 from time import perf_counter
 
@@ -25,6 +26,8 @@ class ScreeningReport:
         n_failed: rows with status "failed".
         n_atoms: atoms evaluated.
         failures: the first failed rows.
+        notes: entries of the input that the written structures lack or have under another name, and how many frames
+            had them.
         seconds: wall time from the start of the run to the last batch.
     """
 
@@ -35,6 +38,7 @@ class ScreeningReport:
     n_failed: int = 0
     n_atoms: int = 0
     failures: list[Row] = field(default_factory=list)
+    notes: Counter[str] = field(default_factory=Counter)
     seconds: float = 0.0
     _start: float = field(default_factory=perf_counter, repr=False)
 

@@ -82,6 +82,7 @@ class Screening:
                 rows = [make_row(c, outcome, references) for c, outcome in zip(batch, outcomes, strict=True)]
                 writer.write(rows, [candidate.atoms for candidate in batch], outcomes)
                 self.report.add(rows)
+                self.report.notes = writer.notes
                 yield rows
 
     def run(self) -> ScreeningReport:

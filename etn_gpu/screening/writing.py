@@ -6,14 +6,16 @@ import csv
 import gzip
 import io
 import os
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, TextIO
+from typing import TYPE_CHECKING, TextIO
 
 from etn_gpu.errors import DataError
 from etn_gpu.screening.evaluation import Outcome
+from etn_gpu.screening.frames import FrameWriter
 from etn_gpu.screening.rows import COLUMNS, Row
 
 if TYPE_CHECKING:
@@ -53,6 +55,7 @@ class ResultWriter:
 
     def __init__(self, output: Path, structures: Path | None = None) -> None:
         self._paths = (output, structures)
+        self._frames = FrameWriter()
         self._files = ExitStack()
         self._rows: TextIO
         self._structures: TextIO | None = None
@@ -72,6 +75,11 @@ class ResultWriter:
     ) -> None:
         self._files.close()
 
+    @property
+    def notes(self) -> Counter[str]:
+        """What the written structures lack or have under another name, and in how many frames."""
+        return self._frames.notes
+
     def write(self, rows: Sequence[Row], structures: Sequence[Atoms | None], outcomes: Sequence[Outcome]) -> None:
         """Appends a batch and flushes it: its rows, and the structures that were evaluated.
 
@@ -80,7 +88,7 @@ class ResultWriter:
         """
         if self._structures is not None:
             batch = zip(rows, structures, outcomes, strict=True)
-            frames = (_frame(row, atoms, outcome) for row, atoms, outcome in batch if atoms is not None)
+            frames = (self._frames.text(row, atoms, outcome) for row, atoms, outcome in batch if atoms is not None)
             _append(self._structures, "".join(frames))
         # Last, so that a row is never there without its structure, whenever the run is stopped.
         _append(self._rows, _csv_text(row.as_fields() for row in rows))
@@ -106,33 +114,4 @@ def _append(file: TextIO, text: str) -> None:
 def _csv_text(records: Iterable[Sequence[str]]) -> str:
     text = io.StringIO()
     csv.writer(text, lineterminator="\n").writerows(records)
-    return text.getvalue()
-
-
-def _frame(row: Row, atoms: Atoms, outcome: Outcome) -> str:
-    """One frame of extended XYZ with the results of this run; results that the input carried are replaced."""
-    if outcome.failed:
-        return ""
-    provenance: dict[str, Any] = {"source": row.source, "source_index": row.index, "status": row.status}
-    kept = atoms.copy()
-    kept.calc = None
-    for name in ("energy", "free_energy", "stress", "energies", "forces", "stresses", "magmom", "magmoms", "dipole"):
-        kept.info.pop(name, None)
-        kept.arrays.pop(name, None)
-    kept.info.update(provenance)
-    try:
-        return _extxyz(kept, outcome)
-    except Exception:
-        # The input may carry anything in its info and arrays; what cannot be written must not cost the results.
-        bare = type(atoms)(atoms.numbers, positions=atoms.positions, cell=atoms.cell, pbc=atoms.pbc, info=provenance)
-        return _extxyz(bare, outcome)
-
-
-def _extxyz(atoms: Atoms, outcome: Outcome) -> str:
-    from ase.calculators.singlepoint import SinglePointCalculator
-    from ase.io.extxyz import write_extxyz
-
-    atoms.calc = SinglePointCalculator(atoms, **outcome.results())
-    text = io.StringIO()
-    write_extxyz(text, [atoms])
     return text.getvalue()
