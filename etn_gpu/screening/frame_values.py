@@ -169,7 +169,9 @@ def _json(value: Any) -> str:
         # The reader makes an array of it where it can, and fails where it is ragged.
         array = np.array(found)
     except (TypeError, ValueError, RecursionError):
-        raise UnwritableError(f"of type {type(value).__name__} with a content that the format has no form for") from None
+        raise UnwritableError(
+            f"of type {type(value).__name__} with a content that the format has no form for"
+        ) from None
     if array.dtype.kind in "ifb":
         found = array.tolist()
     if not _same(found, plain) or (isinstance(value, np.ndarray) and value.shape != array.shape):
