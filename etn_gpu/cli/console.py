@@ -10,14 +10,17 @@ from etn_gpu.errors import EtnGpuError
 
 if TYPE_CHECKING:
     from rich.console import Console
+    from rich.progress import SpinnerColumn
     from rich.table import Table
 
 __all__ = [
     "INTERRUPTED",
     "SOME_FAILED",
+    "UNEXPECTED",
     "WRONG_USE",
     "WrongUseError",
     "error_console",
+    "new_spinner",
     "new_table",
     "output_console",
     "show_table",
@@ -27,6 +30,8 @@ SOME_FAILED = 1
 """Exit code: the command did its work, and some structures (or checks) failed."""
 WRONG_USE = 2
 """Exit code: the command was given something that it cannot work with."""
+UNEXPECTED = 3
+"""Exit code: something failed that is neither, a full disk for instance."""
 INTERRUPTED = 130
 """Exit code after Ctrl-C, as shells have it."""
 
@@ -47,6 +52,13 @@ def error_console() -> Console:
     return _console(stderr=True)
 
 
+def new_spinner(console: Console) -> SpinnerColumn:
+    """The sign that something goes on, in characters that the console has."""
+    from rich.progress import SpinnerColumn
+
+    return SpinnerColumn("dots" if console.encoding.startswith("utf") else "line")
+
+
 def new_table() -> Table:
     """A table in the style of all commands."""
     from rich import box
@@ -63,9 +75,9 @@ def show_table(console: Console, title: str, table: Table) -> None:
 
 
 def _console(*, stderr: bool) -> Console:
-    from rich.console import Console
+    from etn_gpu.cli.plain_console import PlainConsole
 
     on_terminal = (sys.stderr if stderr else sys.stdout).isatty()
     width = None if on_terminal or "COLUMNS" in os.environ else _PIPE_WIDTH
     # Text often holds file names: square brackets and colons in them are no markup.
-    return Console(stderr=stderr, width=width, markup=False, emoji=False, highlight=False)
+    return PlainConsole(stderr=stderr, width=width, markup=False, emoji=False, highlight=False)

@@ -13,6 +13,7 @@ import typer
 from etn_gpu.cli.console import SOME_FAILED, WrongUseError, new_table, output_console, show_table
 from etn_gpu.cli.options import Backend, BatchAtoms, Dtype, Threads
 from etn_gpu.cli.progress import structure_progress
+from etn_gpu.screening.text import escaped
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -74,11 +75,10 @@ def evaluate(
     metrics, failures, seconds = _evaluate_files(potential, files, options, batch_atoms)
 
     console = output_console()
-    _show(console, f"{model} on {', '.join(str(path) for path in files)}", metrics)
+    _show(console, escaped(f"{model} on {', '.join(str(path) for path in files)}"), metrics)
     for failure in failures[:_FAILURES_SHOWN]:
-        console.print(
-            f"failed: {failure['source']} [{failure['index']}]: {failure['message']}", style="red", soft_wrap=True
-        )
+        where = escaped(f"{failure['source']} [{failure['index']}]: {failure['message']}")
+        console.print(f"failed: {where}", style="red", soft_wrap=True)
     if len(failures) > _FAILURES_SHOWN:
         more = len(failures) - _FAILURES_SHOWN
         console.print(f"... and {more} more failed; --json lists all", style="red")
@@ -174,7 +174,7 @@ def _show(console: Console, title: str, metrics: GroupedMetrics) -> None:
 
     add_row("all", metrics.total, "bold")
     for name, group in metrics.groups.items():
-        add_row(name, group)
+        add_row(escaped(name), group)
     show_table(console, title, table)
 
 

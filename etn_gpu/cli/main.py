@@ -7,11 +7,13 @@ from collections.abc import Sequence
 
 from etn_gpu.cli.app import app
 from etn_gpu.cli.console import WRONG_USE, error_console
+from etn_gpu.cli.streams import sturdy_streams
 from etn_gpu.errors import EtnGpuError
 
 __all__ = ["main"]
 
 
+@sturdy_streams()
 def main(arguments: Sequence[str] | None = None) -> None:
     """Runs the command line on `arguments` (by default those of the process) and exits.
 

@@ -12,6 +12,7 @@ from etn_gpu.cli.interrupt import remembered_interrupts
 from etn_gpu.cli.options import Backend, BatchAtoms, Dtype, Threads
 from etn_gpu.cli.progress import structure_progress
 from etn_gpu.screening.ranking import RankBy
+from etn_gpu.screening.text import escaped
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -23,6 +24,7 @@ __all__ = ["screen"]
 
 _DEMO_MODEL = "nbmotaw"
 _DEMO_STRUCTURES = 2000
+_NOTES_SHOWN = 10
 _HEADINGS = {
     RankBy.formation_energy: "formation\neV/atom",
     RankBy.energy_per_atom: "energy\neV/atom",
@@ -152,7 +154,7 @@ def _show(console: Console, report: ScreeningReport, output: Path, structures: P
     if report.ranking.top:
         _show_ranking(console, report)
     for row in report.failures:
-        where = row.source if row.index is None else f"{row.source} [{row.index}]"
+        where = row.shown_source if row.index is None else f"{row.shown_source} [{row.index}]"
         console.print(f"failed: {where}: {row.message}", style="red", soft_wrap=True)
     if more := report.n_failed - len(report.failures):
         console.print(f"... and {more} more failed; see the column message", style="red")
@@ -164,9 +166,18 @@ def _show(console: Console, report: ScreeningReport, output: Path, structures: P
         f"{report.n_failed} failed",
         soft_wrap=True,
     )
-    console.print(f"rows: {output}", soft_wrap=True)
+    console.print(f"rows: {escaped(str(output))}", soft_wrap=True)
     if structures is not None:
-        console.print(f"structures: {structures}", soft_wrap=True)
+        console.print(f"structures: {escaped(str(structures))}", soft_wrap=True)
+        _show_notes(console, report)
+
+
+def _show_notes(console: Console, report: ScreeningReport) -> None:
+    """What the written structures lack or have under another name, the most frequent first."""
+    for note, count in report.notes.most_common(_NOTES_SHOWN):
+        console.print(f"note: {note} ({count} structures)", style="yellow", soft_wrap=True)
+    if len(report.notes) > _NOTES_SHOWN:
+        console.print(f"... and {len(report.notes) - _NOTES_SHOWN} more notes", style="yellow")
 
 
 def _show_ranking(console: Console, report: ScreeningReport) -> None:
@@ -195,6 +206,13 @@ def _show_ranking(console: Console, report: ScreeningReport) -> None:
         numbers = ["-" if value is None else f"{value:.4f}" for value in values]
         style = "yellow" if row.status == "extrapolating" else None
         table.add_row(
-            str(place), row.source, str(row.index), row.formula, str(row.n_atoms), *numbers, row.status, style=style
+            str(place),
+            row.shown_source,
+            str(row.index),
+            row.formula,
+            str(row.n_atoms),
+            *numbers,
+            row.status,
+            style=style,
         )
     show_table(console, f"Best {len(rows)} of {ranking.n_ranked} by {ranking.by.value}, {ranking.by.order}", table)

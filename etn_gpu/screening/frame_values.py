@@ -1,4 +1,4 @@
-"""Entries of `info` and per-atom arrays as text of extended XYZ that is read back as exactly what it was, or not at all.
+"""Entries of `info` and per-atom arrays as text of extended XYZ that is read back as what it was, or not at all.
 
 ASE's writer gives eight decimals, and text that its own reader takes for a number, a flag, two entries or the end of
 the line. What it reads right is written in its way, everything else as JSON, which it reads where a value begins with

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from etn_gpu.screening.evaluation import Outcome
 from etn_gpu.screening.frame_values import Column, UnwritableError, column, info_text, word
 from etn_gpu.screening.rows import Row
-from etn_gpu.screening.text import visible
+from etn_gpu.screening.text import escaped
 from etn_gpu.structures.units import matrix_from_voigt
 
 if TYPE_CHECKING:
@@ -33,12 +33,15 @@ _REPLACED = frozenset(("energy", "free_energy", "stress", "energies", "forces", 
 _STRUCTURE = frozenset(("numbers", "positions"))
 #: Names, in whatever case, that readers take for the structure, its results or constraints, and those of this run.
 _RESERVED = frozenset(
-    """
-    lattice properties pbc cell species symbols symbol element elements numbers z pos positions position
-    energy energies free_energy force forces stress stresses virial virials
-    magmom magmoms charge charges dipole polarization dielectric_tensor born_effective_charges
-    move_mask uid source source_index status
-    """.split()
+    (
+        *("lattice", "cell", "pbc", "properties", "move_mask", "uid"),
+        *("species", "symbol", "symbols", "element", "elements", "numbers", "z"),
+        *("pos", "position", "positions"),
+        *("energy", "energies", "free_energy", "force", "forces", "stress", "stresses", "virial", "virials"),
+        *("magmom", "magmoms", "charge", "charges", "dipole", "polarization"),
+        *("dielectric_tensor", "born_effective_charges"),
+        *("source", "source_index", "status"),
+    )
 )
 _NAME = re.compile(r"[^\W\d][\w.+/-]*")
 #: More different notes than these are counted as one.
@@ -195,5 +198,5 @@ def _next_name(name: str) -> str:
 
 
 def _shown(name: Any) -> str:
-    text = visible(str(name))
+    text = escaped(str(name))
     return repr(text if len(text) <= 60 else text[:57] + "...")

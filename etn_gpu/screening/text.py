@@ -10,28 +10,37 @@ from __future__ import annotations
 
 import re
 
-__all__ = ["as_cell", "visible"]
+__all__ = ["as_cell", "escaped", "harmless"]
 
-# Control characters, what ends a line somewhere, what reorders or hides text, halves of characters, and backslashes
-# before what looks like an escape.
-_UNSAFE = re.compile(
-    r"[\x00-\x1f\x7f-\x9f\xad\u061c\u180e\u200b\u200e\u200f\u2028-\u202e\u2060-\u206f\ufeff\ufff9-\ufffb"
-    r"\ufffe\uffff\ud800-\udfff\U000e0000-\U000e0fff]"
-    r"|\\(?=x[0-9a-f]{2}|u[0-9a-f]{4}|U[0-9a-f]{8})"
+# Control characters, what ends a line somewhere, what reorders or hides text, halves of characters.
+_UNSAFE = (
+    r"\x00-\x1f\x7f-\x9f\xad\u061c\u180e\u200b\u200e\u200f\u2028-\u202e\u2060-\u206f\ufeff\ufff9-\ufffb"
+    r"\ufffe\uffff\ud800-\udfff\U000e0000-\U000e0fff"
 )
+_UNSAFE_IN_LINES = re.compile(rf"(?![\n\t])[{_UNSAFE}]")
+# Backslashes that look like the beginning of an escape belong to it, or the original could not be told.
+_UNSAFE_IN_A_LINE = re.compile(rf"[{_UNSAFE}]|\\(?=x[0-9a-f]{{2}}|u[0-9a-f]{{4}}|U[0-9a-f]{{8}})")
 #: What spreadsheets take for the beginning of a formula, also in its full-width form and after spaces.
 _FORMULA = re.compile(r"\s*[=+\-@\uff1d\uff0b\uff0d\uff20]")
 
 
-def visible(text: str, *, lines: bool = False) -> str:
-    """The text with all that is unsafe escaped; with `lines`, line feeds and tabs stay.
+def escaped(text: str) -> str:
+    """The text in one line, with all that is unsafe escaped.
 
-    >>> visible("a\\x1b[31m.xyz")
+    >>> escaped("a\\x1b[31m.xyz")
     'a\\\\x1b[31m.xyz'
     """
     if text.isascii() and text.isprintable() and "\\" not in text:
         return text
-    return _UNSAFE.sub(_keep_lines if lines else _escape, _as_utf8(text))
+    return _UNSAFE_IN_A_LINE.sub(_escape, _as_utf8(text))
+
+
+def harmless(text: str) -> str:
+    """Text to look at, of several lines perhaps: line feeds and tabs stay, as do backslashes, so that text which is
+    escaped already stays as it is."""
+    if text.isascii() and text.isprintable():
+        return text
+    return _UNSAFE_IN_LINES.sub(_escape, _as_utf8(text))
 
 
 def as_cell(text: str, prefix: str = "'") -> str:
@@ -39,7 +48,7 @@ def as_cell(text: str, prefix: str = "'") -> str:
 
     The prefix ``./`` leaves the name of a file what it was.
     """
-    shown = visible(text)
+    shown = escaped(text)
     return prefix + shown if _FORMULA.match(shown) else shown
 
 
@@ -51,10 +60,6 @@ def _as_utf8(text: str) -> str:
         return text.encode("utf-8", "surrogateescape").decode("utf-8", "surrogateescape")
     except UnicodeEncodeError:
         return text
-
-
-def _keep_lines(found: re.Match[str]) -> str:
-    return found[0] if found[0] in "\n\t" else _escape(found)
 
 
 def _escape(found: re.Match[str]) -> str:

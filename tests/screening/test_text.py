@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from etn_gpu.screening.text import as_cell, visible
+from etn_gpu.screening.text import as_cell, escaped, harmless
 
 _ESCAPE = re.compile(r"\\(?:x([0-9a-f]{2})|u([0-9a-f]{4})|U([0-9a-f]{8}))")
 # Whatever Python can hold, rich in what matters here; without bytes that together are UTF-8.
@@ -29,7 +29,7 @@ def original(shown: str) -> str:
 
 @given(TEXTS)
 def test_escaped_text_is_exact_and_harmless(text: str) -> None:
-    shown = visible(text)
+    shown = escaped(text)
     assert original(shown) == text
     assert len(shown.splitlines()) <= 1
     assert not re.search(r"[\x00-\x1f\x7f-\x9f]", shown)
@@ -64,11 +64,13 @@ def test_cells_are_no_formulas_and_stay_in_their_record(text: str, prefix: str) 
     ],
 )
 def test_shown(text: str, shown: str) -> None:
-    assert visible(text) == shown
+    assert escaped(text) == shown
 
 
 def test_lines_stay_where_they_are_wanted() -> None:
-    assert visible("one\n\ttwo\r\n\x1b", lines=True) == "one\n\ttwo\\x0d\n\\x1b"
+    shown = harmless("one\n\ttwo\r\n\x1b")
+    assert shown == "one\n\ttwo\\x0d\n\\x1b"
+    assert harmless(shown) == shown
 
 
 @pytest.mark.parametrize("name", ["=1+1.xyz", "+1", "-a", "@x", " =1", "\uff1d1"])
