@@ -76,7 +76,9 @@ def screen(
     Columns: source, index, formula, n_atoms, energy (eV), energy_per_atom and
     formation_energy (eV/atom, the latter relative to the pure elements of the
     training set), max_force (eV/A), pressure (GPa, positive under compression),
-    status, message.
+    status, message. In text, what is not printable is escaped as in Python
+    (a byte that is not UTF-8: \\udcff), and what a spreadsheet would take for a
+    formula is prefixed, names with ./ and messages with '.
 
     Exit codes: 0 all structures evaluated, 1 some failed, 2 wrong use, 130
     interrupted.

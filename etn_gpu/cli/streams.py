@@ -64,10 +64,8 @@ class SturdyStream:
     def _give_up(self, error: OSError) -> None:
         self.error = error
         # What is in buffers would fail once more when the process ends.
-        with suppress(OSError, ValueError):
-            nowhere = os.open(os.devnull, os.O_WRONLY)
-            os.dup2(nowhere, self._stream.fileno())
-            os.close(nowhere)
+        with suppress(OSError, ValueError), open(os.devnull, "w") as nowhere:
+            os.dup2(nowhere.fileno(), self._stream.fileno())
 
 
 @contextmanager

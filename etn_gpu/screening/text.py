@@ -22,6 +22,8 @@ _UNSAFE_IN_LINES = re.compile(rf"(?![\n\t])[{_UNSAFE}]")
 _UNSAFE_IN_A_LINE = re.compile(rf"[{_UNSAFE}]|\\(?=x[0-9a-f]{{2}}|u[0-9a-f]{{4}}|U[0-9a-f]{{8}})")
 #: What spreadsheets take for the beginning of a formula, also in its full-width form and after spaces.
 _FORMULA = re.compile(r"\s*[=+\-@\uff1d\uff0b\uff0d\uff20]")
+#: Some of them, set to some languages, take semicolons for the ends of cells.
+_SECOND_CELL = re.compile(rf";(?={_FORMULA.pattern})")
 
 
 def escaped(text: str) -> str:
@@ -44,11 +46,12 @@ def harmless(text: str) -> str:
 
 
 def as_cell(text: str, prefix: str = "'") -> str:
-    """The text as one cell of a table that no spreadsheet takes for a formula: one that looks like it is prefixed.
+    """The text as one cell of a table that no spreadsheet takes for a formula: what looks like one is prefixed, and a
+    semicolon before what looks like one is escaped.
 
     The prefix ``./`` leaves the name of a file what it was.
     """
-    shown = escaped(text)
+    shown = _SECOND_CELL.sub(_escape, escaped(text))
     return prefix + shown if _FORMULA.match(shown) else shown
 
 

@@ -79,5 +79,9 @@ def test_formulas_are_prefixed(name: str) -> None:
     assert as_cell(name) == "'" + name
 
 
+def test_semicolons_do_not_make_a_cell_of_a_formula() -> None:
+    assert as_cell("a; b;=1+1") == "a; b\\x3b=1+1"
+
+
 def test_what_begins_with_a_tab_is_escaped() -> None:
     assert as_cell("\t=1") == "\\x09=1"
