@@ -31,7 +31,7 @@ def _print_version(wanted: bool) -> None:
     if wanted:
         import etn_gpu
 
-        typer.echo(f"etn-gpu {etn_gpu.__version__}")
+        print(f"etn-gpu {etn_gpu.__version__}")
         raise typer.Exit
 
 

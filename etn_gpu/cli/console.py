@@ -10,6 +10,7 @@ from etn_gpu.errors import EtnGpuError
 
 if TYPE_CHECKING:
     from rich.console import Console
+    from rich.progress import SpinnerColumn
     from rich.table import Table
 
 __all__ = [
@@ -21,6 +22,7 @@ __all__ = [
     "WrongUseError",
     "compiled",
     "error_console",
+    "new_spinner",
     "new_table",
     "output_console",
     "per_atom",
@@ -56,6 +58,13 @@ def error_console() -> Console:
     return _console(stderr=True)
 
 
+def new_spinner(console: Console) -> SpinnerColumn:
+    """The sign that something goes on, in characters that the console has."""
+    from rich.progress import SpinnerColumn
+
+    return SpinnerColumn("dots" if console.encoding.startswith("utf") else "line")
+
+
 def new_table() -> Table:
     """A table in the style of all commands."""
     from rich import box
@@ -82,9 +91,9 @@ def compiled(seconds: float) -> str:
 
 
 def _console(*, stderr: bool) -> Console:
-    from rich.console import Console
+    from etn_gpu.cli.plain_console import PlainConsole
 
     on_terminal = (sys.stderr if stderr else sys.stdout).isatty()
     width = None if on_terminal or "COLUMNS" in os.environ else _PIPE_WIDTH
     # Text often holds file names: square brackets and colons in them are no markup.
-    return Console(stderr=stderr, width=width, markup=False, emoji=False, highlight=False)
+    return PlainConsole(stderr=stderr, width=width, markup=False, emoji=False, highlight=False)

@@ -29,6 +29,7 @@ from etn_gpu.cli.options import (
 from etn_gpu.cli.outputs import claimed_output
 from etn_gpu.cli.progress import structure_progress
 from etn_gpu.cli.reading import reading_options, untried_lines
+from etn_gpu.screening.text import escaped
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -109,12 +110,12 @@ def evaluate(
 
     console = output_console()
     for warning in evaluation.warnings:
-        console.print(f"{warning['source']}: warning: {warning['message']}", style="yellow", soft_wrap=True)
-    _show(console, f"{model} on {', '.join(str(path) for path in files)}", metrics)
+        text = escaped(f"{warning['source']}: warning: {warning['message']}")
+        console.print(text, style="yellow", soft_wrap=True)
+    _show(console, escaped(f"{model} on {', '.join(str(path) for path in files)}"), metrics)
     for failure in failures[:_FAILURES_SHOWN]:
-        console.print(
-            f"failed: {failure['source']} [{failure['index']}]: {failure['message']}", style="red", soft_wrap=True
-        )
+        where = escaped(f"{failure['source']} [{failure['index']}]: {failure['message']}")
+        console.print(f"failed: {where}", style="red", soft_wrap=True)
     if len(failures) > _FAILURES_SHOWN:
         more = len(failures) - _FAILURES_SHOWN
         console.print(f"... and {more} more failed; --json lists all", style="red")
@@ -211,5 +212,5 @@ def _show(console: Console, title: str, metrics: GroupedMetrics) -> None:
 
     add_row("all", metrics.total, "bold")
     for name, group in metrics.groups.items():
-        add_row(name, group)
+        add_row(escaped(name), group)
     show_table(console, title, table)

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 
 from etn_gpu.cli.app import app
 from etn_gpu.cli.console import INTERRUPTED, UNEXPECTED, WRONG_USE, error_console
+from etn_gpu.cli.streams import sturdy_streams
 from etn_gpu.errors import EtnGpuError
 from etn_gpu.files import is_system_failure
 
@@ -17,6 +18,7 @@ __all__ = ["main"]
 _TRACEBACK = "ETN_GPU_TRACEBACK"
 
 
+@sturdy_streams()
 def main(arguments: Sequence[str] | None = None) -> None:
     """Runs the command line on `arguments` (by default those of the process) and exits.
 

@@ -6,7 +6,8 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from time import perf_counter
 
-from etn_gpu.cli.console import error_console
+from etn_gpu.cli.console import error_console, new_spinner
+from etn_gpu.screening.text import escaped
 
 __all__ = ["structure_progress"]
 
@@ -22,7 +23,7 @@ def structure_progress(total: int | None) -> Iterator[Callable[[int, str], None]
     Args:
         total: number of structures, None when it is not known beforehand.
     """
-    from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+    from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
     console = error_console()
     start = perf_counter()
@@ -39,13 +40,13 @@ def structure_progress(total: int | None) -> Iterator[Callable[[int, str], None]
                 last_line = now
                 of_total = "" if total is None else f" of {total}"
                 rate = done / (now - start)
-                console.print(f"{done}{of_total} structures, {rate:.0f}/s, {where}", soft_wrap=True)
+                console.print(f"{done}{of_total} structures, {rate:.0f}/s, {escaped(where)}", soft_wrap=True)
 
         yield report_line
         return
 
     columns = [
-        SpinnerColumn(),
+        new_spinner(console),
         BarColumn(),
         TextColumn("{task.completed} structures"),
         TextColumn("{task.fields[rate]}"),
@@ -58,6 +59,6 @@ def structure_progress(total: int | None) -> Iterator[Callable[[int, str], None]
         def advance_bar(count: int, where: str) -> None:
             nonlocal done
             done += count
-            bar.update(task, advance=count, where=where, rate=f"{done / (perf_counter() - start):.0f}/s")
+            bar.update(task, advance=count, where=escaped(where), rate=f"{done / (perf_counter() - start):.0f}/s")
 
         yield advance_bar

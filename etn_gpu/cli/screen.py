@@ -22,6 +22,7 @@ from etn_gpu.cli.options import AllowLarge, Backend, BatchAtoms, Dtype, Format, 
 from etn_gpu.cli.progress import structure_progress
 from etn_gpu.cli.reading import reading_options, untried_lines
 from etn_gpu.screening.ranking import RankBy
+from etn_gpu.screening.text import escaped
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -33,6 +34,7 @@ __all__ = ["screen"]
 
 _DEMO_MODEL = "nbmotaw"
 _DEMO_STRUCTURES = 2000
+_NOTES_SHOWN = 10
 _HEADINGS = {
     RankBy.formation_energy: "formation\neV/atom",
     RankBy.energy_per_atom: "energy\neV/atom",
@@ -85,7 +87,9 @@ def screen(
     Columns: source, index, formula, n_atoms, energy (eV), energy_per_atom and
     formation_energy (eV/atom, the latter relative to the pure elements of the
     training set), max_force (eV/A), pressure (GPa, positive under compression),
-    status, message.
+    status, message. In text, what is not printable is escaped as in Python
+    (a byte that is not UTF-8: \\udcff), and what a spreadsheet would take for a
+    formula is prefixed, names with ./ and messages with '.
 
     Exit codes: 0 all structures evaluated, 1 some failed, 2 wrong use, 3 an
     unexpected failure (a full disk for instance), 130 interrupted.
@@ -167,7 +171,7 @@ def _show(console: Console, report: ScreeningReport, output: Path, structures: P
     if report.ranking.top:
         _show_ranking(console, report)
     for row in report.failures:
-        where = row.source if row.index is None else f"{row.source} [{row.index}]"
+        where = row.shown_source if row.index is None else f"{row.shown_source} [{row.index}]"
         console.print(f"failed: {where}: {row.message}", style="red", soft_wrap=True)
     if more := report.n_failed - len(report.failures):
         console.print(f"... and {more} more failed; see the column message", style="red")
@@ -180,11 +184,20 @@ def _show(console: Console, report: ScreeningReport, output: Path, structures: P
         f"{report.n_extrapolating} extrapolating; {report.n_failed} failed{compiled(report.compilation)}",
         soft_wrap=True,
     )
-    console.print(f"rows: {output}", soft_wrap=True)
+    console.print(f"rows: {escaped(str(output))}", soft_wrap=True)
     if structures is not None:
-        console.print(f"structures: {structures}", soft_wrap=True)
+        console.print(f"structures: {escaped(str(structures))}", soft_wrap=True)
         if note := report.labels.note():
-            console.print(f"warning: {note}", style="yellow", soft_wrap=True)
+            console.print(f"warning: {escaped(note)}", style="yellow", soft_wrap=True)
+        _show_notes(console, report)
+
+
+def _show_notes(console: Console, report: ScreeningReport) -> None:
+    """What the written structures lack or have under another name, the most frequent first."""
+    for note, count in report.notes.most_common(_NOTES_SHOWN):
+        console.print(f"note: {note} ({count} structures)", style="yellow", soft_wrap=True)
+    if len(report.notes) > _NOTES_SHOWN:
+        console.print(f"... and {len(report.notes) - _NOTES_SHOWN} more notes", style="yellow")
 
 
 def _show_ranking(console: Console, report: ScreeningReport) -> None:
@@ -213,6 +226,13 @@ def _show_ranking(console: Console, report: ScreeningReport) -> None:
         numbers = ["-" if value is None else f"{value:.4f}" for value in values]
         style = "yellow" if row.status == "extrapolating" else None
         table.add_row(
-            str(place), row.source, str(row.index), row.formula, str(row.n_atoms), *numbers, row.status, style=style
+            str(place),
+            row.shown_source,
+            str(row.index),
+            row.formula,
+            str(row.n_atoms),
+            *numbers,
+            row.status,
+            style=style,
         )
     show_table(console, f"Best {len(rows)} of {ranking.n_ranked} by {ranking.by.value}, {ranking.by.order}", table)

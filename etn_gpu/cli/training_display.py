@@ -8,7 +8,7 @@ from datetime import timedelta
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
-from etn_gpu.cli.console import new_table, show_table
+from etn_gpu.cli.console import new_spinner, new_table, show_table
 from etn_gpu.structures.units import GPA
 
 if TYPE_CHECKING:
@@ -54,9 +54,9 @@ class TrainingDisplay:
 
     def __enter__(self) -> TrainingDisplay:
         if self._console.is_terminal:
-            from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+            from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
-            columns = [SpinnerColumn(), TextColumn("{task.description}"), BarColumn(), TimeElapsedColumn()]
+            columns = [new_spinner(self._console), TextColumn("{task.description}"), BarColumn(), TimeElapsedColumn()]
             self._bar = Progress(*columns, TextColumn("{task.fields[left]}"), console=self._console, transient=True)
             self._task = self._bar.add_task("preparing", total=self._time_limit, left="")
             self._bar.start()

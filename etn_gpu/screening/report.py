@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from time import perf_counter
@@ -31,6 +32,8 @@ class ScreeningReport:
         labels: what labels the structures carried, seen where structures are written.
         untried: for each source that could not be read to its end, how many structures were never tried; None where the
             file does not tell.
+        notes: entries of the input that the written structures lack or have under another name, and how many frames
+            had them.
         seconds: wall time from the start of the run to the last batch, without compilation.
         compilation: seconds that compiling for the backend took.
     """
@@ -44,6 +47,7 @@ class ScreeningReport:
     failures: list[Row] = field(default_factory=list)
     labels: InputLabels = field(default_factory=InputLabels, repr=False)
     untried: dict[str, int | None] = field(default_factory=dict)
+    notes: Counter[str] = field(default_factory=Counter)
     seconds: float = 0.0
     compilation: float = 0.0
     _start: float = field(default_factory=perf_counter, repr=False)

@@ -5,13 +5,17 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
 from etn_gpu.screening.batching import Candidate
 from etn_gpu.screening.evaluation import Outcome
+from etn_gpu.screening.text import as_cell
 from etn_gpu.structures.units import GPA, pressure
+
+if TYPE_CHECKING:
+    from ase import Atoms
 
 __all__ = ["COLUMNS", "Row", "formation_energy", "make_row"]
 
@@ -21,7 +25,7 @@ class Row:
     """One line of the results; None is an empty field.
 
     Attributes:
-        source: file (or other source) the structure came from.
+        source: file (or other source) the structure came from, exactly as it was given.
         index: position in its source, from 0; None when the source as a whole could not be read.
         formula: chemical formula in Hill order.
         n_atoms: number of atoms.
@@ -47,12 +51,24 @@ class Row:
     status: Literal["ok", "extrapolating", "failed"] = "failed"
     message: str = ""
 
+    @property
+    def shown_source(self) -> str:
+        """The source as it stands in files: what is not printable escaped (:mod:`etn_gpu.screening.text`), and ``./``
+        before a name that a spreadsheet would take for a formula."""
+        return as_cell(self.source, "./")
+
     def as_fields(self) -> list[str]:
         """The fields as text in the order of :data:`COLUMNS`; numbers with all their digits."""
-        values = (getattr(self, column) for column in COLUMNS)
-        return [
-            "" if value is None else repr(float(value)) if isinstance(value, float) else str(value) for value in values
-        ]
+        values = (getattr(self, column) for column in COLUMNS[1:])
+        return [self.shown_source, *map(_as_field, values)]
+
+
+def _as_field(value: str | float | None) -> str:
+    if value is None:
+        return ""
+    if isinstance(value, str):
+        return as_cell(value)
+    return repr(float(value)) if isinstance(value, float) else str(value)
 
 
 COLUMNS = tuple(field.name for field in fields(Row))
@@ -69,6 +85,14 @@ def formation_energy(energy: float, symbols: list[str], references: Mapping[str,
     return (energy - math.fsum(references[symbol] for symbol in symbols)) / len(symbols)
 
 
+def _formula(atoms: Atoms) -> str | None:
+    """Chemical formula in Hill order; None where a number of an atom is that of no element."""
+    try:
+        return str(atoms.get_chemical_formula())
+    except IndexError:
+        return None
+
+
 def make_row(candidate: Candidate, outcome: Outcome, references: Mapping[str, float]) -> Row:
     """The row of a structure that was read and of what came of its evaluation."""
     atoms = candidate.atoms
@@ -76,7 +100,7 @@ def make_row(candidate: Candidate, outcome: Outcome, references: Mapping[str, fl
     message = " ".join((candidate.error or outcome.message).split())
     if atoms is None:
         return Row(candidate.source, candidate.index, message=message)
-    formula, n_atoms = atoms.get_chemical_formula(), len(atoms)
+    formula, n_atoms = _formula(atoms), len(atoms)
     if outcome.failed:
         return Row(candidate.source, candidate.index, formula, n_atoms, message=message)
     return Row(

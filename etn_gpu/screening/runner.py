@@ -98,6 +98,7 @@ class Screening:
                 if self.structures is not None:
                     self.report.labels.see(candidate.atoms for candidate in batch)
                 self.report.note_untried(batch)
+                self.report.notes = writer.notes
                 yield rows
 
     def run(self) -> ScreeningReport:

@@ -5,17 +5,18 @@ from __future__ import annotations
 import csv
 import io
 import os
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from etn_gpu import files
 from etn_gpu.errors import DataError
 from etn_gpu.screening.evaluation import Outcome
+from etn_gpu.screening.frames import FrameWriter
 from etn_gpu.screening.rows import COLUMNS, Row
-from etn_gpu.structures.label_keys import keys_in_other_units
 
 if TYPE_CHECKING:
     from ase import Atoms
@@ -57,6 +58,7 @@ class ResultWriter:
     def __init__(self, output: Path, structures: Path | None = None, *, overwrite: bool = False) -> None:
         self._paths = (output, structures)
         self._overwrite = overwrite
+        self._frames = FrameWriter()
         self._rows: files.AppendedFile
         self._structures: files.AppendedFile | None = None
 
@@ -86,6 +88,11 @@ class ResultWriter:
             if self._structures is not None:
                 self._structures.close(complete=kind is None)
 
+    @property
+    def notes(self) -> Counter[str]:
+        """What the written structures lack or have under another name, and in how many frames."""
+        return self._frames.notes
+
     def write(self, rows: Sequence[Row], structures: Sequence[Atoms | None], outcomes: Sequence[Outcome]) -> None:
         """Appends a batch: its rows, and the structures that were evaluated.
 
@@ -97,7 +104,7 @@ class ResultWriter:
             self._rows.append(lines)
             return
         batch = zip(rows, structures, outcomes, strict=True)
-        frames = ["" if atoms is None else _frame(row, atoms, outcome) for row, atoms, outcome in batch]
+        frames = ["" if atoms is None else self._frames.text(row, atoms, outcome) for row, atoms, outcome in batch]
         # Rows come last, so that one is never there without its structure, whenever the run is stopped.
         try:
             self._structures.append(frames)
@@ -119,36 +126,4 @@ class ResultWriter:
 def _csv_text(records: Iterable[Sequence[str]]) -> str:
     text = io.StringIO()
     csv.writer(text, lineterminator="\n").writerows(records)
-    return text.getvalue()
-
-
-def _frame(row: Row, atoms: Atoms, outcome: Outcome) -> str:
-    """One frame of extended XYZ with the results of this run; results that the input carried are replaced."""
-    if outcome.failed:
-        return ""
-    provenance: dict[str, Any] = {"source": row.source, "source_index": row.index, "status": row.status}
-    kept = atoms.copy()
-    kept.calc = None
-    for name in ("energy", "free_energy", "stress", "energies", "forces", "stresses", "magmom", "magmoms", "dipole"):
-        kept.info.pop(name, None)
-        kept.arrays.pop(name, None)
-    for name in keys_in_other_units(kept):
-        kept.info.pop(name, None)
-        kept.arrays.pop(name, None)
-    kept.info.update(provenance)
-    try:
-        return _extxyz(kept, outcome)
-    except Exception:
-        # The input may carry anything in its info and arrays; what cannot be written must not cost the results.
-        bare = type(atoms)(atoms.numbers, positions=atoms.positions, cell=atoms.cell, pbc=atoms.pbc, info=provenance)
-        return _extxyz(bare, outcome)
-
-
-def _extxyz(atoms: Atoms, outcome: Outcome) -> str:
-    from ase.calculators.singlepoint import SinglePointCalculator
-    from ase.io.extxyz import write_extxyz
-
-    atoms.calc = SinglePointCalculator(atoms, **outcome.results())
-    text = io.StringIO()
-    write_extxyz(text, [atoms])
     return text.getvalue()

@@ -76,3 +76,21 @@ def test_fields_read_back_exactly() -> None:
     assert float(fields["energy"]) == row.energy
     assert float(fields["energy_per_atom"]) == row.energy_per_atom
     assert fields["pressure"] == ""
+
+
+@pytest.mark.parametrize("number", [119, 1000])
+def test_a_number_of_no_element_is_a_failed_row(model: Any, number: int) -> None:
+    atoms = Atoms(numbers=[number, 74], positions=np.eye(3)[:2])
+    [outcome] = evaluate_each(model, [atoms])
+    row = make_row(Candidate("f", 0, atoms), outcome, {})
+    assert (row.formula, row.n_atoms, row.status) == (None, 2, "failed")
+    assert row.message
+
+
+def test_text_in_fields_is_escaped_and_numbers_are_not() -> None:
+    row = Row("=a\r\udcff", 0, "W", 1, energy=-3.2, message="@sum(\x1b)", status="ok")
+    fields = dict(zip(COLUMNS, row.as_fields(), strict=True))
+    assert fields["source"] == "./=a\\x0d\\udcff"
+    assert fields["energy"] == "-3.2"
+    assert fields["message"] == "'@sum(\\x1b)"
+    assert row.source == "=a\r\udcff"
