@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 from rich.table import Table
 
-from etn_gpu.cli.console import error_console, output_console
+from etn_gpu.cli.console import error_console, new_spinner, output_console
 from etn_gpu.cli.progress import structure_progress
 from etn_gpu.cli.streams import SturdyStream, sturdy_streams
 
@@ -126,6 +126,14 @@ def test_a_bar_shows_control_characters(monkeypatch: pytest.MonkeyPatch) -> None
         advance(1, NASTY)
     assert SHOWN in terminal.getvalue()
     assert "\x1b[2J" not in terminal.getvalue()
+
+
+@pytest.mark.parametrize(("encoding", "spinner"), [("ascii", "line"), ("utf-8", "dots")])
+def test_the_bar_turns_in_characters_that_there_are(
+    monkeypatch: pytest.MonkeyPatch, encoding: str, spinner: str
+) -> None:
+    monkeypatch.setattr(sys, "stderr", io.TextIOWrapper(io.BytesIO(), encoding=encoding))
+    assert new_spinner(error_console()).spinner.name == spinner
 
 
 def test_metadata_of_a_model_is_shown_and_not_obeyed(run: Any, monkeypatch: pytest.MonkeyPatch) -> None:
