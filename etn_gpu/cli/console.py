@@ -86,8 +86,8 @@ def per_atom(seconds: float, n_atoms: int) -> str:
 
 
 def compiled(seconds: float) -> str:
-    """`; compilation before that 3.2 s`, or nothing where all was compiled already."""
-    return f"; compilation before that {seconds:.1f} s" if seconds >= _NOTICEABLE else ""
+    """`; before that 3.2 s to compile and load`, or nothing where all was loaded already."""
+    return f"; before that {seconds:.1f} s to compile and load" if seconds >= _NOTICEABLE else ""
 
 
 def _console(*, stderr: bool) -> Console:
