@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import resource
 import stat
 import threading
 from pathlib import Path
@@ -11,7 +12,7 @@ from typing import Any
 import pytest
 
 from etn_gpu.errors import DataError
-from etn_gpu.files import write_atomically
+from etn_gpu.files import is_system_failure, write_atomically
 
 
 def test_new_and_replaced(tmp_path: Path) -> None:
@@ -106,3 +107,17 @@ def test_streams_are_written_to_and_stay(tmp_path: Path, capfd: pytest.CaptureFi
     assert read == [100_000 * b"a"]
     with pytest.raises(DataError, match="No space left on device"):
         write_atomically("/dev/full", b"a", DataError)
+
+
+def test_a_size_limit_in_the_middle_of_writing(tmp_path: Path) -> None:
+    (tmp_path / "a").write_text("earlier")
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (1000, hard))
+    try:
+        with pytest.raises(DataError, match="File too large") as raised:
+            write_atomically(tmp_path / "a", 100_000 * b"a", DataError)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    assert is_system_failure(raised.value)
+    assert (tmp_path / "a").read_text() == "earlier"
+    assert len(list(tmp_path.iterdir())) == 1
