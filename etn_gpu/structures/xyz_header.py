@@ -34,6 +34,7 @@ _CELL_KEY = re.compile(r"(?:^|_)(?:(?:unit|super|sim|simulation)?_?cell|box|bbox
 _NO_CELLS = ("index", "id", "type", "name", "number", "count", "no")
 _CELL_COUNTS = (3, 6, 9)
 _NINE = 9
+_LATTICE = 'Lattice="'
 _NUMBER = r"[+-]?(?:\d+\.?\d*|\.\d+)(?:[eEdD][+-]?\d+)?"
 _UNNAMED_CELL = re.compile(rf"(?:lattice|cell|box)\W+(?:{_NUMBER}[\s,;\]\[]+){{8}}{_NUMBER}", re.IGNORECASE)
 _COLUMNS = re.compile(r"\w+:[RSILrsil]:[1-9]")
@@ -57,6 +58,8 @@ def usual_header(comment: str) -> str:
     # Written for speed: reading spends most of its time in ASE's parser, and this must not add to it.
     if "D+" in comment or "D-" in comment or "D0" in comment or "d+" in comment or "d-" in comment or "d0" in comment:
         comment = with_e_exponents(comment)
+    if _is_as_ase_writes(comment):
+        return comment
     # Between two = lie the value of the key before and the key after.
     parts = [part.rsplit(None, 1) for part in comment.split("=")]
     keys = tuple([part[-1] if part else "" for part in parts[:-1]])
@@ -78,10 +81,25 @@ def usual_header(comment: str) -> str:
     return comment if usual and _is_usual(keys, properties, pbc) else _rewritten(comment)
 
 
+def _is_as_ase_writes(comment: str) -> bool:
+    """Whether a header is what ASE writes for a crystal with symbols first, as nearly all are: quicker to tell."""
+    lower = comment.lower()
+    return (
+        comment.startswith(_LATTICE)
+        and lower.count("lattice") == 1
+        and lower.count("properties") == 1
+        and lower.count("pbc") == comment.count(' pbc="T T T"')
+        and " Properties=species:S:1:pos:R:3" in comment
+        and len(comment[len(_LATTICE) : comment.find('"', len(_LATTICE))].split()) == _NINE
+    )
+
+
 def _value(parts: list[list[str]], k: int) -> str:
     """What stands behind the k-th key, up to the next key or the end."""
     following = parts[k + 1]
-    return " ".join(following if k + 2 == len(parts) else following[:-1]).strip()
+    if k + 2 == len(parts):
+        return " ".join(following)
+    return following[0].strip() if len(following) > 1 else ""
 
 
 @lru_cache(maxsize=4096)
