@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from contextlib import suppress
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any
 
 from numba.core.caching import CompileResultCacheImpl, FunctionCache
 
@@ -48,7 +48,7 @@ class _OurFolder(_of_user):  # type: ignore[misc,valid-type]
 
 
 class _Places(CompileResultCacheImpl):
-    _locator_classes: ClassVar[list[Any]] = [_provided, _beside, _OurFolder]
+    _locator_classes: list[Any] = [_provided, _beside, _OurFolder]  # noqa: RUF012 - numba's own interface
 
 
 class LoopCache(FunctionCache):
