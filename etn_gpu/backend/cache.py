@@ -44,7 +44,7 @@ def read(name: str) -> bytes | None:
     Raises:
         CacheError: others can write the folder or the file.
     """
-    with suppress(OSError), _opened() as directory:
+    with suppress(OSError), _opened(folder()) as directory:
         descriptor = os.open(name, _READ, dir_fd=directory)
         try:
             status = os.fstat(descriptor)
@@ -66,7 +66,7 @@ def write(name: str, content: bytes) -> Path:
     """
     make_private(folder())
     temporary = f".{name}.{secrets.token_hex(8)}"
-    with _opened() as directory:
+    with _opened(folder()) as directory:
         descriptor = os.open(temporary, _CREATE, 0o600, dir_fd=directory)
         try:
             with open(descriptor, "wb") as file:
@@ -93,10 +93,19 @@ def make_private(path: Path) -> None:
                 part.chmod(0o700)
 
 
+def check_folder(path: Path) -> None:
+    """
+    Raises:
+        CacheError: others can write a folder, or put another one in its place.
+        OSError: it cannot be opened.
+    """
+    with _opened(path):
+        pass
+
+
 @contextmanager
-def _opened() -> Iterator[int]:
-    """The folder, checked; names looked up in the descriptor are in this very folder, whatever is renamed meanwhile."""
-    path = folder()
+def _opened(path: Path) -> Iterator[int]:
+    """A folder, checked; names looked up in the descriptor are in this very folder, whatever is renamed meanwhile."""
     descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
         _check(path, os.fstat(descriptor))

@@ -20,7 +20,7 @@ def answers() -> dict[str, Any]:
     script = Path(__file__).with_name("processes.py")
     environment = {**os.environ, "NUMBA_NUM_THREADS": "2", "PYTHONPATH": str(script.parents[2])}
     finished = subprocess.run(
-        [sys.executable, str(script)], capture_output=True, text=True, timeout=400, env=environment, check=False
+        [sys.executable, str(script)], capture_output=True, text=True, timeout=500, env=environment, check=False
     )
     assert finished.returncode == 0, finished.stderr
     found: dict[str, Any] = json.loads(finished.stdout)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Any
 
 import numba
@@ -11,21 +12,17 @@ from llvmlite import ir
 from numba import types
 
 import etn_gpu.backend.cpu.compiling  # noqa: F401 - whatever compiles is safe beside threads and forks
+from etn_gpu.backend.cpu.numba_cache import LoopCache
 
 intrinsic: Any = numba.extending.intrinsic
 
 
 def compiled(function: Callable[..., Any]) -> Any:
-    """``function`` as machine code that runs beside other threads.
-
-    It is kept on disk where numba finds a folder for it: NUMBA_CACHE_DIR, ``__pycache__`` beside the source, numba's
-    folder in the user's cache. Where none of them can be written, each process compiles anew.
-    """
-    options: Any = {"nogil": True, "error_model": "numpy"}
-    try:
-        return numba.njit(cache=True, **options)(function)
-    except RuntimeError:  # no folder
-        return numba.njit(**options)(function)
+    """``function`` as machine code that runs beside other threads; kept on disk, if there is a folder for it."""
+    dispatcher: Any = numba.njit(nogil=True, error_model="numpy")(function)
+    with suppress(RuntimeError):  # no folder: each process compiles anew
+        dispatcher._cache = LoopCache(function)
+    return dispatcher
 
 
 @intrinsic
