@@ -45,7 +45,14 @@ class StructureError(EtnGpuError, ValueError):
 
 
 class DataError(EtnGpuError, ValueError):
-    """A file of structures that cannot be read, or labels that are missing, misshapen or not finite."""
+    """A file of structures that cannot be read, or labels that are missing, misshapen or not finite.
+
+    ``reason`` is the message without the ``place``, for those who show the place in another way.
+    """
+
+    def __init__(self, reason: str, place: str = "") -> None:
+        super().__init__(f"{place}: {reason}" if place else reason)
+        self.reason = reason
 
 
 class ModelFileError(EtnGpuError, ValueError):

@@ -172,7 +172,7 @@ def _evaluate_files(
         for text in labels.audit().warnings:
             evaluation.warn(path, text)
         for frame in broken:
-            evaluation.fail(path, frame.index, str(frame.error))
+            evaluation.fail(path, frame.index, "" if frame.error is None else frame.error.reason)
             if frame.untried != 0:
                 evaluation.untried[str(path)] = frame.untried
         candidates = [Candidate(str(path), *pair) for pair in zip(labels.frames, labels.atoms, strict=True)]

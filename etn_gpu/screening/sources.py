@@ -48,9 +48,11 @@ class FileSource:
 
         try:
             for frame in read_structures(self.path, format=self.format, species=self.species):
-                error = "" if frame.error is None else str(frame.error)
+                error = "" if frame.error is None else frame.error.reason
                 yield Candidate(self.name, frame.index, frame.atoms, error, frame.untried)
-        except (DataError, OSError) as error:
+        except DataError as error:
+            yield Candidate(self.name, None, None, error.reason)
+        except OSError as error:
             yield Candidate(self.name, None, None, str(error))
 
 

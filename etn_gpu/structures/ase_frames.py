@@ -57,9 +57,9 @@ def _single(load: Callable[[], Atoms], source: str, form: str) -> Frame:
     try:
         return _whole(0, load(), source)
     except DataError as error:
-        raise DataError(f"{source}: {str(error).removesuffix('.')}.") from error
+        raise DataError(f"{str(error).removesuffix('.')}.", source) from error
     except Exception as error:  # each of ASE's readers has its own ways to fail
-        raise DataError(f"{source}: not a readable {form} file ({reason(error)}).") from error
+        raise DataError(f"not a readable {form} file ({reason(error)}).", source) from error
 
 
 def _checked(index: int, load: Callable[[], Atoms], source: str, form: str) -> Frame:
@@ -67,14 +67,14 @@ def _checked(index: int, load: Callable[[], Atoms], source: str, form: str) -> F
     try:
         return _whole(index, load(), place)
     except DataError as error:
-        return Frame(index, None, DataError(f"{place}: {str(error).removesuffix('.')}."))
+        return Frame(index, None, DataError(f"{str(error).removesuffix('.')}.", place))
     except Exception as error:  # each of ASE's readers has its own ways to fail
-        return Frame(index, None, DataError(f"{place}: not a readable {form} frame ({reason(error)})."))
+        return Frame(index, None, DataError(f"not a readable {form} frame ({reason(error)}).", place))
 
 
 def _whole(index: int, atoms: Atoms, place: str) -> Frame:
     if (fault := partial_occupancy(atoms)) is not None:
-        return Frame(index, None, DataError(f"{place}: {fault}."))
+        return Frame(index, None, DataError(f"{fault}.", place))
     return Frame(index, in_angstrom(atoms))
 
 
@@ -89,7 +89,7 @@ def _indexed(path: Path, source: str, form: str) -> Iterator[Callable[[], Atoms]
     try:
         return _of_trajectory(path) if form == "traj" else _of_database(path, form)
     except Exception as error:
-        raise DataError(f"{source}: not a readable {form} file ({reason(error)}).") from error
+        raise DataError(f"not a readable {form} file ({reason(error)}).", source) from error
 
 
 def _of_trajectory(path: Path) -> Iterator[Callable[[], Atoms]]:
@@ -123,13 +123,11 @@ def _in_a_row(path: Path, source: str, form: str) -> Iterator[Frame]:
             k += 1
     except Exception as error:  # each of ASE's readers has its own ways to fail
         if k == 0:
-            raise DataError(f"{source}: not a readable {form} file ({reason(error)}).") from error
+            raise DataError(f"not a readable {form} file ({reason(error)}).", source) from error
         untried = _count_marks(path, form, k + 1)
         more = "those after it were" if untried is None else f"{untried} after it were" if untried else ""
-        message = f"{source}, frame {k}: not a readable {form} frame ({reason(error)})" + (
-            f"; {more} not read" if more else ""
-        )
-        yield Frame(k, None, DataError(f"{message}."), untried)
+        message = f"not a readable {form} frame ({reason(error)})" + (f"; {more} not read" if more else "")
+        yield Frame(k, None, DataError(f"{message}.", f"{source}, frame {k}"), untried)
 
 
 def _count_marks(path: Path, form: str, read: int) -> int | None:

@@ -42,7 +42,7 @@ def cif_frames(stream: BinaryIO, source: str) -> Iterator[Frame]:
             atoms = None if fault else _atoms(block)
         except Exception as error:  # ASE's conversions raise what they like
             atoms, fault = None, f"not a readable cif block ({reason(error)})"
-        yield Frame(index, atoms, None if fault is None else DataError(f"{place}: {fault}."))
+        yield Frame(index, atoms, None if fault is None else DataError(f"{fault}.", place))
         index += 1
 
 

@@ -61,7 +61,7 @@ def format_of(source: str, name: str, head: bytes) -> str:
         DataError: it is in none that can be read; the message says what it is, if that is known.
     """
     if (what := foreign(head)) is not None:
-        raise DataError(f"{source}: not a file of structures that is read here: it is {what}.")
+        raise DataError(f"not a file of structures that is read here: it is {what}.", source)
     if is_mlip_cfg(head):
         return MLIP
     lower = name.lower()
@@ -75,9 +75,9 @@ def format_of(source: str, name: str, head: bytes) -> str:
     if is_sqlite(head):
         return "db"
     if ".pckl" in lower or lower.endswith(_PICKLE_SUFFIXES):
-        raise DataError(f"{source}: not a file of structures that is read here: it is {PACEMAKER}.")
+        raise DataError(f"not a file of structures that is read here: it is {PACEMAKER}.", source)
     raise DataError(
-        f"{source}: not a file of structures in any format ASE reads. If it is one, name its format with --format."
+        "not a file of structures in any format ASE reads. If it is one, name its format with --format.", source
     )
 
 
@@ -92,7 +92,7 @@ def _guess(source: str, name: str, head: bytes) -> str | None:
     except UnknownFileTypeError:
         return None
     except Exception as error:
-        raise DataError(f"{source}: not a file of structures in any format ASE reads ({reason(error)}).") from error
+        raise DataError(f"not a file of structures in any format ASE reads ({reason(error)}).", source) from error
     form = _OTHER_NAMES.get(form, form)
     known = form in ioformats and ioformats[form].can_read and form not in _NO_FILES
     return form if known else None

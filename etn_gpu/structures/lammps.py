@@ -37,9 +37,9 @@ def dump_frames(stream: TextIO, source: str, species: Sequence[str] | None) -> I
         try:
             yield Frame(index, _snapshot(text, species))
         except DataError as error:
-            yield Frame(index, None, DataError(f"{place}: {str(error).removesuffix('.')}."))
+            yield Frame(index, None, DataError(f"{str(error).removesuffix('.')}.", place))
         except Exception as error:  # ASE's parser raises whatever its conversions raise
-            yield Frame(index, None, DataError(f"{place}: not a valid LAMMPS snapshot ({reason(error)})."))
+            yield Frame(index, None, DataError(f"not a valid LAMMPS snapshot ({reason(error)}).", place))
 
 
 def _snapshots(stream: TextIO) -> Iterator[tuple[int, str]]:

@@ -60,7 +60,7 @@ def _frame(lines: list[str], index: int, place: str, species: Sequence[str] | No
         return Frame(index, _atoms(_sections(lines), species))
     except (DataError, ValueError, IndexError) as error:
         fault = str(error).removesuffix(".") if isinstance(error, DataError) else reason(error)
-        return Frame(index, None, DataError(f"{place}: {fault}."))
+        return Frame(index, None, DataError(f"{fault}.", place))
 
 
 def _sections(lines: list[str]) -> dict[str, tuple[list[str], list[list[str]]]]:

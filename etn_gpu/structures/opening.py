@@ -67,17 +67,17 @@ class InputFile:
         except DataError:
             raise
         except FileNotFoundError:
-            raise DataError(f"{path}: no such file.") from None
+            raise DataError("no such file.", str(path)) from None
         except UNREADABLE as error:
-            raise DataError(f"{path}: cannot be read ({reason(error)}).") from error
+            raise DataError(f"cannot be read ({reason(error)}).", str(path)) from error
         except RuntimeError as error:  # a password
-            raise DataError(f"{path}: cannot be read ({reason(error)}). Unpack it first.") from error
+            raise DataError(f"cannot be read ({reason(error)}). Unpack it first.", str(path)) from error
         if not self.head:
-            raise DataError(f"{path}: the file is empty; expected at least one structure.")
+            raise DataError("the file is empty; expected at least one structure.", str(path))
         self._mark = byte_order_mark(self.head)
         self.head = self.head[self._mark :]
         if path.suffix in _COMPRESSED and not (self._packed or is_xyz(self.head)):
-            raise DataError(f"{path}: cannot be read (its name says {path.suffix}, its content is not so).")
+            raise DataError(f"cannot be read (its name says {path.suffix}, its content is not so).", str(path))
         self.name = _without_packing(self.name)
 
     def _connect(self) -> None:
@@ -180,8 +180,9 @@ class InputFile:
             if any(name.endswith(".pkl") for name in inside):
                 what += ", some of them pickles, as PyTorch saves them,"
             raise DataError(
-                f"{self.source}: a {how} archive with {what}: expected a single file of structures. Unpack it, and "
-                "give the files that are meant."
+                f"a {how} archive with {what}: expected a single file of structures. Unpack it, and give the files "
+                "that are meant.",
+                self.source,
             )
         self.name = PurePath(inside[0]).name
         return cast("IO[bytes]", packed.open(inside[0]) if how == "zip" else packed.extractfile(inside[0]))

@@ -61,10 +61,11 @@ def read_structures(
         begin = _folder(path, form, names)
     else:
         begin = _file(InputFile(path), form, names, again=_counts_from_the_end(wanted))
-    return _frames(begin, wanted, f"{path}: no structure found" + ("." if index == ":" else f" at index {index}."))
+    nothing = DataError("no structure found" + ("." if index == ":" else f" at index {index}."), str(path))
+    return _frames(begin, wanted, nothing)
 
 
-def _frames(begin: Callable[[], Iterator[Pending]], wanted: slice, nothing: str) -> Iterator[Frame]:
+def _frames(begin: Callable[[], Iterator[Pending]], wanted: slice, nothing: DataError) -> Iterator[Frame]:
     if _counts_from_the_end(wanted):
         wanted = slice(*wanted.indices(sum(1 for _ in begin())))
     empty = True
@@ -72,7 +73,7 @@ def _frames(begin: Callable[[], Iterator[Pending]], wanted: slice, nothing: str)
         empty = False
         yield pending()
     if empty:
-        raise DataError(nothing)
+        raise nothing
 
 
 def _parse_index(index: int | str) -> slice:
@@ -100,8 +101,9 @@ def _folder(path: Path, form: str | None, species: Sequence[str] | None) -> Call
     if form == _BUNDLE or (form is None and (path / _BUNDLE_FILE).is_file()):
         return lambda: ase_frames(path, str(path), _BUNDLE, species)
     raise DataError(
-        f"{path}: a folder: expected a file of structures, or a folder of DeePMD with type.raw and set.*/coord.npy. "
-        "Give the files in it."
+        "a folder: expected a file of structures, or a folder of DeePMD with type.raw and set.*/coord.npy. Give the "
+        "files in it.",
+        str(path),
     )
 
 
@@ -111,7 +113,7 @@ def _file(
     """The frames of a file that can be read `again` if need be."""
     form = form or format_of(file.source, file.name, file.head)
     if form == DEEPMD:
-        raise DataError(f"{file.source}: a file: expected the folder with type.raw and set.*/coord.npy.")
+        raise DataError("a file: expected the folder with type.raw and set.*/coord.npy.", file.source)
     if again:
         file.keep()
     if form == XYZ:
@@ -135,8 +137,8 @@ def _raw_frames(file: InputFile) -> Iterator[RawFrame]:
                 yield raw
     except UNREADABLE as error:
         if line == 0:
-            raise DataError(f"{file.source}: cannot be read ({reason(error)}).") from error
-        fault = f"the file cannot be read beyond the frame that starts here ({reason(error)})"
+            raise DataError(f"cannot be read ({reason(error)}).", file.source) from error
+        fault = f"the file cannot be read beyond the frame before, which starts there ({reason(error)})"
         yield RawFrame(line, "", fault, ends=True)
 
 

@@ -59,6 +59,6 @@ def _frame(header: list[str], title: str, rows: list[str], n_atoms: int, index: 
         text = "".join([*header, title, *rows])
         return Frame(index, cast("Atoms", read_vasp_xdatcar(io.StringIO(text), index=0)))
     except DataError as error:
-        return Frame(index, None, DataError(f"{place}: {error}."))
+        return Frame(index, None, DataError(f"{error}.", place))
     except Exception as error:  # ASE's parser raises whatever its conversions raise
-        return Frame(index, None, DataError(f"{place}: not a valid configuration ({reason(error)})."))
+        return Frame(index, None, DataError(f"not a valid configuration ({reason(error)}).", place))

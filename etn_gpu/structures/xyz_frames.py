@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from etn_gpu.structures.opening import UNREADABLE
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from typing import TextIO
@@ -36,6 +38,9 @@ def xyz_frames(stream: TextIO) -> Iterator[RawFrame]:
     lines. No atom line is a lone integer, so a lone integer always starts the next frame: that is where reading goes on
     after a frame with too few or too many atom lines. A line after the last atom with as many columns as the atoms is
     one atom too many; any other line there is a frame whose count is lost. Blank lines between frames are skipped.
+
+    Where the stream cannot be read any more, as that of a compressed file that was cut, its error is raised, after the
+    frames that are whole.
     """
     lines = _Lines(stream)
     while (line := lines.take()) is not None:
@@ -56,11 +61,13 @@ def xyz_frames(stream: TextIO) -> Iterator[RawFrame]:
             body.append(lines.take() or "")
         fault = None
         if n_rows < n_atoms:
+            lines.require_readable()
             fault = f"expected {n_atoms} atom lines as its count says, found {n_rows}"
         elif n_rows and _n_columns(lines.peek()) == _n_columns(body[1 + n_rows]):
             extra = lines.skip_to_count()
             fault = f"expected {n_atoms} atom lines as its count says, found {n_rows + extra}"
         yield RawFrame(start, "".join(body), fault)
+    lines.require_readable()
 
 
 class _Lines:
@@ -69,13 +76,22 @@ class _Lines:
     def __init__(self, stream: TextIO) -> None:
         self._stream = stream
         self._ahead: str | None = None
+        self._error: Exception | None = None
         self.number = 0
 
     def peek(self) -> str | None:
-        """The next line, left in place; None at the end."""
-        if self._ahead is None:
-            self._ahead = self._stream.readline(_LONGEST_LINE) or None
+        """The next line, left in place; None at the end, or where the stream cannot be read any more."""
+        if self._ahead is None and self._error is None:
+            try:
+                self._ahead = self._stream.readline(_LONGEST_LINE) or None
+            except UNREADABLE as error:
+                self._error = error
         return self._ahead
+
+    def require_readable(self) -> None:
+        """Raises the error that the stream has come to, if any."""
+        if self._error is not None:
+            raise self._error
 
     def take(self) -> str | None:
         """The next line; None at the end."""

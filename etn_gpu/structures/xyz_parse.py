@@ -27,7 +27,7 @@ def parse_frame(raw: RawFrame, index: int, source: str, species: Sequence[str] |
     """The structure in the text of a frame; `species` names its elements where it holds types."""
     place = f"{source}, frame {index} (line {raw.line})"
     if raw.fault is not None:
-        return Frame(index, None, DataError(f"{place}: {raw.fault}."), None if raw.ends else 0)
+        return Frame(index, None, DataError(f"{raw.fault}.", place), None if raw.ends else 0)
     try:
         atoms = _parse(raw.text, species)
         if (fault := partial_occupancy(atoms)) is None:
@@ -37,7 +37,7 @@ def parse_frame(raw: RawFrame, index: int, source: str, species: Sequence[str] |
     except Exception as error:  # ASE's parser raises whatever its conversions raise
         unknown = str(error) if isinstance(error, KeyError) else ""
         fault = f"no element is called {unknown}" if unknown else f"not a valid XYZ frame ({reason(error)})"
-    return Frame(index, None, DataError(f"{place}: {fault}."))
+    return Frame(index, None, DataError(f"{fault}.", place))
 
 
 def _parse(text: str, species: Sequence[str] | None) -> Atoms:
