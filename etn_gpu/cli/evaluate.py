@@ -53,7 +53,10 @@ def evaluate(
     The table shows meV/atom, eV/A and GPa. JSON has, in eV/atom, eV/A and
     eV/A^3, the keys energy, forces and stress (each with mae, rmse and count;
     null without labels), n_structures, n_atoms, seconds (reading and
-    compilation excluded), backend, groups, failures.
+    compilation excluded), backend, groups, warnings, failures.
+
+    Labels whose sign, unit or zero is not that of the model, though else they
+    agree with it, are named in a warning.
 
     Exit codes: 0 all structures evaluated, 1 some failed and are listed, 2
     wrong use.
@@ -71,7 +74,7 @@ def evaluate(
     potential = etn_gpu.load(model)
     name = resolve(backend)
     options = {"backend": name, "dtype": potential.precision(name, dtype and dtype.value), "threads": threads}
-    metrics, failures, seconds = _evaluate_files(potential, files, options, batch_atoms)
+    metrics, failures, seconds, warnings = _evaluate_files(potential, files, options, batch_atoms)
 
     console = output_console()
     _show(console, f"{model} on {', '.join(str(path) for path in files)}", metrics)
@@ -82,13 +85,15 @@ def evaluate(
     if len(failures) > _FAILURES_SHOWN:
         more = len(failures) - _FAILURES_SHOWN
         console.print(f"... and {more} more failed; --json lists all", style="red")
+    for text in warnings:
+        console.print(f"warning: {text}", style="yellow", soft_wrap=True)
     total = metrics.total
     console.print(
         f"{total.n_structures} structures, {total.n_atoms} atoms, {seconds:.2f} s, backend {name}, {options['dtype']}"
     )
     if json_file is not None:
         report = {"model": model, "files": [str(path) for path in files], **metrics.as_dict()}
-        report |= {"seconds": seconds, **options, "failures": failures}
+        report |= {"seconds": seconds, **options, "warnings": warnings, "failures": failures}
         _write_json(json_file, report)
     if failures:
         raise typer.Exit(SOME_FAILED)
@@ -96,13 +101,14 @@ def evaluate(
 
 def _evaluate_files(
     potential: ETNPotential, files: list[Path], options: dict[str, Any], batch_atoms: int
-) -> tuple[GroupedMetrics, list[dict[str, Any]], float]:
-    """Metrics over all files, the structures that failed, and the seconds that evaluation took."""
+) -> tuple[GroupedMetrics, list[dict[str, Any]], float, list[str]]:
+    """Metrics over all files, the structures that failed, the seconds that evaluation took, and warnings."""
+    from etn_gpu.potential.label_checks import LabelChecks
     from etn_gpu.potential.metrics import GroupedMetrics
     from etn_gpu.screening import BatchLimits, evaluate_each
     from etn_gpu.screening.batching import batches
 
-    metrics, seconds = GroupedMetrics(), 0.0
+    metrics, seconds, checks = GroupedMetrics(), 0.0, LabelChecks()
     failures: list[dict[str, Any]] = []
     for path in files:
         labels, candidates = _read(path)
@@ -120,9 +126,11 @@ def _evaluate_files(
                     if outcome.failed:
                         failures.append({"source": str(path), "index": index, "message": outcome.message})
                         continue
-                    metrics.add(labels.config_type[index], outcome.results(), **labels.of(index))
+                    results, given, atoms = outcome.results(), labels.of(index), labels.atoms[index]
+                    metrics.add(labels.config_type[index], results, **given)
+                    checks.add(results, numbers=atoms.numbers, volume=abs(atoms.cell.volume), **given)
                 advance(len(batch), str(path))
-    return metrics, failures, seconds
+    return metrics, failures, seconds, checks.warnings()
 
 
 def _warm_up(potential: ETNPotential, batch: list[Candidate], options: dict[str, Any]) -> None:

@@ -18,9 +18,10 @@ if TYPE_CHECKING:
 # a fit explains 0.2 to 1.0 of both blocks; where it is more than 0.7, the correlation of stresses is 0.26 and more, of
 # most of them above 0.8, and the ratio 0.4 to 2.9.
 _EXPLAINED = 0.7
-_TURNED = -0.4
-_UNIT_CORRELATION = 0.3
-_STRESSES = 5
+# Of few structures more is asked.
+_STRESSES, _MANY = 5, 30
+_TURNED, _TURNED_FEW = -0.4, -0.55
+_UNIT_CORRELATION, _UNIT_CORRELATION_FEW = 0.3, 0.5
 # Within this factor, a virial divided by the volume is what it should be.
 _VIRIAL = 2.5
 # Forces of another sign or unit: what the fit leaves unexplained falls to less than the given share of itself, and by
@@ -65,16 +66,20 @@ def _stress(fit: RoughFit, fitted: Fitted, energies_certain: bool) -> tuple[list
     correlation, ratio = fitted.against(fit.stress_labels)
     times = f"times what a rough fit to energies and forces predicts in {fit.n_stresses} structures (correlation"
     unit = nearest_unit(STRESS_UNITS, ratio)
-    turned = correlation <= _TURNED
-    if energies_certain and unit != 1.0 and abs(correlation) >= _UNIT_CORRELATION:
+    many = fit.n_stresses >= _MANY
+    turned_at, enough = (_TURNED, _UNIT_CORRELATION) if many else (_TURNED_FEW, _UNIT_CORRELATION_FEW)
+    turned = correlation <= turned_at
+    if energies_certain and unit != 1.0 and abs(correlation) >= enough:
         virial_correlation, virial_ratio = fitted.against(fit.virial_labels)
-        if virial_correlation <= _TURNED and abs(np.log(virial_ratio)) < min(np.log(_VIRIAL), abs(np.log(ratio / unit))):
+        if virial_correlation <= turned_at and abs(np.log(virial_ratio)) < min(
+            np.log(_VIRIAL), abs(np.log(ratio / unit))
+        ):
             return [
                 f"the stress looks like a virial in eV: divided by the volume, it is {-virial_ratio:.3g} {times} "
                 f"{virial_correlation:.2f}). Expected the stress in eV/A^3, tension positive: minus the virial divided "
                 "by the volume."
             ], True
-        name = STRESS_UNITS[unit]
+        name, turned = STRESS_UNITS[unit], correlation < 0
         if abs(np.log(ratio / HARTREE)) < abs(np.log(ratio / unit)):
             name = f"eV/A^3 beside energies and forces in Hartree, or like {name}"
         how = conversion(-unit if turned else unit)

@@ -80,9 +80,7 @@ class RoughFit:
         free = max(len(energies) - basis.shape[1], 1)
         scale = max(float(np.sqrt((energies**2).sum() / free)), _ENERGY_FLOOR) * np.sqrt(max(len(energies), 1))
 
-        forces = [
-            np.full((len(labels.atoms[i]), 3), np.nan) if (f := labels.forces[i]) is None else f for i in chosen
-        ]
+        forces = [np.full((len(labels.atoms[i]), 3), np.nan) if (f := labels.forces[i]) is None else f for i in chosen]
         force = np.concatenate(forces).ravel()
         given = np.isfinite(force)
         force, force_rows = force[given], functions.forces.reshape(-1, functions.forces.shape[-1])[given]
@@ -121,7 +119,9 @@ class RoughFit:
         noise = float(errors.sum()) + _RIDGE * float(coefficients @ coefficients)
         stress = self.stress / norms
         variance = noise * ((stress @ inverse) * stress).sum(axis=1)
-        return Fitted(sum(shares), float(errors.sum() / max(float(labels @ labels), 1e-300)), stress @ coefficients, variance)
+        return Fitted(
+            sum(shares), float(errors.sum() / max(float(labels @ labels), 1e-300)), stress @ coefficients, variance
+        )
 
 
 @dataclass(frozen=True)
@@ -172,9 +172,7 @@ def _sample(labels: LabelledSet, without: Collection[int]) -> list[int]:
 
 
 def _cutoff(labels: LabelledSet, chosen: list[int]) -> float:
-    volumes = [
-        abs(labels.atoms[i].cell.volume) / len(labels.atoms[i]) for i in chosen if labels.atoms[i].pbc.all()
-    ]
+    volumes = [abs(labels.atoms[i].cell.volume) / len(labels.atoms[i]) for i in chosen if labels.atoms[i].pbc.all()]
     return float(np.clip(_REACH * np.cbrt(np.median(volumes)), _SHORTEST, _LONGEST)) if volumes else _SHORTEST
 
 

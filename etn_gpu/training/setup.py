@@ -11,8 +11,9 @@ import numpy as np
 from etn_gpu.errors import TrainingError
 from etn_gpu.potential import Architecture, preset_architecture
 from etn_gpu.structures import LabelledSet, read_labelled
+from etn_gpu.structures.copies import fingerprint
 from etn_gpu.training.config import DEFAULT_SIGMA, Event, TrainingConfig
-from etn_gpu.training.data import Piece, cut_pieces, fingerprint, labelled, species_of, split_validation
+from etn_gpu.training.data import Piece, cut_pieces, labelled, species_of, split_validation
 from etn_gpu.training.initial import reference_energies
 from etn_gpu.training.neighbourhood import usual_cutoff
 from etn_gpu.training.objective import Weights
