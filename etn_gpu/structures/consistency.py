@@ -1,4 +1,4 @@
-"""Whether the energies, forces and stresses of a set go together: signs and units, from a rough fit to a sample of it."""
+"""Whether energies, forces and stresses of a set go together: signs and units, from a rough fit to a sample of it."""
 
 from __future__ import annotations
 

@@ -48,8 +48,8 @@ def copy_warnings(labels: LabelledSet) -> list[str]:
     if extra and extra >= _SHARE * len(labels):
         first, second = several[0][:2]
         found.append(
-            f"{extra} of {len(labels)} structures are copies of others (structure {second} of {first}, counted from 0): "
-            "they count several times; remove them unless that is meant."
+            f"{extra} of {len(labels)} structures are copies of others (structure {second} of {first}, counted from "
+            "0): they count several times; remove them unless that is meant."
         )
     different = [(group[0], i) for group in several for i in group[1:] if _differ(labels, group[0], i)]
     if different:

@@ -16,6 +16,7 @@ from etn_gpu.structures import LabelledSet
 from etn_gpu.training.config import TrainingConfig
 from etn_gpu.training.data import Piece
 from etn_gpu.training.objective import Errors
+from etn_gpu.training.references import formation_reference_structures, formation_references
 
 Array = NDArray[np.float64]
 
@@ -28,7 +29,8 @@ Parity = dict[str, tuple[list[Piece], Errors]]
 class TrainingReport:
     """Options, sizes, errors (energy in eV/atom, forces in eV/A, stress in eV/A^3) and the history of a run.
 
-    ``seconds`` include those before a resume; ``valid`` is empty where nothing was held out.
+    ``seconds`` include those before a resume; ``valid`` is empty where nothing was held out; ``warnings`` are those of
+    the audit and of the run.
     """
 
     options: dict[str, Any]
@@ -39,6 +41,7 @@ class TrainingReport:
     train: dict[str, float | None]
     valid: dict[str, float | None]
     history: list[dict[str, Any]]
+    warnings: tuple[str, ...] = ()
 
     def to_dict(self) -> dict[str, Any]:
         """JSON-ready form."""
@@ -67,6 +70,7 @@ def build_model(
             "label_keys": {name: dict(counter) for name, counter in labels.keys.items()},
         },
         "formation_references": formation_references(labels),
+        "formation_reference_structures": formation_reference_structures(labels),
         "errors": {"train": report.train, "valid": report.valid},
         "training": {"iterations": report.iterations, "seconds": round(report.seconds, 1), "options": options},
         **config.metadata,
@@ -77,17 +81,6 @@ def build_model(
         minimum_distances=np.where(np.isfinite(closest), closest, 0.0),
         metadata=metadata,
     )
-
-
-def formation_references(labels: LabelledSet) -> dict[str, float]:
-    """Lowest energy per atom (eV) of a structure of each pure element in the training data, from the labels."""
-    lowest: dict[str, float] = {}
-    for atoms, energy in zip(labels.atoms, labels.energy, strict=True):
-        symbols = set(atoms.get_chemical_symbols())
-        if len(symbols) == 1 and np.isfinite(energy):
-            (symbol,) = symbols
-            lowest[symbol] = min(lowest.get(symbol, np.inf), float(energy) / len(atoms))
-    return lowest
 
 
 def write_report(report: TrainingReport, output: Path, parity: Parity) -> None:

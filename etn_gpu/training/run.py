@@ -273,6 +273,7 @@ class _Run:
             summary(train_errors),
             summary(valid_errors) if data.valid else {},
             progress.history,
+            data.warnings,
         )
         model = build_model(
             problem.layout.unpack(theta), problem.architecture, data.labels, data.train, report, self.config
