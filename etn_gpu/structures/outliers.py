@@ -76,8 +76,8 @@ def _violent(labels: LabelledSet, index: int) -> bool:
 
 def _least_absolute(fractions: Array, energies: Array) -> Array:
     """Energies of the elements with the least sum of absolute deviations, by reweighting least squares."""
-    weights = np.ones(len(energies))
-    solution = np.zeros(fractions.shape[1])
+    weights: Array = np.ones(len(energies))
+    solution: Array = np.zeros(fractions.shape[1])
     for _ in range(_STEPS):
         root = np.sqrt(weights)
         solution = np.linalg.lstsq(root[:, None] * fractions, root * energies, rcond=1e-10)[0]

@@ -71,10 +71,10 @@ class _Edges:
         batch = self.batch
         s, i, j = (k * n + place for k in (self.structure, self.centre, batch.neighbour))
         count, atoms = batch.n_structures * n, batch.n_atoms * n
-        values = np.bincount(s, energies, count)
-        forces = [np.bincount(i, slope, atoms) - np.bincount(j, slope, atoms) for slope in slopes.T]
+        values: Array = np.bincount(s, energies, count)
+        forces: list[Array] = [np.bincount(i, slope, atoms) - np.bincount(j, slope, atoms) for slope in slopes.T]
         vectors = batch.vectors
-        strain = [
+        strain: list[Array] = [
             np.bincount(s, slopes[:, p] * vectors[:, q], count) for p, q in zip(VOIGT_ROWS, VOIGT_COLUMNS, strict=True)
         ]
         return (
@@ -130,7 +130,7 @@ def _of_density(edges: _Edges) -> list[tuple[Array, Array, Array]]:
         fade = np.maximum(1.0 - edges.length / (reach * batch.cutoff), 0.0)
         weight, slope = fade**3, -3.0 * fade**2 / (reach * batch.cutoff)
         if reach == 1.0:
-            density = np.bincount(centre, weight, batch.n_atoms) + 1e-9
+            density = np.asarray(np.bincount(centre, weight, batch.n_atoms) + 1e-9, dtype=np.float64)
             for value, derivative in ((np.sqrt(density), 0.5 / np.sqrt(density)), (density**2, 2.0 * density)):
                 add(value, (derivative[centre] * slope)[:, None] * unit)
         across = (weight / edges.length)[:, None]

@@ -24,7 +24,11 @@ def compare(
     checks = LabelChecks()
     for _ in range(n):
         numbers = rng.choice(NUMBERS, 6)
-        right = {"energy": rng.normal(-60, 1), "forces": rng.normal(size=(6, 3)), "stress": 0.02 * rng.normal(size=6)}
+        right: dict[str, Any] = {
+            "energy": rng.normal(-60, 1),
+            "forces": rng.normal(size=(6, 3)),
+            "stress": 0.02 * rng.normal(size=6),
+        }
         wrong: dict[str, Any] = {
             name: value + error * size * rng.normal(size=np.shape(value))
             for (name, value), size in zip(right.items(), (0.1, 1.0, 0.02), strict=True)

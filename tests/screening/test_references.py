@@ -44,6 +44,7 @@ def test_no_references() -> None:
 
 
 def test_odd_descriptions_are_left_out() -> None:
+    odd: Any
     for odd in (None, [], {"Mo": 3}, {"Mo": {}}, {"Mo": {"volume_per_atom": "x"}}, {"Mo": {"index": None}}):
         metadata = {"formation_references": {"Mo": -1.0}, "formation_reference_structures": odd}
         assert "Mo -1.0000" in describe_references(metadata)

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from copy import copy
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -100,7 +101,7 @@ def changed(
     return result
 
 
-def warnings_of(labels: LabelledSet, **changes: float) -> str:
+def warnings_of(labels: LabelledSet, **changes: Any) -> str:
     found = changed(labels, **changes).audit().warnings
     # the published sets have perfect crystals
     return "\n".join(text for text in found if not text.startswith("all forces are exactly zero"))

@@ -1,4 +1,4 @@
-"""What a run warns of: too few structures, nothing held out, references that are not relaxed; and what its report keeps."""
+"""What a run warns of, too few structures and nothing held out, and that its report keeps it."""
 
 from __future__ import annotations
 
