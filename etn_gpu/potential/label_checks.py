@@ -149,7 +149,11 @@ class LabelChecks:
 
     def _of_forces(self) -> str | None:
         slope = self._forces.slope()
-        return slope and _wrong(slope, FORCE_UNITS, "forces", "eV/A", _NEAR, "minus the derivatives of the energy")
+        return (
+            None
+            if slope is None
+            else _wrong(slope, FORCE_UNITS, "forces", "eV/A", _NEAR, "minus the derivatives of the energy")
+        )
 
     def _of_stress(self) -> str | None:
         slope, virial = self._stress.slope(), self._virial.slope()
@@ -160,7 +164,9 @@ class LabelChecks:
                 f"the stress looks like a virial in eV: divided by the volume, it is {virial:.4g} times the stress of "
                 "the model. Expected the stress in eV/A^3, tension positive: minus the virial divided by the volume."
             )
-        return slope and _wrong(slope, STRESS_UNITS, "stresses", "eV/A^3", _NEAR, "tension positive")
+        if slope is None:
+            return None
+        return _wrong(slope, STRESS_UNITS, "stresses", "eV/A^3", _NEAR, "tension positive")
 
 
 def _wrong(slope: float, units: dict[float, str], what: str, unit: str, near: float, sign: str = "") -> str | None:

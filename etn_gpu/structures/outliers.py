@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -76,7 +76,7 @@ def _violent(labels: LabelledSet, index: int) -> bool:
 
 def _least_absolute(fractions: Array, energies: Array) -> Array:
     """Energies of the elements with the least sum of absolute deviations, by reweighting least squares."""
-    weights: Array = np.ones(len(energies))
+    weights: Any = np.ones(len(energies))
     solution: Array = np.zeros(fractions.shape[1])
     for _ in range(_STEPS):
         root = np.sqrt(weights)

@@ -8,7 +8,7 @@ angles need). It is fitted in a moment and good enough to tell the sign and the 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -71,10 +71,10 @@ class _Edges:
         batch = self.batch
         s, i, j = (k * n + place for k in (self.structure, self.centre, batch.neighbour))
         count, atoms = batch.n_structures * n, batch.n_atoms * n
-        values: Array = np.bincount(s, energies, count)
-        forces: list[Array] = [np.bincount(i, slope, atoms) - np.bincount(j, slope, atoms) for slope in slopes.T]
+        values: Any = np.bincount(s, energies, count)
+        forces: list[Any] = [np.bincount(i, slope, atoms) - np.bincount(j, slope, atoms) for slope in slopes.T]
         vectors = batch.vectors
-        strain: list[Array] = [
+        strain: list[Any] = [
             np.bincount(s, slopes[:, p] * vectors[:, q], count) for p, q in zip(VOIGT_ROWS, VOIGT_COLUMNS, strict=True)
         ]
         return (

@@ -11,9 +11,7 @@ from etn_gpu.structures import GPA
 from tests.cases.conftest import Evaluate, Labelled
 
 
-def changed(
-    alloys: list[Labelled], path: Path, *, stress: float = 1.0, forces: float = 1.0, shift: float = 0.0
-) -> Path:
+def changed(alloys: list[Labelled], path: Path, *, stress: float = 1.0, forces: float = 1.0) -> Path:
     structures = []
     for alloy in alloys:
         atoms = alloy.atoms.copy()
