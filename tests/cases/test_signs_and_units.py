@@ -1,4 +1,4 @@
-"""Labels of another sign or unit are named by `evaluate`, with a model, and in the audit, without one."""
+"""Labels of another sign or unit than the model predicts are named by `evaluate`, in its output and in JSON."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ def changed(alloys: list[Labelled], path: Path, *, stress: float = 1.0, forces: 
     structures = []
     for alloy in alloys:
         atoms = alloy.atoms.copy()
-        atoms.info |= {"REF_energy": alloy.energy + shift * len(atoms), "REF_stress": stress * alloy.stress}
+        atoms.info |= {"REF_energy": alloy.energy, "REF_stress": stress * alloy.stress}
         atoms.arrays["REF_forces"] = forces * alloy.forces
         structures.append(atoms)
     write(path, structures, format="extxyz")
