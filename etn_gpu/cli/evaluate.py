@@ -83,6 +83,9 @@ def evaluate(
     compilation excluded), compilation_seconds, backend, groups, warnings,
     failures.
 
+    Labels whose sign, unit or zero is not that of the model, though else they
+    agree with it, are named in a warning.
+
     Exit codes: 0 all structures evaluated, 1 some failed and are listed, 2
     wrong use, 3 an unexpected failure, 130 interrupted.
 
@@ -150,8 +153,8 @@ class _Evaluation:
     warnings: list[dict[str, Any]] = field(default_factory=list)
     seconds: float = 0.0
 
-    def warn(self, path: Path, text: str) -> None:
-        self.warnings.append({"source": str(path), "message": text})
+    def warn(self, source: str, text: str) -> None:
+        self.warnings.append({"source": source, "message": text})
 
     def fail(self, path: Path, index: int, text: str) -> None:
         self.failures.append({"source": str(path), "index": index, "message": text})
@@ -160,17 +163,19 @@ class _Evaluation:
 def _evaluate_files(
     potential: ETNPotential, files: list[Path], reading: dict[str, Any], options: dict[str, Any], batch_atoms: int
 ) -> _Evaluation:
+    from etn_gpu.potential.label_checks import LabelChecks
     from etn_gpu.potential.metrics import GroupedMetrics
     from etn_gpu.screening import BatchLimits, evaluate_each
     from etn_gpu.screening.batching import Candidate, batches
     from etn_gpu.structures import read_labelled
 
     evaluation = _Evaluation(GroupedMetrics())
+    checks = LabelChecks()
     for path in files:
         broken: list[Frame] = []
         labels = read_labelled(path, broken=broken, **reading)
         for text in labels.audit().warnings:
-            evaluation.warn(path, text)
+            evaluation.warn(str(path), text)
         for frame in broken:
             evaluation.fail(path, frame.index, "" if frame.error is None else frame.error.reason)
             if frame.untried != 0:
@@ -186,8 +191,12 @@ def _evaluate_files(
                     if outcome.failed:
                         evaluation.fail(path, labels.frames[place], outcome.message)
                         continue
-                    evaluation.metrics.add(labels.config_type[place], outcome.results(), **labels.of(place))
+                    results, given, atoms = outcome.results(), labels.of(place), labels.atoms[place]
+                    evaluation.metrics.add(labels.config_type[place], results, **given)
+                    checks.add(results, numbers=atoms.numbers, volume=abs(atoms.cell.volume), **given)
                 advance(len(batch), str(path))
+    for text in checks.warnings():
+        evaluation.warn(", ".join(map(str, files)), text)
     return evaluation
 
 

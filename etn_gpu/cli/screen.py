@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
@@ -126,7 +127,7 @@ def screen(
     )
     console = output_console()
     interrupted = _run(screening, _DEMO_STRUCTURES if demo else None)
-    _show(console, screening.report, output, structures)
+    _show(console, screening.report, output, structures, potential.metadata)
     if interrupted:
         console.print("interrupted: the rows above are complete, later structures are missing", style="bold yellow")
         raise typer.Exit(INTERRUPTED)
@@ -167,9 +168,15 @@ def _run(screening: Screening, total: int | None) -> bool:
     return False
 
 
-def _show(console: Console, report: ScreeningReport, output: Path, structures: Path | None) -> None:
+def _show(
+    console: Console, report: ScreeningReport, output: Path, structures: Path | None, metadata: Mapping[str, Any]
+) -> None:
+    from etn_gpu.screening.references import describe_references
+
     if report.ranking.top:
         _show_ranking(console, report)
+        if report.ranking.rows() and (line := describe_references(metadata)):
+            console.print(line, soft_wrap=True, markup=False)
     for row in report.failures:
         where = row.shown_source if row.index is None else f"{row.shown_source} [{row.index}]"
         console.print(f"failed: {where}: {row.message}", style="red", soft_wrap=True)

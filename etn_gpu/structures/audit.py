@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -10,8 +9,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from etn_gpu.errors import DataError
+from etn_gpu.structures.consistency import consistency_warnings
+from etn_gpu.structures.copies import copy_warnings
 from etn_gpu.structures.label_keys import PREFIXES, keys_there
 from etn_gpu.structures.label_warnings import reading_warnings
+from etn_gpu.structures.outliers import outlier_warnings, outlying_energies
 from etn_gpu.structures.units import GPA
 
 if TYPE_CHECKING:
@@ -19,9 +21,6 @@ if TYPE_CHECKING:
 
 #: No solid is computed at such a stress, in eV/A^3 (480 GPa): the numbers are in GPa or kbar.
 _LARGEST_STRESS = 480 * GPA
-#: Stress and volume of one composition that are anticorrelated like this have the sign of a pressure.
-_SIGN_CORRELATION = -0.5
-_SIGN_STRUCTURES = 10
 
 
 @dataclass(frozen=True)
@@ -170,34 +169,13 @@ def _warnings(labels: LabelledSet) -> list[str]:
         found.append(f"the energy is exactly zero in {zero_energy} structures: is it a missing label?")
     if labels.n_stress_ignored:
         found.append(f"stress ignored in {labels.n_stress_ignored} structures not periodic in all three directions.")
+    outliers = outlying_energies(labels)
+    consistent, of_unit = consistency_warnings(labels, without=outliers)
     known = ~np.isnan(labels.stress[:, 0])
-    if known.any() and np.abs(labels.stress[known]).max() > _LARGEST_STRESS:
-        largest = np.abs(labels.stress[known]).max()
+    largest = np.abs(labels.stress[known]).max() if known.any() else 0.0
+    if largest > _LARGEST_STRESS and not of_unit:
         found.append(f"a stress of {largest:.3g} eV/A^3 is {largest / GPA:.3g} GPa: are the labels in GPa or kbar?")
-    correlation = _stress_volume_correlation(labels)
-    if correlation < _SIGN_CORRELATION:
-        found.append(
-            f"stress falls with the volume (correlation {correlation:.2f} at fixed composition): its sign looks like "
-            "that of a pressure; expected tension positive."
-        )
-    return found
-
-
-def _stress_volume_correlation(labels: LabelledSet) -> float:
-    """The correlation of mean normal stress with volume per atom at fixed composition, pooled; nan if too few."""
-    groups: dict[tuple[tuple[int, float], ...], list[tuple[float, float]]] = defaultdict(list)
-    for atoms, stress in zip(labels.atoms, labels.stress, strict=True):
-        if np.isnan(stress[0]):
-            continue
-        numbers, counts = np.unique(atoms.numbers, return_counts=True)
-        fractions = tuple(zip(numbers.tolist(), np.round(counts / len(atoms), 3).tolist(), strict=True))
-        groups[fractions].append((abs(atoms.cell.volume) / len(atoms), float(stress[:3].mean())))
-    centred = [np.array(points) - np.mean(points, axis=0) for points in groups.values() if len(points) > 1]
-    if sum(len(points) for points in centred) < _SIGN_STRUCTURES:
-        return np.nan
-    volume, stress = np.concatenate(centred).T
-    norm = float(np.linalg.norm(volume) * np.linalg.norm(stress))
-    return float(volume @ stress) / norm if norm > 0 else np.nan
+    return found + consistent + outlier_warnings(outliers) + copy_warnings(labels)
 
 
 def _nothing_found(labels: LabelledSet) -> str:

@@ -7,7 +7,6 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import chain
-from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,17 +14,13 @@ from numpy.typing import NDArray
 from etn_gpu.errors import DataError, StructureError
 from etn_gpu.potential.kernel import Environments
 from etn_gpu.structures import LabelledSet, StructureBatch
+from etn_gpu.structures.copies import copies_among
 from etn_gpu.structures.labels import PROPERTIES
-
-if TYPE_CHECKING:
-    from ase import Atoms
 
 Array = NDArray[np.float64]
 PIECE_ATOMS = 4000
 #: No energy per atom (eV), force (eV/A) or stress (eV/A^3) is larger: it is the mark of a calculation that failed.
 LARGEST_LABEL = 1e7
-#: Structures whose coordinates agree to so many decimals, in A, are copies: files are written with few digits.
-SAME_DECIMALS = 4
 
 
 @dataclass(frozen=True)
@@ -141,15 +136,6 @@ def labelled(labels: LabelledSet, properties: Iterable[str]) -> NDArray[np.int64
     return np.array([i for i in range(len(labels)) if wanted.intersection(_properties(labels, i))], dtype=np.int64)
 
 
-def fingerprint(atoms: Atoms) -> bytes:
-    """The same for copies of a structure, whatever their labels: elements, positions, cell and periodicity."""
-    lengths = np.concatenate((atoms.cell.array, atoms.positions))
-    digest = hashlib.sha256(np.asarray(atoms.pbc, dtype=bool).tobytes())
-    digest.update(np.asarray(atoms.numbers, dtype=np.int64).tobytes())
-    digest.update((np.round(lengths, SAME_DECIMALS) + 0.0).tobytes())  # + 0.0: no minus zero
-    return digest.digest()
-
-
 def split_validation(
     labels: LabelledSet, fraction: float, seed: int, indices: Sequence[int] | NDArray[np.int64]
 ) -> tuple[list[int], list[int]]:
@@ -163,7 +149,7 @@ def split_validation(
     """
     rng = np.random.default_rng(seed)
     groups: dict[str | None, list[list[int]]] = {}
-    for copies in _copies(labels, indices):
+    for copies in copies_among(labels, indices):
         groups.setdefault(labels.config_type[copies[0]], []).append(copies)
     several = [members for members in groups.values() if len(members) > 1]
     singles = [members[0] for members in groups.values() if len(members) == 1]
@@ -190,14 +176,6 @@ def _violence(labels: LabelledSet, index: int) -> tuple[float, float]:
     """What structures of a group are ordered by: root mean square force in eV/A, or else energy per atom in eV."""
     forces, energy = labels.forces[index], labels.energy[index] / len(labels.atoms[index])
     return 0.0 if forces is None else float(np.sqrt(np.mean(forces**2))), float(np.nan_to_num(energy))
-
-
-def _copies(labels: LabelledSet, indices: Iterable[int]) -> list[list[int]]:
-    """The structures, each with its copies."""
-    found: dict[bytes, list[int]] = {}
-    for i in indices:
-        found.setdefault(fingerprint(labels.atoms[i]), []).append(int(i))
-    return list(found.values())
 
 
 def _taught(labels: LabelledSet, indices: Iterable[int]) -> set[tuple[int, str]]:

@@ -20,6 +20,7 @@ from etn_gpu.structures import LabelledSet
 from etn_gpu.training.config import TrainingConfig
 from etn_gpu.training.data import Piece
 from etn_gpu.training.objective import Errors
+from etn_gpu.training.references import formation_reference_structures, formation_references
 
 Array = NDArray[np.float64]
 
@@ -44,7 +45,7 @@ class TrainingReport:
     ``seconds`` include those before a resume; ``valid`` is empty where nothing was held out. ``ended`` says why there
     were no further iterations; where it is the time limit, more time may give a better model. ``refits`` iterations on
     all structures, those held out included, came last: errors ``train`` are those of the model after them, the one that
-    is written, and errors ``valid`` those of the model before them.
+    is written, and errors ``valid`` those of the model before them. ``warnings`` are those of the audit and of the run.
     """
 
     options: dict[str, Any]
@@ -57,6 +58,7 @@ class TrainingReport:
     history: list[dict[str, Any]]
     ended: Ended
     refits: int
+    warnings: tuple[str, ...] = ()
 
     def to_dict(self) -> dict[str, Any]:
         """JSON-ready form."""
@@ -85,6 +87,7 @@ def build_model(
             "label_keys": {name: dict(counter) for name, counter in labels.keys.items()},
         },
         "formation_references": formation_references(labels),
+        "formation_reference_structures": formation_reference_structures(labels),
         "errors": {"train": report.train, "valid": report.valid},
         "training": {
             "iterations": report.iterations,
@@ -101,17 +104,6 @@ def build_model(
         minimum_distances=np.where(np.isfinite(closest), closest, 0.0),
         metadata=metadata,
     )
-
-
-def formation_references(labels: LabelledSet) -> dict[str, float]:
-    """Lowest energy per atom (eV) of a structure of each pure element in the training data, from the labels."""
-    lowest: dict[str, float] = {}
-    for atoms, energy in zip(labels.atoms, labels.energy, strict=True):
-        symbols = set(atoms.get_chemical_symbols())
-        if len(symbols) == 1 and np.isfinite(energy):
-            (symbol,) = symbols
-            lowest[symbol] = min(lowest.get(symbol, np.inf), float(energy) / len(atoms))
-    return lowest
 
 
 def write_report(report: TrainingReport, output: Path, parity: Parity) -> list[str]:

@@ -307,6 +307,7 @@ class _Run:
             progress.history,
             Ended.time_limit if cut_short else ended,
             refits,
+            data.warnings,
         )
         model = build_model(
             problem.layout.unpack(theta), problem.architecture, data.labels, data.train, report, self.config

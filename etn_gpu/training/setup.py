@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from math import ceil
 from pathlib import Path
 
 import numpy as np
@@ -12,14 +13,18 @@ from etn_gpu.errors import TrainingError
 from etn_gpu.potential import Architecture, preset_architecture
 from etn_gpu.potential.size import too_large
 from etn_gpu.structures import LabelledSet, read_labelled
+from etn_gpu.structures.copies import fingerprint
 from etn_gpu.training.config import DEFAULT_SIGMA, Event, TrainingConfig
-from etn_gpu.training.data import Piece, cut_pieces, fingerprint, labelled, species_of, split_validation
+from etn_gpu.training.data import Piece, cut_pieces, labelled, species_of, split_validation
 from etn_gpu.training.initial import reference_energies
 from etn_gpu.training.neighbourhood import usual_cutoff
 from etn_gpu.training.objective import Weights
+from etn_gpu.training.references import formation_reference_structures, reference_warnings
 from etn_gpu.training.tolerance import with_tolerances
 
 OnEvent = Callable[[Event], None]
+#: Structures for each parameter below which a set is too small for a model.
+FEWEST = 0.01
 
 
 @dataclass(frozen=True)
@@ -30,6 +35,7 @@ class TrainingData:
     train: list[Piece]
     valid: list[Piece]
     architecture: Architecture
+    warnings: tuple[str, ...] = ()
 
 
 def loss_weights(config: TrainingConfig) -> Weights:
@@ -41,7 +47,8 @@ def loss_weights(config: TrainingConfig) -> Weights:
 def read_data(config: TrainingConfig, weights: Weights, on_event: OnEvent) -> TrainingData:
     """Read, audit and split the data, and choose the architecture for them."""
     labels = _read(config.train_file, config)
-    on_event(Event("audit", text=str(labels.audit())))
+    audit = labels.audit()
+    on_event(Event("audit", text=str(audit)))
     trained = [name for name in DEFAULT_SIGMA if getattr(weights, name) > 0]
     usable = labelled(labels, trained)
     if not usable.size:
@@ -83,7 +90,28 @@ def read_data(config: TrainingConfig, weights: Weights, on_event: OnEvent) -> Tr
             f"cutoff {cutoff:g} A",
         )
     )
-    return TrainingData(labels, train_pieces, valid, architecture)
+    warnings = data_warnings(labels, len(chosen), valid, architecture)
+    for text in warnings:
+        on_event(Event("message", text=f"warning: {text}"))
+    return TrainingData(labels, train_pieces, valid, architecture, (*audit.warnings, *warnings))
+
+
+def data_warnings(labels: LabelledSet, n_train: int, valid: list[Piece], architecture: Architecture) -> tuple[str, ...]:
+    """What the amount of data, its split and its pure elements leave to be wished for."""
+    found = []
+    parameters = architecture.n_parameters
+    fewest = ceil(FEWEST * parameters)
+    if n_train < fewest:
+        found.append(
+            f"{n_train} training structures for {parameters} parameters, expected at least {fewest}: the "
+            "model will fit them and may fail on others; add structures, or take a smaller preset."
+        )
+    if not valid:
+        found.append(
+            "nothing is held out: there are no validation errors, and nothing tells when to stop; give --valid, or a "
+            "larger --valid-fraction or more structures."
+        )
+    return (*found, *reference_warnings(formation_reference_structures(labels)))
 
 
 def _read(path: Path, config: TrainingConfig) -> LabelledSet:

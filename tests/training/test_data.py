@@ -13,8 +13,9 @@ from hypothesis import strategies as st
 
 from etn_gpu.errors import DataError, StructureError
 from etn_gpu.structures import LabelledSet
+from etn_gpu.structures.copies import fingerprint
 from etn_gpu.structures.labels import collect_labels
-from etn_gpu.training.data import checksum, cut_pieces, fingerprint, labelled, species_of, split_validation
+from etn_gpu.training.data import checksum, cut_pieces, labelled, species_of, split_validation
 
 
 def set_of(groups: list[str | None], symbols: str = "Cu") -> LabelledSet:

@@ -8,12 +8,9 @@ from typing import Any
 
 import numpy as np
 import pytest
-from ase import Atoms
 from matplotlib.figure import Figure
 
-from etn_gpu.structures.labels import collect_labels
 from etn_gpu.training import TrainingConfig, train
-from etn_gpu.training.report import formation_references
 
 
 @pytest.fixture
@@ -48,12 +45,3 @@ def test_learning_curve_and_parity(
             assert len(reference) == count[k]
             errors = np.abs(predicted - reference)
             assert errors.mean() == pytest.approx(getattr(report, name)[f"{property_name}_mae"], rel=1e-9)
-
-
-def test_formation_references_are_the_lowest_pure_energies() -> None:
-    def frame(symbols: str, energy: float | None) -> Atoms:
-        positions = np.arange(len(Atoms(symbols)))[:, None] * np.array([2.5, 0.0, 0.0])
-        return Atoms(symbols, positions, info={} if energy is None else {"REF_energy": energy})
-
-    frames = [frame("Cu2", -7.0), frame("Cu4", -13.0), frame("CuAu", -9.0), frame("Au", None), frame("Cu", None)]
-    assert formation_references(collect_labels(frames)) == {"Cu": -3.5}
