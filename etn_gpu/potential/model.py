@@ -117,7 +117,8 @@ class ETNPotential:
         """Evaluate one or many structures as ragged batches; one :class:`Result` per structure, in order.
 
         ``backend`` 'numba', 'numpy' or 'cuda' (default: ETN_GPU_BACKEND, else the best on a CPU); ``dtype`` 'float64'
-        or 'float32' (default: the model's, on a GPU 'float32', with edge vectors and sums in float64).
+        or 'float32' (default: the model's, on a GPU 'float32', with edge vectors and sums in float64). On one backend and
+        in one dtype the result of a structure does not depend on the others, bit for bit.
 
         Raises:
             StructureError: a structure that cannot be evaluated, named by its index.
@@ -156,6 +157,8 @@ class ETNPotential:
         threads: int | None = None,
     ) -> list[Result | StructureError]:
         """As :meth:`evaluate`, as one batch, but with the error in the place of a structure that cannot be evaluated.
+
+        Others of the batch, those with errors included, do not change a bit of the result of a structure.
 
         Raises:
             BackendError: a backend or dtype that cannot be used here.
