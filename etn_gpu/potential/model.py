@@ -117,8 +117,8 @@ class ETNPotential:
         """Evaluate one or many structures as ragged batches; one :class:`Result` per structure, in order.
 
         ``backend`` 'numba', 'numpy' or 'cuda' (default: ETN_GPU_BACKEND, else the best on a CPU); ``dtype`` 'float64'
-        or 'float32' (default: the model's, on a GPU 'float32', with edge vectors and sums in float64). On one backend and
-        in one dtype the result of a structure does not depend on the others, bit for bit.
+        or 'float32' (default: the model's, on a GPU 'float32', with edge vectors and sums in float64). On one backend
+        and in one dtype the result of a structure does not depend on the others, bit for bit.
 
         Raises:
             StructureError: a structure that cannot be evaluated, named by its index.
