@@ -80,7 +80,8 @@ def run(
     ``inputs``: an array for each input of the Program, [E, size] for edge, [N, size] for atom and [size] for
     parameter values. ``samples`` [n+1] cuts the atoms into consecutive samples: parameter outputs, which are sums
     over atoms, then come as [n, size], one row per sample. ``threads`` bounds the threads of the numba backend
-    (default: all cores). Results are the same, bit for bit, for any number of threads.
+    (default: all cores). Results are the same, bit for bit, for any number of threads; outputs on atoms and edges are
+    also the same whatever other atoms there are.
 
     Raises:
         BackendError: a backend that cannot run, a dtype that it does not have, an input that is missing or of the wrong

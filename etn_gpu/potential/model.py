@@ -121,7 +121,8 @@ class ETNPotential:
         """Evaluate one or many structures as ragged batches; one :class:`Result` per structure, in order.
 
         ``backend`` 'numba', 'numpy' or 'cuda' (default: ETN_GPU_BACKEND, else the best on a CPU); ``dtype`` 'float64'
-        or 'float32' (default: the model's, on a GPU 'float32', with edge vectors and sums in float64).
+        or 'float32' (default: the model's, on a GPU 'float32', with edge vectors and sums in float64). On one backend
+        and in one dtype the result of a structure does not depend on the others, bit for bit.
 
         Raises:
             StructureError: a structure that cannot be evaluated, or whose results are not finite, named by its index.
@@ -162,6 +163,8 @@ class ETNPotential:
         """As :meth:`evaluate`, but with the error in the place of a structure that cannot be evaluated.
 
         On a CPU all of them are one batch, or several where that would have more than ``BATCH_EDGES`` edges.
+
+        Others of the batch, those with errors included, do not change a bit of the result of a structure.
 
         Raises:
             BackendError: a backend or dtype that cannot be used here.

@@ -31,9 +31,8 @@ def references_gradient(
 
     energy_bar and species [N]; samples [n+1] as in :func:`etn_gpu.backend.run`.
     """
-    if samples is None:
-        return np.asarray(np.bincount(species, weights=energy_bar, minlength=n_species), np.float64)
-    rows = len(samples) - 1
-    sample_of = np.repeat(np.arange(rows), np.diff(samples))
-    sums = np.bincount(sample_of * n_species + species, weights=energy_bar, minlength=rows * n_species)
-    return np.asarray(sums.reshape(rows, n_species), np.float64)
+    cuts = np.array([0, len(species)]) if samples is None else samples
+    rows = len(cuts) - 1
+    places = np.repeat(np.arange(rows), np.diff(cuts)) * n_species + species
+    sums = np.asarray(np.bincount(places, energy_bar, rows * n_species), np.float64).reshape(rows, n_species)
+    return sums[0] if samples is None else sums

@@ -31,7 +31,7 @@ class Screening:
 
     Each step evaluates one batch, writes and flushes its rows, and yields them. Rows come in the order of the input.
     Memory is bounded by the batch. An exception or an interrupt between or within steps leaves whole rows of all
-    batches before it.
+    batches before it. The rows are the same, bit for bit, for any ``limits``: no result depends on others in its batch.
 
     Attributes:
         report: counts and ranking of what has been done so far.

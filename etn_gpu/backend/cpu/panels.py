@@ -38,7 +38,7 @@ class Panel:
     ``targets`` gives, for each row of y, (first row of its block in S, rows of y in the block, number in the block).
     An atom has ``components`` tiles: one for each species of neighbours, or, with ``table`` > 0, one for each component
     of an embedding of that many species, T[k] = sum_species w[k, species] S[species]. Behind those of all atoms come
-    two more, see :meth:`Runs.start`. Cotangents of y lie in registers of ``lanes``.
+    ``spare`` more, see :meth:`Runs.start`. Cotangents of y lie in registers of ``lanes``.
     """
 
     radial: int
@@ -57,7 +57,7 @@ class Panel:
     @property
     def spare(self) -> int:
         """Tiles behind those of all atoms."""
-        return 2 if self.table else 0
+        return 2 if self.table else 0  # one is used: an even number of tiles fills whole registers
 
     @property
     def radial_width(self) -> int:
@@ -138,12 +138,17 @@ class Runs:
         """What sums over the edges of the run start from.
 
         Where runs are cut depends on the other atoms of the block, and embedded sums must not: a run that was cut
-        behind leaves its sums in the second spare tile, and the next one goes on there. The first spare tile is zero.
+        behind leaves its sums in the spare tile, and the next one goes on there.
         """
-        f, tile = self.f, self.tile
+        f = self.f
         if self.panel.table:
-            tile = f.at(self._spare, f.integer("mul", f.load_integer(self._run, 4), self._tile))
-        return [f.load(tile, at, PACK) for at in elements]
+            before = f.label
+            with f.when_more_than(f.load_integer(self._run, 4), 0):
+                kept = [f.load(self._spare, at, PACK) for at in elements]
+                inside = f.label
+            zero, kind = f.constant(0.0, PACK).name, f.kind(PACK)
+            return [Vector(f.emit(f"phi {kind} [ {zero}, %{before} ], [ {v.name}, %{inside} ]"), PACK) for v in kept]
+        return [f.load(self.tile, at, PACK) for at in elements]
 
     def finish(self, sums: Sequence[Vector], elements: Sequence[int]) -> None:
         """Put the sums back, or add them to all tiles."""
@@ -155,7 +160,7 @@ class Runs:
         cut = f.load_integer(self._run, 5)
         with f.when_more_than(cut, 0):
             for total, at in zip(sums, elements, strict=True):
-                f.store(total, self._spare, self._tile + at)
+                f.store(total, self._spare, at)
         with f.when_more_than(f.integer("sub", 1, cut), 0):
             for k, weight in enumerate(self._weights(PACK)):
                 for total, at in zip(sums, elements, strict=True):
