@@ -29,9 +29,8 @@ if TYPE_CHECKING:
 #: Atoms evaluated at once by :meth:`ETNPotential.evaluate`: bounds the memory for neighbour lists. A device cuts them
 #: up itself, by its own memory, and copies one part while it computes another.
 BATCH_ATOMS, DEVICE_BATCH_ATOMS = 50_000, 10_000_000
-#: Edges evaluated at once on a CPU, each of which takes some hundred bytes: twice as many as that many atoms of a dense
-#: metal have.
-BATCH_EDGES = 8_000_000
+#: Edges evaluated at once on a CPU, where each takes 80 bytes: more than so many atoms of any solid have within 6 A.
+BATCH_EDGES = 10_000_000
 #: The default precision of evaluations on a device: float64 takes several times as long on many of them.
 DEVICE_DTYPE = "float32"
 

@@ -23,7 +23,7 @@ def stand_in(monkeypatch: pytest.MonkeyPatch) -> Any:
     spec.loader.exec_module(module)
     model = module.LennardJones()
 
-    def load(name: str) -> Any:
+    def load(name: str, *, allow_large: bool = False) -> Any:
         if name != "nbmotaw":
             raise ModelFileError(f"no model {name!r}; shipped models: nbmotaw")
         return model

@@ -79,7 +79,7 @@ def test_unknown_model_lists_those_there_are(run: Callable[..., Any], stand_in: 
 
 
 def test_deliberate_errors_are_printed_as_they_are(run: Callable[..., Any], monkeypatch: pytest.MonkeyPatch) -> None:
-    def load(name: str) -> None:
+    def load(name: str, *, allow_large: bool = False) -> None:
         raise etn_gpu.errors.ModelFileError(f"broken [bold]{name}[/bold] :smile: " + 300 * "x")
 
     monkeypatch.setattr(etn_gpu, "load", load, raising=False)

@@ -191,7 +191,7 @@ import tests_conftest
 from etn_gpu.cli import main, screen
 import etn_gpu
 signal.signal(signal.SIGINT, signal.default_int_handler)  # ignored where the tests run in the background of a shell
-etn_gpu.load = lambda name: tests_conftest.LennardJones()
+etn_gpu.load = lambda name, **options: tests_conftest.LennardJones()
 screen._DEMO_STRUCTURES = 10**7
 main.main(["screen", "--demo", "--batch-atoms", "500", "--structures", "out.extxyz"])
 """
