@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable
 from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from etn_gpu.structures.label_units import UnitStatement, unit_statements
+from etn_gpu.errors import DataError
+from etn_gpu.structures.label_units import UnitStatement, label_unit, unit_statements
+from etn_gpu.structures.label_values import is_missing
 
 if TYPE_CHECKING:
     from ase import Atoms
@@ -87,20 +89,19 @@ class Source(NamedTuple):
         return (atoms.info if self.store == "info" else atoms.arrays)[self.key]
 
 
-@dataclass
+@dataclass(frozen=True)
 class KeyPlan:
     """What is read from structures that have one set of keys.
 
     sources: for "energy", "forces" and "stress" (which a virial may give) the places, the preferred one first; unused:
-    places whose keys look like those of labels, and are none of these; group: the key of the
-    configuration type; units: the units that are stated, n: how many structures had these keys.
+    places whose keys look like those of labels, and are none of these; group: the key of the configuration type;
+    units: the units that are stated.
     """
 
     sources: dict[str, tuple[Source, ...]]
     unused: tuple[Source, ...]
     group: str | None
     units: tuple[UnitStatement, ...]
-    n: int = 0
 
 
 def results_of(atoms: Atoms) -> dict[str, Any]:
@@ -114,20 +115,20 @@ class KeyPlans:
 
     def __init__(self, keys: LabelKeys | None = None) -> None:
         self._keys = keys or LabelKeys()
-        self._plans: dict[tuple[tuple[str, ...], ...], KeyPlan] = {}
+        self._plans: dict[tuple[object, ...], KeyPlan] = {}
 
     def __call__(self, atoms: Atoms) -> KeyPlan:
         """The plan for one structure."""
         results = results_of(atoms)
-        key_set = (tuple(atoms.info), tuple(atoms.arrays), tuple(results))
+        # Of a single atom, a column cannot be told from a value of the structure.
+        key_set = (len(atoms) > 1, tuple(atoms.info), tuple(atoms.arrays), tuple(results))
         plan = self._plans.get(key_set)
         if plan is None:
             plan = self._plans[key_set] = _plan(atoms, results, self._keys)
-        plan.n += 1
         return plan
 
     @property
-    def plans(self) -> Iterable[KeyPlan]:
+    def plans(self) -> Collection[KeyPlan]:
         """All plans so far."""
         return self._plans.values()
 
@@ -144,7 +145,8 @@ def looks_like(key: str) -> str | None:
         return "stress"
     if "energy" in text or "energies" in text or {words[0], words[-1]} & _ENERGIES:
         return "energy"
-    return "forces" if not _FORCES.isdisjoint(words) or text.endswith(("force", "forces")) else None
+    forced = text.endswith(("force", "forces")) and not text.endswith("nforce")  # not to enforce
+    return "forces" if forced or not _FORCES.isdisjoint(words) else None
 
 
 def table_entry(key: str) -> tuple[int, int, str] | None:
@@ -167,7 +169,7 @@ def table_entry(key: str) -> tuple[int, int, str] | None:
     else:
         rank = _AFTER_CALCULATOR
     deviation = sum(a != b for a, b in zip(key, usual, strict=True)) + (bool(prefix) and given not in PREFIXES)
-    return rank + _LAST_RESORT * (name == "free_energy"), deviation, quantity
+    return rank + _LAST_RESORT * (name == "free_energy"), 2 * deviation + NAMES[quantity].index(name) % 2, quantity
 
 
 def _plan(atoms: Atoms, results: dict[str, Any], keys: LabelKeys) -> KeyPlan:
@@ -195,14 +197,24 @@ def _plan(atoms: Atoms, results: dict[str, Any], keys: LabelKeys) -> KeyPlan:
 
 
 def keys_in_other_units(atoms: Atoms) -> set[str]:
-    """Keys of `info` and `arrays` that would be misread beside labels in eV and A: statements of units, and the labels
-    that they are about."""
+    """Keys of `info` and `arrays` that would be misread beside labels in eV and A: statements of other units, and the
+    labels that they may be about."""
     statements = unit_statements(key for key in atoms.info if isinstance(key, str))
-    about = {statement.quantity for statement in statements}
-    if not about & {"", *QUANTITIES}:
+    if not statements or not any(_is_foreign(statements, quantity, atoms) for quantity in QUANTITIES):
         return set()
     labels = {str(key) for key in (*atoms.info, *atoms.arrays) if isinstance(key, str) and table_entry(key)}
-    return labels | {statement.key for statement in statements}
+    return labels | {statement.key for statement in statements if statement.quantity in ("", *QUANTITIES)}
+
+
+def _is_foreign(statements: tuple[UnitStatement, ...], quantity: str, atoms: Atoms) -> bool:
+    try:
+        stated = [
+            label_unit(statements, quantity, prefix + quantity, atoms)
+            for prefix in {item.prefix for item in statements}
+        ]
+    except DataError:
+        return True
+    return any(unit is not None and unit[1] != 1.0 for unit in stated)
 
 
 def keys_there(structures: Iterable[Atoms]) -> str:
@@ -258,14 +270,13 @@ def _may_be_label(source: Source, atoms: Atoms) -> bool:
     if isinstance(value, bool | np.bool_):
         # a lone word of a comment, as in `energy: -3.5`, which ASE's reader takes for flags
         return len(words) == 1
-    if isinstance(value, str):
+    if isinstance(value, str) and not is_missing(value):
         try:
             float(value)
         except ValueError:
             return False
-    if source.quantity == "forces" and source.store == "info" and np.ndim(value) == 0:
-        return False
-    return not isinstance(value, dict)
+    number = isinstance(value, int | float | np.number)
+    return not isinstance(value, dict) and not (number and source.quantity == "forces")
 
 
 def _named(quantity: str, wanted: str, stores: list[tuple[str, Iterable[str]]]) -> Source | None:

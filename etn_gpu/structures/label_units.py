@@ -140,7 +140,7 @@ def _read(statement: UnitStatement, quantity: str, atoms: Atoms) -> tuple[str, f
     if isinstance(value, bool | np.bool_):
         return None  # a word of a comment: "positions in units of ..."
     if isinstance(value, list | tuple | np.ndarray):
-        value = " ".join(str(item) for item in np.ravel(value))
+        value = " ".join(str(item) for item in (value.ravel() if isinstance(value, np.ndarray) else value))
     found = _factor(str(value), quantity, f"{statement.key}={value!s}", general=not statement.quantity)
     return None if found is None else (str(value), *found)
 

@@ -47,8 +47,8 @@ def label_value(quantity: str, value: Any, atoms: Atoms, unit: float = 1.0) -> f
     if isinstance(value, str) and is_missing(value):
         return None
     try:
-        array = np.asarray(value, dtype=np.float64)
-    except (TypeError, ValueError):
+        array = np.asarray(_no_flag(value), dtype=np.float64)
+    except (TypeError, ValueError, OverflowError):
         raise DataError(f"is {value!r}: expected {_expected(quantity, atoms)}.") from None
     if array.size == 0 and len(atoms):
         return None
@@ -63,6 +63,13 @@ def label_value(quantity: str, value: Any, atoms: Atoms, unit: float = 1.0) -> f
     if quantity == "virial":
         return array * (-unit / atoms.cell.volume)
     return array if unit == 1.0 else array * unit
+
+
+def _no_flag(value: Any) -> Any:
+    """ASE's reader takes a word without a value for True, which is no 1.0 eV."""
+    if isinstance(value, bool | np.bool_):
+        raise TypeError
+    return value
 
 
 def is_missing(text: str) -> bool:

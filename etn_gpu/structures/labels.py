@@ -236,7 +236,8 @@ class _LabelReader:
             for other in there[1:]:
                 self._compare(name, source, value, other, atoms, plan)
         for source in plan.unused:
-            if not _adds_up(source.value(atoms), labels.energy[s], atoms):
+            value = source.value(atoms)
+            if value is not None and not _adds_up(value, labels.energy[s], atoms):
                 labels.unused[self._shown(source)] += 1
 
     def _value(self, source: Source, atoms: Atoms, plan: KeyPlan) -> tuple[Any, str]:
@@ -264,7 +265,9 @@ class _LabelReader:
             return
         if second is None:
             return
-        difference = float(np.abs(np.subtract(value, second)).max()) / (len(atoms) if name == "energy" else 1)
+        difference = float(np.abs(np.subtract(value, second)).max(initial=0.0))
+        if name == "energy":
+            difference /= max(1, len(atoms))
         if difference > _SAME[name]:
             pair = (name, self._shown(source), self._shown(other))
             found = self._labels.disagreements.setdefault(pair, Disagreement())
@@ -282,15 +285,15 @@ def _has_stress(source: Source, atoms: Atoms) -> bool:
 def _numbers(value: Any) -> NDArray[np.float64]:
     try:
         return np.asarray(value, dtype=np.float64)
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         return np.array(np.nan)
 
 
 def _adds_up(value: Any, energy: float, atoms: Atoms) -> bool:
     """Whether a value is the energies of the atoms, which say no more than the energy that was used."""
-    if np.isnan(energy) or np.shape(value) != (len(atoms),) or len(atoms) == 0:
+    if np.isnan(energy) or (numbers := _numbers(value)).shape != (len(atoms),):
         return False
-    return bool(abs(_numbers(value).sum() - energy) < _SAME["energy"] * len(atoms))
+    return bool(abs(numbers.sum() - energy) < _SAME["energy"] * len(atoms))
 
 
 def _check_wanted(labels: LabelledSet, keys: LabelKeys, plans: KeyPlans) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from typing import TYPE_CHECKING
 
@@ -20,6 +21,8 @@ _ENTRY = re.compile(
 
 #: An entry with no value: ASE's reader would take the next entry, key and all, for it.
 _EMPTY = re.compile(r"""(?<!\S)(?P<key>[^\s="']+)=(?:(?:""|''|\{\s*\}|\[\s*\])(?!\S)|(?=\s+[^\s="']+=\S))""")
+#: Rows in brackets of their own, as the specification of extended XYZ has matrices: ASE's reader ends at the first ].
+_MATRIX = re.compile(r"(?<!\S)(?P<key>[^\s=\"']+)=\[\s*(?P<rows>\[[^\[\]]*\](?:\s*,?\s*\[[^\[\]]*\])*)\s*\](?!\S)")
 _EMPTY_MARKS = ('=""', "=''", "={", "=[", "= ")
 
 
@@ -28,8 +31,10 @@ def usual_values(header: str) -> str:
 
     Six Voigt values (xx, yy, zz, yz, xz, xy) of `stress` or `virial` become a matrix, and so does a word for a value
     that is missing, such as `stress=nan`; entries without a value are NaN if they look like labels, and left out if
-    not.
+    not; matrices in nested brackets keep their rows.
     """
+    if "=[" in header:
+        header = _MATRIX.sub(_quoted_matrix, header)
     if any(mark in header for mark in _EMPTY_MARKS):
         header = _EMPTY.sub(lambda found: f"{found['key']}=nan" if looks_like(found["key"]) else "", header)
     return _ENTRY.sub(_nine_values, header)
@@ -49,6 +54,18 @@ def restore_lopsided(atoms: Atoms, header: str) -> None:
             matrix = np.array(values, dtype=np.float64).reshape(3, 3)
             if not np.array_equal(matrix, matrix.T, equal_nan=True):
                 atoms.calc.results["stress"] = matrix
+
+
+def _quoted_matrix(found: re.Match[str]) -> str:
+    rows = [row.replace(",", " ").split() for row in re.findall(r"\[([^\[\]]*)\]", found["rows"])]
+    key = found["key"]
+    if key in ("Lattice", "stress", "virial"):
+        return f'{key}="{" ".join(" ".join(row) for row in rows)}"'
+    try:
+        matrix = json.dumps([[float(value) for value in row] for row in rows])
+    except ValueError:
+        return found[0]
+    return f'{key}="_JSON {matrix}"'
 
 
 def _nine_values(found: re.Match[str]) -> str:

@@ -172,3 +172,20 @@ def test_a_force_that_is_nan_leaves_the_forces_out(alloys: list[Labelled], evalu
     assert result.numbers["forces"]["count"] == 48
     assert result.error("forces") == pytest.approx(0.0, abs=1e-7)
     assert "forces NaN or empty in 2 structures, in 1 of them for some atoms only" in result.out
+
+
+@pytest.mark.parametrize("key", ["virial", "Virial", "REF_virials"])
+@pytest.mark.parametrize("comma", [", ", " "])
+def test_matrices_in_nested_brackets(
+    key: str, comma: str, alloys: list[Labelled], evaluate: Evaluate, tmp_path: Path
+) -> None:
+    path = write_dialect(tmp_path / "a.xyz", alloys, lambda x: {"energy": x.energy, key: x.virial})
+    lines = path.read_text().splitlines(keepends=True)
+    for k, item in enumerate(alloys):
+        rows = comma.join(f"[{comma.join(repr(float(x)) for x in row)}]" for row in item.virial)
+        head, tail = lines[18 * k + 1].split(f' {key}="')
+        lines[18 * k + 1] = f"{head} {key}=[{rows}]{tail.split(chr(34), 1)[1]}"
+    path.write_text("".join(lines))
+    result = evaluate(path)
+    assert result.code == 0, result.err
+    assert result.error("stress") == pytest.approx(0.0, abs=1e-7)

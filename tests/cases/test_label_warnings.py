@@ -9,7 +9,8 @@ from typing import Any
 import numpy as np
 import pytest
 from ase import units
-from ase.io import read
+
+from etn_gpu.structures import read_labelled
 
 from .conftest import MODEL, Evaluate, Evaluation, Labelled
 from .xyz_text import Entries, matrix, write_dialect
@@ -248,4 +249,4 @@ def test_written_structures_have_no_units_of_the_input(
     result = evaluate(written)
     assert result.error("energy") == pytest.approx(0.0, abs=1e-7)
     assert result.error("forces") == pytest.approx(0.0, abs=1e-7)
-    assert read(written, index=0).positions == pytest.approx(alloys[0].atoms.positions, abs=1e-7)
+    assert read_labelled(written).atoms[0].positions == pytest.approx(alloys[0].atoms.positions, abs=1e-7)

@@ -9,6 +9,7 @@ import pytest
 
 from etn_gpu.errors import TrainingError
 from etn_gpu.potential import PRESETS
+from etn_gpu.structures import LabelKeys
 from etn_gpu.training import TrainingConfig
 
 
@@ -69,3 +70,9 @@ def test_identity_holds_what_decides_the_result() -> None:
         {"seed": 1},
     ):
         assert config().identity() != config(**option).identity()
+
+
+def test_label_keys_belong_to_the_identity_only_when_given() -> None:
+    """Checkpoints of runs without any go on as before."""
+    assert "label_keys" not in config().identity()
+    assert config(label_keys=LabelKeys(forces="F")).identity()["label_keys"] == {"forces": "F"}
