@@ -92,7 +92,7 @@ def build_model(
         "training": {
             "iterations": report.iterations,
             "refits": report.refits,
-            "ended": report.ended,
+            "ended": report.ended.value,
             "seconds": round(report.seconds, 1),
             "options": options,
         },

@@ -195,7 +195,13 @@ def test_parts_of_published_sets(data_dir: Path, name: str, n: int) -> None:
         part = np.random.default_rng(seed).permutation(len(whole))[:n]
         atoms, forces = [whole.atoms[i] for i in part], [whole.forces[i] for i in part]
         labels = LabelledSet(
-            whole.source, atoms, whole.energy[part], forces, whole.stress[part], [whole.config_type[i] for i in part]
+            whole.source,
+            atoms,
+            whole.energy[part],
+            forces,
+            whole.stress[part],
+            [whole.config_type[i] for i in part],
+            [whole.frames[i] for i in part],
         )
         assert warnings_of(labels) == ""
         fired += "the sign of the stress" in warnings_of(labels, stress=-1.0)

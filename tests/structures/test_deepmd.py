@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -80,7 +81,7 @@ def test_systems_of_many_compositions(tmp_path: Path) -> None:
         ({"force": np.array([{}])}, "Python objects"),
     ],
 )
-def test_a_broken_set_costs_no_other(tmp_path: Path, arrays: dict[str, np.ndarray], message: str) -> None:
+def test_a_broken_set_costs_no_other(tmp_path: Path, arrays: dict[str, Any], message: str) -> None:
     system(tmp_path / "a", **arrays)
     system(tmp_path / "b")
     found = frames(tmp_path)
