@@ -59,10 +59,10 @@ def neighbour_list(
         offsets, neighbour, shifts, reverse,
     )  # fmt: skip
     del half
-    vectors, shortest, longest = edge_vectors(
-        geometry.positions, geometry.cells, geometry.atom_offsets, offsets, neighbour, shifts
+    vectors, shortest, beyond = edge_vectors(
+        geometry.positions, geometry.cells, geometry.atom_offsets, offsets, neighbour, shifts, cutoff
     )
-    if longest >= cutoff * cutoff:
+    if beyond:
         offsets, neighbour, shifts, reverse, vectors = shorter_edges(
             offsets, neighbour, shifts, reverse, vectors, cutoff
         )
@@ -77,12 +77,14 @@ def edge_vectors(
     edge_offsets: NDArray[np.int64],
     neighbour: NDArray[np.int64],
     shifts: NDArray[np.int32],
-) -> tuple[NDArray[np.float64], NDArray[np.float64], float]:
+    cutoff: float = np.inf,
+) -> tuple[NDArray[np.float64], NDArray[np.float64], int]:
     """r_neighbour - r_centre + shift . cell for each edge [E, 3], in A, exactly opposite for opposite edges; the length
-    of the shortest edge of each structure [S], inf where there is none; the square of the longest edge, 0 without."""
+    of the shortest edge of each structure [S], inf where there is none; how many edges are not inside `cutoff` (A)."""
     vectors, shortest = np.empty((len(neighbour), 3)), np.empty(len(cells))
-    longest = _vectors(positions, cells, atom_offsets, edge_offsets, neighbour, shifts, vectors, shortest)
-    return vectors, shortest, longest
+    limit = cutoff * cutoff
+    beyond = _vectors(positions, cells, atom_offsets, edge_offsets, neighbour, shifts, limit, vectors, shortest)
+    return vectors, shortest, beyond
 
 
 @compiled
@@ -184,10 +186,10 @@ def _fill(
 
 @compiled
 def _vectors(
-    positions: Any, cells: Any, atom_offsets: Any, offsets: Any, neighbour: Any, shifts: Any,
+    positions: Any, cells: Any, atom_offsets: Any, offsets: Any, neighbour: Any, shifts: Any, limit: float,
     vectors: Any, shortest: Any,
-) -> float:  # fmt: skip
-    most = 0.0
+) -> int:  # fmt: skip
+    beyond = 0  # counting is cheaper than the longest edge
     for s in range(len(cells)):
         cell, least = cells[s], np.inf
         for i in range(atom_offsets[s], atom_offsets[s + 1]):
@@ -200,6 +202,7 @@ def _vectors(
                 dz = positions[j, 2] - z + (n0 * cell[0, 2] + n1 * cell[1, 2] + n2 * cell[2, 2])
                 vectors[e, 0], vectors[e, 1], vectors[e, 2] = dx, dy, dz
                 square = dx * dx + dy * dy + dz * dz
-                least, most = min(least, square), max(most, square)
+                least = min(least, square)
+                beyond += square >= limit
         shortest[s] = np.sqrt(least)
-    return most
+    return beyond

@@ -54,9 +54,9 @@ def xyz_frames(stream: TextIO) -> Iterator[RawFrame]:
         n_atoms, body = int(line), [line]
         comment = lines.take()
         body.append("\n" if comment is None else comment)
-        while len(body) < n_atoms + 2 and (following := lines.peek()) is not None and not _is_count(following):
-            body.append(lines.take() or "")
-        n_rows = len(body) - 2
+        rows = lines.take_rows(n_atoms)
+        n_rows = len(rows)
+        body += rows
         while len(body) < n_atoms + 2 + _MOST_CELL_LINES and (lines.peek() or "").lstrip().startswith("VEC"):
             body.append(lines.take() or "")
         fault = None
@@ -99,6 +99,21 @@ class _Lines:
         self._ahead = None
         self.number += line is not None
         return line
+
+    def take_rows(self, most: int) -> list[str]:
+        """The next lines up to a count line or the end, at most so many."""
+        rows: list[str] = []
+        line, readline = self.peek(), self._stream.readline
+        try:
+            while line is not None and len(rows) < most and not _is_count(line):
+                rows.append(line)
+                line = None
+                line = readline(_LONGEST_LINE) or None
+        except UNREADABLE as error:
+            self._error = error
+        self._ahead = line
+        self.number += len(rows)
+        return rows
 
     def skip_to_count(self) -> int:
         """Drop lines up to the next count line or the end; how many were not blank."""

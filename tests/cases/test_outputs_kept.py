@@ -109,7 +109,7 @@ def test_what_can_fail_fails_before_anything_is_replaced(
 ) -> None:
     model = etn_gpu.load(MODEL)
     monkeypatch.setitem(model.metadata, "formation_references", references)
-    monkeypatch.setattr(etn_gpu, "load", lambda name: model, raising=False)
+    monkeypatch.setattr(etn_gpu, "load", lambda name, **options: model, raising=False)
     Path("results.csv").write_text("precious")
     finished = run("screen", MODEL, "in.extxyz", "--overwrite")
     assert finished.code == 2

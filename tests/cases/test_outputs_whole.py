@@ -165,7 +165,7 @@ def test_a_killed_run(run: Run) -> None:
 def test_unexpected_errors_have_their_own_code(
     run: Run, monkeypatch: pytest.MonkeyPatch, error: Exception, text: str
 ) -> None:
-    def load(name: str) -> None:
+    def load(name: str, **options: Any) -> None:
         raise error
 
     monkeypatch.delenv("ETN_GPU_TRACEBACK", raising=False)

@@ -39,10 +39,10 @@ def test_named_beside_the_errors(
     result = evaluate(changed(alloys[:n], tmp_path / "a.xyz", **change))
     assert result.code == 0, result.err
     assert f"warning: {text}" in result.out
-    assert [found for found in result.numbers["warnings"] if text in found]
+    assert [found for found in result.numbers["warnings"] if text in found["message"]]
 
 
 def test_right_labels(evaluate: Evaluate, alloys: list[Labelled], tmp_path: Path) -> None:
     result = evaluate(changed(alloys, tmp_path / "a.xyz"))
     assert result.code == 0, result.err
-    assert [text for text in result.numbers["warnings"] if "look" in text] == []
+    assert [found for found in result.numbers["warnings"] if "look" in found["message"]] == []

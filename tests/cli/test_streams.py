@@ -141,7 +141,7 @@ def test_metadata_of_a_model_is_shown_and_not_obeyed(run: Any, monkeypatch: pyte
 
     model = etn_gpu.load("nbmotaw")
     model.metadata.update(licence=NASTY, citation=[NASTY, "plain"])
-    monkeypatch.setattr(etn_gpu, "load", lambda name: model, raising=False)
+    monkeypatch.setattr(etn_gpu, "load", lambda name, **options: model, raising=False)
     finished = run("plan", "x")
     assert finished.out.count(SHOWN) == 2
     assert "\x1b" not in finished.out

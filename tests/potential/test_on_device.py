@@ -234,7 +234,7 @@ def test_launches_do_not_depend_on_the_structures(
         before = run.evaluator.launches
         list(run.results())
         counts.append(run.evaluator.launches - before)
-    assert counts[0] == counts[1] < 25
+    assert counts[0] == counts[1] <= 25
 
 
 def test_a_model_is_copied_once(
