@@ -154,12 +154,13 @@ def train(
     )
     console = output_console()
     unwritten: list[str] = []
-    cut_short = False
+    cut_short, checkpointed = False, resume is not None
     try:
         with remembered_interrupts() as check, TrainingDisplay(console, time_limit=seconds) as display:
 
             def show(event: Event) -> None:
-                nonlocal cut_short
+                nonlocal cut_short, checkpointed
+                checkpointed |= event.kind in ("iteration", "sweep")
                 if event.kind == "unwritten":
                     unwritten.append(event.text)
                 elif event.kind == "done":
@@ -172,7 +173,8 @@ def train(
         error_console().print(f"Error: {error}", style="bold red", soft_wrap=True)
         raise typer.Exit(CUT_SHORT) from None
     except KeyboardInterrupt:
-        found = config.checkpoint.exists()
+        # With --overwrite there may be one of an earlier run before the first iteration is over.
+        found = checkpointed and config.checkpoint.exists()
         how = f"go on with --resume {config.checkpoint}" if found else "there is no checkpoint yet"
         console.print(f"interrupted: {how}", style="bold yellow", soft_wrap=True)
         raise typer.Exit(INTERRUPTED) from None

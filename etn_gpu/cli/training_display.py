@@ -132,8 +132,8 @@ class TrainingDisplay:
         )
         if report["ended"] == "time_limit":
             self._console.print(
-                "The time limit ended this run before it had converged: the model is what was reached by then. Go on "
-                "with --resume and a longer limit.",
+                "The time limit ended this run before it had converged: the model is what was reached by then. "
+                + ("Go on with --resume and a longer limit." if report["iterations"] else "Give it more time."),
                 style="bold yellow",
                 soft_wrap=True,
             )

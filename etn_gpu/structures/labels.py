@@ -19,7 +19,7 @@ from etn_gpu.structures.label_values import label_value
 from etn_gpu.structures.reader import read_structures
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
     from os import PathLike
 
     from ase import Atoms
@@ -106,6 +106,7 @@ def read_labelled(
     *,
     keys: LabelKeys | None = None,
     broken: list[Frame] | None = None,
+    before_frame: Callable[[], None] = lambda: None,
     format: str | None = None,
     species: Sequence[str] | None = None,
 ) -> LabelledSet:
@@ -113,7 +114,7 @@ def read_labelled(
 
     Structures that VASP's log marks as not converged are left out and counted. `index`, `format` and `species` are
     those of :func:`read_structures`. Frames that cannot be read are added to `broken`, where that is given and not all
-    of them are.
+    of them are. `before_frame` is called before each frame; what it raises ends the reading.
 
     Raises:
         DataError: the file or a frame of it cannot be read, or a label has the wrong shape or is infinite.
@@ -122,6 +123,7 @@ def read_labelled(
     origin = LabelOrigin.of(Path(path))
     faults = []
     for frame in read_structures(path, index, format=format, species=species):
+        before_frame()
         if frame.atoms is None:
             if broken is None:
                 raise frame.error or DataError(f"{path}, frame {frame.index}: cannot be read.")

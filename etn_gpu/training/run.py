@@ -68,7 +68,10 @@ class _Run:
         self.deadline = Deadline(config.time_limit)
         backend = backends.resolve(config.backend)
         self.weights = loss_weights(config)
-        self.data = read_data(config, self.weights, on_event)
+        try:
+            self.data = read_data(config, self.weights, on_event, self.deadline.check)
+        except TimeIsUp:
+            raise self._nothing_trained() from None
         self.problems = Problems(self.weights, self.data.train, backend, config.threads, self.deadline)
         self.options = SweepOptions(Budget.of(self.data.architecture.train))
         self.checkpoint_fault = ""

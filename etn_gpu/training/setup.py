@@ -44,9 +44,11 @@ def loss_weights(config: TrainingConfig) -> Weights:
     return Weights(**{name: factors[name] / sigma**2 for name, sigma in DEFAULT_SIGMA.items()})
 
 
-def read_data(config: TrainingConfig, weights: Weights, on_event: OnEvent) -> TrainingData:
-    """Read, audit and split the data, and choose the architecture for them."""
-    labels = _read(config.train_file, config)
+def read_data(
+    config: TrainingConfig, weights: Weights, on_event: OnEvent, check: Callable[[], None] = lambda: None
+) -> TrainingData:
+    """Read, audit and split the data, and choose the architecture for them; what ``check`` raises ends the reading."""
+    labels = _read(config.train_file, config, check)
     audit = labels.audit()
     on_event(Event("audit", text=str(audit)))
     trained = [name for name in DEFAULT_SIGMA if getattr(weights, name) > 0]
@@ -58,7 +60,7 @@ def read_data(config: TrainingConfig, weights: Weights, on_event: OnEvent) -> Tr
     cutoff = usual_cutoff(labels, usable) if config.cutoff is None else config.cutoff
     if config.valid_file is not None:
         chosen = [int(i) for i in np.random.default_rng(config.seed).permutation(usable)]
-        valid_labels = _read_validation(config.valid_file, config, species, trained, on_event)
+        valid_labels = _read_validation(config.valid_file, config, species, trained, on_event, check)
         valid = cut_pieces(valid_labels, range(len(valid_labels)), species, cutoff)
         seen = {fingerprint(labels.atoms[i]) for i in chosen}
         if copies := sum(fingerprint(atoms) in seen for atoms in valid_labels.atoms):
@@ -114,15 +116,20 @@ def data_warnings(labels: LabelledSet, n_train: int, valid: list[Piece], archite
     return (*found, *reference_warnings(formation_reference_structures(labels)))
 
 
-def _read(path: Path, config: TrainingConfig) -> LabelledSet:
-    return read_labelled(path, keys=config.label_keys, format=config.format, species=config.species)
+def _read(path: Path, config: TrainingConfig, check: Callable[[], None]) -> LabelledSet:
+    return read_labelled(path, keys=config.label_keys, before_frame=check, format=config.format, species=config.species)
 
 
 def _read_validation(
-    path: Path, config: TrainingConfig, species: tuple[str, ...], trained: list[str], on_event: OnEvent
+    path: Path,
+    config: TrainingConfig,
+    species: tuple[str, ...],
+    trained: list[str],
+    on_event: OnEvent,
+    check: Callable[[], None],
 ) -> LabelledSet:
     """The structures to validate on, checked against what is trained."""
-    labels = _read(path, config)
+    labels = _read(path, config, check)
     on_event(Event("audit", text=str(labels.audit())))
     if unknown := [symbol for symbol in species_of(labels, range(len(labels))) if symbol not in species]:
         raise TrainingError(
