@@ -71,7 +71,8 @@ def test_a_virial_without_volume_is_left_out() -> None:
 
 LIKE = {
     "energy": ["Energy_total", "TotEnergy", "mace_energy", "E", "E0", "E_tot", "TOTEN", "etot", "u0", "energy:",
-               "atomization_energy", "local_energies", "potentialEnergy", "ground_state_energy", "dft-energy-corrected"],
+               "atomization_energy", "local_energies", "potentialEnergy", "dft-energy-corrected",
+               "ground_state_energy"],
     "forces": ["forces_dft", "gap_force", "dft_grad", "my_force", "gradient", "dftforces", "F", "fx"],
     "stress": ["dft_stress_tensor", "stresses", "myStress"],
     "virial": ["local_virial", "Virial_GPa", "virialTensor"],
