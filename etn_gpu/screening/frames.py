@@ -116,7 +116,7 @@ class FrameWriter:
         if not foreign:
             return atoms.info, atoms.arrays
         for name in sorted(foreign):
-            self._note(f"entry {_shown(name)} left out: labels in another unit than those of the results")
+            self._note(f"entry {_shown(name)} left out: another unit than those of the results")
         info, arrays = ({k: v for k, v in of.items() if k not in foreign} for of in (atoms.info, atoms.arrays))
         return info, arrays
 

@@ -46,6 +46,7 @@ PACEMAKER = (
     "[setattr(a, 'calc', C(a, energy=e, forces=f)) for a, e, f in zip(t.ase_atoms, t.energy, t.forces)]; "
     "ase.io.write('train.extxyz', list(t.ase_atoms))"
 )
+_LAMMPS_HEADER = (rb"^[ \t]*\d+[ \t]+atoms\b", rb"^[ \t]*\d+[ \t]+atom[ \t]+types\b", rb"[ \t]xlo[ \t]+xhi\b")
 
 
 def compression(head: bytes) -> str | None:
@@ -107,3 +108,9 @@ def is_xyz(head: bytes) -> bool:
 def is_extended_xyz(head: bytes) -> bool:
     """Whether it is extended XYZ beyond doubt."""
     return _EXTENDED.match(head) is not None
+
+
+def is_lammps_data(head: bytes) -> bool:
+    """Whether a file begins like a data file of LAMMPS: a title, then counts and the box in any order."""
+    header = head.partition(b"\n")[2]
+    return all(re.search(pattern, header, re.MULTILINE) for pattern in _LAMMPS_HEADER)

@@ -6,7 +6,15 @@ import io
 from difflib import get_close_matches
 
 from etn_gpu.errors import DataError
-from etn_gpu.structures.content import PACEMAKER, foreign, is_extended_xyz, is_mlip_cfg, is_sqlite, is_xyz
+from etn_gpu.structures.content import (
+    PACEMAKER,
+    foreign,
+    is_extended_xyz,
+    is_lammps_data,
+    is_mlip_cfg,
+    is_sqlite,
+    is_xyz,
+)
 from etn_gpu.structures.frame import reason
 
 XYZ = "extxyz"
@@ -67,6 +75,8 @@ def format_of(source: str, name: str, head: bytes) -> str:
     lower = name.lower()
     if lower.endswith(_XYZ_SUFFIXES) or is_extended_xyz(head):
         return XYZ
+    if is_lammps_data(head):
+        return "lammps-data"  # by its name, .data is RuNNer's for ASE
     found = _guess(source, name, head)
     if found is not None:
         return found

@@ -10,7 +10,13 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from etn_gpu.errors import DataError
-from etn_gpu.structures.label_units import UnitStatement, label_unit, unit_statements
+from etn_gpu.structures.label_units import (
+    LENGTHS,
+    UnitStatement,
+    label_unit,
+    lengths_are_foreign,
+    unit_statements,
+)
 from etn_gpu.structures.label_values import is_missing
 
 if TYPE_CHECKING:
@@ -42,11 +48,14 @@ _CAMEL = re.compile(r"(?<=[a-z])(?=[A-Z])")
 _WORD = re.compile(r"[a-z]+[0-9]?")
 #: A key with one of these words is about labels, and none.
 _NO_LABELS = re.compile(
-    r"units?|weights?|sigmas?|masks?|has|method|source|types?|names?|cutoff|tol|tolerance|threshold|constants?|fields?|"
-    r"forcefield|errors?|std|uncertaint(?:y|ies)|variance|kinetic|fermi|gap"
+    r"units?|weights?|sigmas?|masks?|has|method|source|origin|types?|names?|cutoff|cut|tol|tolerance|threshold|constants?|"
+    r"fields?|forcefield|errors?|std|uncertaint(?:y|ies)|variance|kinetic|e?kin|fermi|hull|conv|flag|applied|"
+    r"external|rank|bin|index|scale|range|n|num|number|count|calls|evaluations"
 )
 _ENERGIES = frozenset({"e", "e0", "u0", "ene", "energ", "toten", "etot", "epot", "efree"})
-_FORCES = frozenset({"f", "fx", "fy", "fz", "frc", "force", "forces", "gradient", "gradients"})
+_FORCES = frozenset({"f", "fx", "fy", "fz", "frc", "force", "forces", "grad", "grads", "gradient", "gradients"})
+#: The end of a key that holds one component of a tensor.
+_COMPONENT = re.compile(r"(?:[xyz]{2}|\D[1-6])$", re.IGNORECASE)
 
 
 @dataclass(frozen=True)
@@ -144,7 +153,8 @@ def looks_like(key: str) -> str | None:
     if "stress" in text:
         return "stress"
     if "energy" in text or "energies" in text or {words[0], words[-1]} & _ENERGIES:
-        return "energy"
+        # what gap_energy is, of a band or of a potential (GAP), is open; gap_force is of a potential
+        return None if "gap" in words else "energy"
     forced = text.endswith(("force", "forces")) and not text.endswith("nforce")  # not to enforce
     return "forces" if forced or not _FORCES.isdisjoint(words) else None
 
@@ -197,13 +207,18 @@ def _plan(atoms: Atoms, results: dict[str, Any], keys: LabelKeys) -> KeyPlan:
 
 
 def keys_in_other_units(atoms: Atoms) -> set[str]:
-    """Keys of `info` and `arrays` that would be misread beside labels in eV and A: statements of other units, and the
-    labels that they may be about."""
+    """Keys of `info` and `arrays` that would be misread beside lengths in A and labels in eV and A: statements of other
+    units, and the labels that they may be about."""
     statements = unit_statements(key for key in atoms.info if isinstance(key, str))
-    if not statements or not any(_is_foreign(statements, quantity, atoms) for quantity in QUANTITIES):
+    if not statements:
         return set()
-    labels = {str(key) for key in (*atoms.info, *atoms.arrays) if isinstance(key, str) and table_entry(key)}
-    return labels | {statement.key for statement in statements if statement.quantity in ("", *QUANTITIES)}
+    found: set[str] = set()
+    if lengths_are_foreign(atoms):
+        found |= {statement.key for statement in statements if statement.quantity in ("", *LENGTHS)}
+    if any(_is_foreign(statements, quantity, atoms) for quantity in QUANTITIES):
+        found |= {str(key) for key in (*atoms.info, *atoms.arrays) if isinstance(key, str) and table_entry(key)}
+        found |= {statement.key for statement in statements if statement.quantity in ("", *QUANTITIES)}
+    return found
 
 
 def _is_foreign(statements: tuple[UnitStatement, ...], quantity: str, atoms: Atoms) -> bool:
@@ -275,8 +290,10 @@ def _may_be_label(source: Source, atoms: Atoms) -> bool:
             float(value)
         except ValueError:
             return False
-    number = isinstance(value, int | float | np.number)
-    return not isinstance(value, dict) and not (number and source.quantity == "forces")
+    if isinstance(value, str | int | float | np.number) and source.quantity != "energy":
+        # one number is a component of a tensor at most
+        return source.quantity != "forces" and bool(_COMPONENT.search(source.key))
+    return not isinstance(value, dict)
 
 
 def _named(quantity: str, wanted: str, stores: list[tuple[str, Iterable[str]]]) -> Source | None:

@@ -34,6 +34,8 @@ _ASE = {"energy": "eV", "forces": "eV/A", "virial": "eV", "length": "A"}
 _ATOMIC = {"energy": "Ha", "forces": "Ha/bohr", "stress": "Ha/bohr^3", "virial": "Ha", "length": "bohr"}
 _SYSTEMS = {"ase": _ASE, "metal": _ASE, "au": _ATOMIC, "a.u.": _ATOMIC, "atomic": _ATOMIC, "atomic units": _ATOMIC}
 _TOKEN = re.compile(r"(?P<sign>[/*]?)(?P<unit>[A-Za-z_]+)(?:\^?(?P<power>-?[0-9]))?")
+#: The lengths that statements of units speak of.
+LENGTHS = ("length", "positions", "lattice")
 _LENGTHS = {"positions": ("positions",), "lattice": ("cell",)} | dict.fromkeys(("length", ""), ("positions", "cell"))
 _KNOWN = "known are eV, meV, hartree, Ry, kcal/mol and kJ/mol, each also per A or bohr; GPa, MPa, kbar, bar, eV/A^3"
 _SPELLINGS = {
@@ -103,15 +105,7 @@ def in_angstrom(atoms: Atoms) -> Atoms:
     Raises:
         DataError: a unit of lengths that is not known, or of positions only where there is a cell too.
     """
-    keys = [key for key in atoms.info if isinstance(key, str) and "unit" in key.lower()]
-    scales: dict[str, float] = {}
-    places: list[str] = []
-    for statement in unit_statements(keys):
-        parts = _LENGTHS.get(statement.quantity, ())
-        if parts and (found := _read(statement, "length", atoms)) is not None:
-            places.append(f"{statement.key}={found[0]}")
-            for part in parts:
-                scales.setdefault(part, found[1])
+    scales, places = _length_scales(atoms)
     if all(scale == 1.0 for scale in scales.values()):
         return atoms
     if not atoms.cell.array.any():
@@ -123,11 +117,33 @@ def in_angstrom(atoms: Atoms) -> Atoms:
         )
     atoms.set_cell(atoms.cell.array * scales["cell"], scale_atoms=False)
     atoms.positions *= scales["positions"]
-    for statement in unit_statements(keys):
-        if statement.quantity in ("length", "positions", "lattice"):
+    for statement in unit_statements(key for key in atoms.info if isinstance(key, str)):
+        if statement.quantity in LENGTHS:
             del atoms.info[statement.key]
     atoms.info["length_unit"] = "Angstrom"
     return atoms
+
+
+def lengths_are_foreign(atoms: Atoms) -> bool:
+    """Whether `info` states another unit of positions or cell than A, or one that is not known."""
+    try:
+        return any(scale != 1.0 for scale in _length_scales(atoms)[0].values())
+    except DataError:
+        return True
+
+
+def _length_scales(atoms: Atoms) -> tuple[dict[str, float], list[str]]:
+    """What the stated units of "positions" and "cell" are in A, and the statements as they are written."""
+    keys = [key for key in atoms.info if isinstance(key, str) and "unit" in key.lower()]
+    scales: dict[str, float] = {}
+    places: list[str] = []
+    for statement in unit_statements(keys):
+        parts = _LENGTHS.get(statement.quantity, ())
+        if parts and (found := _read(statement, "length", atoms)) is not None:
+            places.append(f"{statement.key}={found[0]}")
+            for part in parts:
+                scales.setdefault(part, found[1])
+    return scales, places
 
 
 def _plain(key: str) -> str:

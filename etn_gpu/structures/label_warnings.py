@@ -32,7 +32,7 @@ def reading_warnings(labels: LabelledSet) -> list[str]:
         partly = f", in {labels.n_partly_nan} of them for some atoms only" if name == "forces" else ""
         partly = partly if labels.n_partly_nan else ""
         found.append(f"{name} NaN or empty in {_structures(count)}{partly}: left out as missing.")
-    if labels.foreign_units:
+    if set(labels.foreign_units) - {"stress"}:  # a stress in GPa beside labels in eV is usual
         for name, count in labels.unstated_units.items():
             if name not in labels.foreign_units:
                 found.append(

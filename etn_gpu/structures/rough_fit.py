@@ -26,6 +26,8 @@ _STRUCTURES, _ATOMS = 150, 2500
 _REACH, _SHORTEST, _LONGEST = 1.9, 4.0, 5.5
 #: Forces (eV/A) and energies per atom (eV) that vary by less are not fitted any closer.
 _FORCE_FLOOR, _ENERGY_FLOOR = 0.05, 1e-3
+#: Energies tell something if there are so many beyond what the composition explains, and if they differ by more (eV).
+_FREE, _ENERGY_NOISE = 2, 1e-5
 _RIDGE = 1e-4
 #: The share of the mean square of the predicted stress that every component may be wrong by.
 _COMMON_ERROR = 0.05
@@ -77,8 +79,12 @@ class RoughFit:
         basis = _basis(fractions[known])
         energies = _beyond(basis, energy[known])
         energy_rows = _beyond(basis, functions.values[known] / sizes[known, None])
-        free = max(len(energies) - basis.shape[1], 1)
-        scale = max(float(np.sqrt((energies**2).sum() / free)), _ENERGY_FLOOR) * np.sqrt(max(len(energies), 1))
+        free = len(energies) - basis.shape[1]
+        spread = float(np.sqrt((energies**2).sum() / max(free, 1)))
+        if free < _FREE or spread < _ENERGY_NOISE:
+            # What is left is rounding, and a share of it says nothing.
+            energies, energy_rows = np.zeros_like(energies), np.zeros_like(energy_rows)
+        scale = max(spread, _ENERGY_FLOOR) * np.sqrt(max(len(energies), 1))
 
         forces = [np.full((len(labels.atoms[i]), 3), np.nan) if (f := labels.forces[i]) is None else f for i in chosen]
         force = np.concatenate(forces).ravel()

@@ -124,6 +124,18 @@ def test_units_for_some_labels_only(alloys: list[Labelled], evaluate: Evaluate, 
     assert "units are stated (energy), but none for the forces in 3 structures: read as eV/A" in warnings_of(result)
 
 
+def test_a_unit_for_the_stress_alone_is_usual(alloys: list[Labelled], evaluate: Evaluate, tmp_path: Path) -> None:
+    path = write_dialect(
+        tmp_path / "a.xyz",
+        alloys,
+        lambda x: {"energy": x.energy, "stress": matrix(x) / units.GPa, "stress-unit": "GPa"},
+        lambda x: {"forces": x.forces},
+    )
+    result = evaluate(path)
+    assert result.error("stress") == pytest.approx(0.0, abs=1e-7)
+    assert warnings_of(result) == ""
+
+
 REFUSED: dict[str, tuple[Entries, list[str], list[str]]] = {
     "unit": (lambda x: {"energy": x.energy, "energy-unit": "parsec"}, [], ["frame 0", "energy-unit=parsec", "hartree"]),
     "wrong kind": (lambda x: {"energy": x.energy, "energy_unit": "GPa"}, [], ["energy_unit=GPa is no unit of energy"]),

@@ -124,6 +124,16 @@ def test_one_odd_entry_each(screened: Any, alloys: list[Labelled], evaluate: Eva
     zero_errors(evaluate, tmp_path / "out.extxyz", len(structures))
 
 
+def test_entries_that_state_units_of_lengths(
+    screened: Any, alloys: list[Labelled], evaluate: Evaluate, tmp_path: Path
+) -> None:
+    """In memory positions are in A, whatever such an entry says; in an XYZ file it would be believed."""
+    stated = [{"length_unit": "bohr"}, {"units": "eV, nm"}, {"lattice_unit": 1.0}, {"position-units": "furlong"}]
+    out = screened([odd(alloys[0], info=info) for info in stated])
+    assert "entry 'length_unit' left out: another unit than those of the results" in out
+    zero_errors(evaluate, tmp_path / "out.extxyz", len(stated))
+
+
 def test_all_at_once_with_notes(screened: Any, alloys: list[Labelled], evaluate: Evaluate, tmp_path: Path) -> None:
     out = screened([odd(item, ODD_INFO, ODD_ARRAYS) for item in alloys])
     assert out.count("note: ") == 10

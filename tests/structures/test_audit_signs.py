@@ -15,6 +15,8 @@ from ase.build import bulk, fcc111
 from ase.calculators.emt import EMT
 
 from etn_gpu.structures import GPA, LabelledSet, collect_labels, read_labelled
+from etn_gpu.structures.consistency import consistency_warnings
+from etn_gpu.structures.rough_fit import RoughFit
 
 HARTREE, BOHR = 27.211386, 0.52917721
 Change = Callable[[LabelledSet], LabelledSet]
@@ -165,6 +167,21 @@ def test_energies_only_and_few_structures() -> None:
     labels.forces = [None] * len(labels)
     assert warnings_of(labels) == ""
     assert warnings_of(collect_labels(SETS["alloys"]()[:3]), stress=-1.0) == ""
+
+
+def test_energies_that_the_composition_explains_say_nothing_of_forces() -> None:
+    """Of four elements in four structures, and of copies, only rounding is left of the energies."""
+    metals = strained(["Cu", "Ag", "Au", "Pt"], 4)
+    copies = [metals[0].copy() for _ in range(6)]
+    for n, atoms in enumerate(copies):
+        atoms.info["REF_energy"] += 1e-9 * n
+    for structures in (metals, copies):
+        labels = collect_labels(structures)
+        fit = RoughFit.of(labels)
+        assert fit is not None
+        assert fit.force_labels.any()
+        assert not fit.energy_labels.any()
+        assert consistency_warnings(labels)[0] == []
 
 
 def test_structures_that_cannot_be_evaluated_are_left_out() -> None:

@@ -71,14 +71,16 @@ def test_a_virial_without_volume_is_left_out() -> None:
 
 LIKE = {
     "energy": ["Energy_total", "TotEnergy", "mace_energy", "E", "E0", "E_tot", "TOTEN", "etot", "u0", "energy:",
-               "atomization_energy", "local_energies", "potentialEnergy", "dft-energy-corrected"],
-    "forces": ["forces_dft", "my_force", "gradient", "dftforces", "F", "fx"],
+               "atomization_energy", "local_energies", "potentialEnergy", "dft-energy-corrected",
+               "ground_state_energy"],
+    "forces": ["forces_dft", "gap_force", "dft_grad", "my_force", "gradient", "dftforces", "F", "fx"],
     "stress": ["dft_stress_tensor", "stresses", "myStress"],
     "virial": ["local_virial", "Virial_GPa", "virialTensor"],
 }  # fmt: skip
 UNLIKE = ["config_type", "energy_weight", "forces_sigma", "stress_mask", "has_forces", "force_field", "temperature",
           "kinetic_energy", "energy_unit", "element", "edge", "free", "distance", "enforce", "magmom", "charge", "",
-          "é", "force_constants", "fermi_energy"]  # fmt: skip
+          "é", "force_constants", "fermi_energy", "energy_cutoff", "e_cut", "e_above_hull", "energyAboveHull",
+          "n_energy", "energy_conv", "total_energy_error", "applied_stress", "e_kin", "band_gap_energy"]  # fmt: skip
 
 
 @pytest.mark.parametrize(("quantity", "key"), [(quantity, key) for quantity, keys in LIKE.items() for key in keys])
@@ -95,6 +97,11 @@ def test_values_decide_what_could_be_a_label() -> None:
     info = {"energy_origin": "PBE", "E_total": "-3.5", "my_energy": {"a": 1}, "Energy": True, "max_force": 0.2, 7: 1.0}
     labels = collect_labels([crystal(info, energy=1.0)])
     assert labels.unused == {"E_total": 1, "Energy": 1}
+
+
+def test_one_number_is_no_stress_but_a_component_of_it() -> None:
+    info = {"stress_free": 1, "virial_mode": 2.0, "stress_rate": "0.1", "stress_xx": 0.1, "virial_6": 3.0}
+    assert collect_labels([crystal(info, energy=1.0)]).unused == {"stress_xx": 1, "virial_6": 1}
 
 
 def test_energies_of_the_atoms_that_add_up_say_nothing_new() -> None:

@@ -8,6 +8,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 from ase import Atoms
+from ase.build import bulk
+from ase.io import write
 
 from etn_gpu.errors import DataError
 from etn_gpu.structures import Frame, collect_labels, read_structures
@@ -112,3 +114,12 @@ def test_data_files_without_elements_ask_for_species(tmp_path: Path, masses: str
     assert bool(re.search(r"masses \(1, 2\) are of no element", str(caught.value))) == bool(masses)
     with pytest.raises(DataError, match="it has 2 types: expected as many species, got Nb"):
         data(tmp_path, masses, ["Nb"])
+
+
+@pytest.mark.parametrize("name", ["a.data", "data.alloy", "a.lmp", "a.txt"])
+def test_data_files_are_known_by_their_content(tmp_path: Path, name: str) -> None:
+    atoms = bulk("W", cubic=True)
+    write(tmp_path / name, atoms, format="lammps-data", masses=True)
+    (frame,) = read_structures(tmp_path / name)
+    assert frame.atoms is not None
+    assert frame.atoms.get_chemical_formula() == "W2"
