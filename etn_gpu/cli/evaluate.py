@@ -174,7 +174,7 @@ def _evaluate_files(
     for path in files:
         broken: list[Frame] = []
         labels = read_labelled(path, broken=broken, **reading)
-        for text in labels.audit().warnings:
+        for text in labels.audit(beside_model=True).warnings:
             evaluation.warn(str(path), text)
         for frame in broken:
             evaluation.fail(path, frame.index, "" if frame.error is None else frame.error.reason)

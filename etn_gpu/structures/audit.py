@@ -70,8 +70,8 @@ class LabelAudit:
     warnings: tuple[str, ...]
 
     @classmethod
-    def of(cls, labels: LabelledSet) -> LabelAudit:
-        """Audit the labels.
+    def of(cls, labels: LabelledSet, *, beside_model: bool = False) -> LabelAudit:
+        """Audit the labels; see :meth:`LabelledSet.audit`.
 
         Raises:
             DataError: the set is empty, or has no energy and no forces anywhere.
@@ -95,7 +95,7 @@ class LabelAudit:
             forces=_property(labels, "forces", "eV/A", stacked),
             stress=_property(labels, "stress", "eV/A^3", labels.stress[~np.isnan(labels.stress)]),
             elements=_elements(labels),
-            warnings=tuple(_warnings(labels)),
+            warnings=tuple(_warnings(labels, beside_model)),
         )
 
     def __str__(self) -> str:
@@ -157,7 +157,7 @@ def _elements(labels: LabelledSet) -> tuple[ElementAudit, ...]:
     )
 
 
-def _warnings(labels: LabelledSet) -> list[str]:
+def _warnings(labels: LabelledSet, beside_model: bool) -> list[str]:
     found = reading_warnings(labels)
     for name, keys in labels.keys.items():
         if len(keys) > 1:
@@ -170,7 +170,7 @@ def _warnings(labels: LabelledSet) -> list[str]:
     if labels.n_stress_ignored:
         found.append(f"stress ignored in {labels.n_stress_ignored} structures not periodic in all three directions.")
     outliers = outlying_energies(labels)
-    consistent, of_unit = consistency_warnings(labels, without=outliers)
+    consistent, of_unit = ([], False) if beside_model else consistency_warnings(labels, without=outliers)
     known = ~np.isnan(labels.stress[:, 0])
     largest = np.abs(labels.stress[known]).max() if known.any() else 0.0
     if largest > _LARGEST_STRESS and not of_unit:

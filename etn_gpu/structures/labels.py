@@ -89,15 +89,17 @@ class LabelledSet:
     def __len__(self) -> int:
         return len(self.atoms)
 
-    def audit(self) -> LabelAudit:
-        """Counts and ranges per property and per element.
+    def audit(self, *, beside_model: bool = False) -> LabelAudit:
+        """Counts and ranges per property and per element; warnings.
+
+        ``beside_model``: signs and units are compared with a model elsewhere, and not told from the set alone.
 
         Raises:
             DataError: there is no energy and no force anywhere.
         """
         from etn_gpu.structures.audit import LabelAudit
 
-        return LabelAudit.of(self)
+        return LabelAudit.of(self, beside_model=beside_model)
 
 
 def read_labelled(
