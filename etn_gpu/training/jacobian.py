@@ -23,6 +23,8 @@ Array = NDArray[np.float64]
 Indices = NDArray[np.int64]
 #: Seconds that a run of rows takes at most, about: between runs the clock is looked at. No row depends on others.
 RUN_SECONDS = 0.5
+#: Rows of the first run, before it is known how long one takes.
+FIRST_RUN = 1
 
 
 @dataclass(frozen=True)
@@ -40,7 +42,7 @@ class JacobianRows:
     def __init__(self, kernel: Kernel) -> None:
         self.kernel = kernel
         self.layout = ParameterVector(kernel.architecture.parameter_shapes)
-        self._per_run = 1
+        self._per_run = FIRST_RUN
 
     def energies(self, theta: Array, piece: Piece) -> Array:
         """d(E_s/N_s)/d(theta) for all structures of a piece, [S, P]."""
