@@ -7,7 +7,9 @@ a few dozen atoms, and any subset of rows can be computed.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
+from time import perf_counter
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,6 +21,10 @@ from etn_gpu.training.vector import ParameterVector
 
 Array = NDArray[np.float64]
 Indices = NDArray[np.int64]
+#: Seconds that a run of rows takes at most, about: between runs the clock is looked at. No row depends on others.
+RUN_SECONDS = 0.5
+#: Rows of the first run, before it is known how long one takes.
+FIRST_RUN = 1
 
 
 @dataclass(frozen=True)
@@ -36,21 +42,46 @@ class JacobianRows:
     def __init__(self, kernel: Kernel) -> None:
         self.kernel = kernel
         self.layout = ParameterVector(kernel.architecture.parameter_shapes)
+        self._per_run = FIRST_RUN
 
     def energies(self, theta: Array, piece: Piece) -> Array:
         """d(E_s/N_s)/d(theta) for all structures of a piece, [S, P]."""
-        offsets = piece.batch.atom_offsets
-        weight = np.repeat(1.0 / piece.atoms_per_structure, np.diff(offsets))
-        parameters = self.layout.unpack(theta)
-        return self.layout.join(self.kernel.parameter_gradient(parameters, piece.environments, weight, None, offsets))
+        return self._in_runs(piece.batch.n_structures, lambda run: self._energies(theta, piece, run))
 
     def forces(self, theta: Array, piece: Piece, atoms: Indices, axes: Indices) -> Array:
         """dF[atom, axis]/d(theta) for the given atoms and axes of a piece, [n, P]."""
-        return self._rows(theta, force_rows(piece, atoms, axes))
+        return self._in_runs(len(atoms), lambda run: self._rows(theta, force_rows(piece, atoms[run], axes[run])))
 
     def stresses(self, theta: Array, piece: Piece, structures: Indices, components: Indices) -> Array:
         """d(stress)/d(theta) for the given structures and Voigt components of a piece, [n, P]."""
-        return self._rows(theta, stress_rows(piece, structures, components))
+        return self._in_runs(
+            len(structures), lambda run: self._rows(theta, stress_rows(piece, structures[run], components[run]))
+        )
+
+    def _in_runs(self, number: int, rows: Callable[[slice], Array]) -> Array:
+        """``number`` rows, as many at a time as a run may take."""
+        found = np.empty((number, self.layout.size))
+        start = 0
+        while start < number:
+            run = slice(start, min(start + self._per_run, number))
+            begin = perf_counter()
+            found[run] = rows(run)
+            seconds = perf_counter() - begin
+            if seconds > RUN_SECONDS:
+                self._per_run = max(1, self._per_run // 2)
+            elif run.stop - start == self._per_run and seconds < 0.5 * RUN_SECONDS:
+                self._per_run *= 2
+            start = run.stop
+        return found
+
+    def _energies(self, theta: Array, piece: Piece, run: slice) -> Array:
+        offsets = piece.batch.atom_offsets
+        sizes = np.diff(offsets)[run]
+        environments, _ = piece.environments.gather(np.arange(offsets[run.start], offsets[run.stop]))
+        weight = np.repeat(1.0 / piece.atoms_per_structure[run], sizes)
+        return self.layout.join(
+            self.kernel.parameter_gradient(self.layout.unpack(theta), environments, weight, None, _offsets(sizes))
+        )
 
     def _rows(self, theta: Array, rows: RowSample) -> Array:
         zero = np.zeros(rows.environments.geometry.n_atoms)

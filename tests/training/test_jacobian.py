@@ -8,8 +8,10 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from etn_gpu.plan import Program
 from etn_gpu.potential import Architecture
 from etn_gpu.potential.kernel import Execution, Kernel
+from etn_gpu.training import jacobian
 from etn_gpu.training.data import Piece
 from etn_gpu.training.jacobian import JacobianRows
 
@@ -70,3 +72,31 @@ def test_no_row(rows: JacobianRows, pieces: list[Piece], theta: Array) -> None:
     nothing = np.empty(0, dtype=np.int64)
     assert rows.forces(theta, pieces[0], nothing, nothing).shape == (0, len(theta))
     assert rows.stresses(theta, pieces[0], nothing, nothing).shape == (0, len(theta))
+
+
+@pytest.mark.parametrize("dtype", ["float64", "float32"])
+def test_slow_rows_come_one_at_a_time_and_are_the_same(
+    backend: str,
+    dtype: str,
+    architecture: Architecture,
+    pieces: list[Piece],
+    theta: Array,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """The clock is asked between the runs of a slow backend; no bit of the result depends on how they are cut."""
+    piece = pieces[1]
+    some = np.arange(6)
+    found = {}
+    for seconds in (0.0, np.inf):
+        monkeypatch.setattr(jacobian, "RUN_SECONDS", seconds)
+        runs: list[Program] = []
+        rows = JacobianRows(Kernel(architecture, Execution(backend, dtype), runs.append))
+        rows.energies(theta, piece)
+        assert len(runs) == piece.batch.n_structures or seconds
+        runs.clear()
+        forces = rows.forces(theta, piece, some, some % 3)
+        assert len(runs) == len(some) if seconds == 0 else len(runs) < len(some)
+        stresses = rows.stresses(theta, piece, np.zeros(6, np.int64), some)
+        found[seconds] = (rows.energies(theta, piece), forces, stresses)
+    for one, several in zip(*found.values(), strict=True):
+        np.testing.assert_array_equal(one, several)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 import sys
-from contextlib import ExitStack, nullcontext
+from contextlib import nullcontext
 from functools import cached_property
 from threading import RLock
 from typing import Any
@@ -19,17 +19,23 @@ from numba.core.compiler_lock import global_compiler_lock
 #: Numba's own lock, so that there is no second one that could be taken in another order.
 compiling: Any = global_compiler_lock
 
-_held_by_fork = ExitStack()
+#: Each call of LLVM takes this one, those that free memory do without the other.
+_llvm: Any = getattr(llvm.ffi.lib, "_lock", nullcontext())
 
 
 def _before_fork() -> None:
-    _held_by_fork.enter_context(compiling)
-    # Each call of LLVM takes this one, those that free memory do without the other
-    _held_by_fork.enter_context(getattr(llvm.ffi.lib, "_lock", nullcontext()))
+    # Nothing is remembered of who holds what: other threads may fork as soon as this one has.
+    compiling.__enter__()
+    _llvm.__enter__()
+
+
+def _after_fork() -> None:
+    _llvm.__exit__(None, None, None)
+    compiling.__exit__(None, None, None)
 
 
 def _in_child() -> None:
-    _held_by_fork.close()
+    _after_fork()
     _renew_locks_of_properties()
 
 
@@ -44,4 +50,4 @@ def _renew_locks_of_properties() -> None:
                             attribute.lock = RLock()
 
 
-os.register_at_fork(before=_before_fork, after_in_parent=_held_by_fork.close, after_in_child=_in_child)
+os.register_at_fork(before=_before_fork, after_in_parent=_after_fork, after_in_child=_in_child)
