@@ -128,7 +128,9 @@ def test_entries_that_state_units_of_lengths(
     screened: Any, alloys: list[Labelled], evaluate: Evaluate, tmp_path: Path
 ) -> None:
     """In memory positions are in A, whatever such an entry says; in an XYZ file it would be believed."""
-    stated = [{"length_unit": "bohr"}, {"units": "eV, nm"}, {"lattice_unit": 1.0}, {"position-units": "furlong"}]
+    stated: list[dict[str, Any]] = [
+        {"length_unit": "bohr"}, {"units": "eV, nm"}, {"lattice_unit": 1.0}, {"position-units": "furlong"},
+    ]  # fmt: skip
     out = screened([odd(alloys[0], info=info) for info in stated])
     assert "entry 'length_unit' left out: another unit than those of the results" in out
     zero_errors(evaluate, tmp_path / "out.extxyz", len(stated))
