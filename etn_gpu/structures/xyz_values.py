@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -17,13 +18,12 @@ if TYPE_CHECKING:
 _ENTRY = re.compile(
     r"""(?<!\S)(?P<key>stress|virial)\s*=\s*(?:["'\[{](?P<values>[^"'\]}]*)["'\]}]|(?P<word>[A-Za-z/-]*)(?!\S))"""
 )
-
+_NUMBER_BEGINS = "+-.0123456789"
 
 #: An entry with no value: ASE's reader would take the next entry, key and all, for it.
 _EMPTY = re.compile(r"""(?<!\S)(?P<key>[^\s="']+)=(?:(?:""|''|\{\s*\}|\[\s*\])(?!\S)|(?=\s+[^\s="']+=\S))""")
 #: Rows in brackets of their own, as the specification of extended XYZ has matrices: ASE's reader ends at the first ].
 _MATRIX = re.compile(r"(?<!\S)(?P<key>[^\s=\"']+)=\[\s*(?P<rows>\[[^\[\]]*\](?:\s*,?\s*\[[^\[\]]*\])*)\s*\](?!\S)")
-_EMPTY_MARKS = ('=""', "=''", "={", "=[", "= ")
 
 
 def usual_values(header: str) -> str:
@@ -35,9 +35,23 @@ def usual_values(header: str) -> str:
     """
     if "=[" in header:
         header = _MATRIX.sub(_quoted_matrix, header)
-    if any(mark in header for mark in _EMPTY_MARKS):
+    if '=""' in header or "=''" in header or "={" in header or "=[" in header or "= " in header:  # a loop takes longer
         header = _EMPTY.sub(lambda found: f"{found['key']}=nan" if looks_like(found["key"]) else "", header)
-    return _ENTRY.sub(_nine_values, header)
+    for found in [*_entries(header)][::-1]:
+        if (usual := _nine_values(found)) != found[0]:
+            header = header[: found.start()] + usual + header[found.end() :]
+    return header
+
+
+def _entries(header: str) -> Iterator[re.Match[str]]:
+    """The entries of stress and virial in their order; looking for the words is quicker than for the pattern."""
+    places = []
+    for key in ("stress", "virial"):
+        place = header.find(key)
+        while place >= 0:
+            places.append(place)
+            place = header.find(key, place + 1)
+    return (match for place in sorted(places) if (match := _ENTRY.match(header, place)) is not None)
 
 
 def restore_lopsided(atoms: Atoms, header: str) -> None:
@@ -45,7 +59,7 @@ def restore_lopsided(atoms: Atoms, header: str) -> None:
     and whoever takes it for a label shall see it."""
     if atoms.calc is None or "stress" not in atoms.calc.results:
         return
-    for found in _ENTRY.finditer(header):
+    for found in _entries(header):
         values = (found["values"] or "").split()
         if found["key"] != "stress" or len(values) != 9:
             continue
@@ -73,4 +87,6 @@ def _nine_values(found: re.Match[str]) -> str:
     if len(values) == 6:
         xx, yy, zz, yz, xz, xy = values
         return f'{found["key"]}="{xx} {xy} {xz} {xy} {yy} {yz} {xz} {yz} {zz}"'
+    if values and values[0][0] in _NUMBER_BEGINS:
+        return found[0]
     return f'{found["key"]}="{" ".join(["nan"] * 9)}"' if is_missing(" ".join(values)) else found[0]
