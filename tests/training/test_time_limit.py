@@ -112,6 +112,7 @@ def test_other_ends(configure: Configure, monkeypatch: pytest.MonkeyPatch) -> No
 def test_compilation_ends_with_the_time(configure: Configure, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """With nothing compiled, a limit that is over while processes compile."""
     monkeypatch.setenv("ETN_GPU_CACHE", str(tmp_path / "empty"))
+    monkeypatch.setattr("etn_gpu.backend.cpu.compilation.WORTHWHILE", 0)
     asked = iter(range(10**6))
 
     def late(deadline: Deadline, share: float = 1.0) -> bool:

@@ -23,6 +23,8 @@ from etn_gpu.backend.cpu.executor import is_loaded, lowered
 from etn_gpu.plan.program import Program
 
 _POLL = 0.01
+#: Characters of a module that take as long to compile as a process takes to begin, about a second.
+WORTHWHILE = 1_000_000
 _CHILD = (
     "import sys; from etn_gpu.backend.cpu.jit import compile_text;"
     "sys.stdout.buffer.write(compile_text(sys.stdin.read()))"
@@ -32,8 +34,8 @@ _CHILD = (
 def prepare(programs: Sequence[tuple[Program, str]], threads: int | None, time_left: Callable[[], bool] | None) -> bool:
     """Make machine code for Programs, each with its dtype, where it is not there yet; False where time ran out.
 
-    Without a limit (None) a single Program is left to its first execution: a process would only take longer. What a
-    process cannot compile is left to that as well, which has the better error.
+    Small Programs are left to their first execution, and without a limit (None) so is a single one: a process would
+    only take longer. What a process cannot compile is left to that as well, which has the better error.
     """
     wanted = [pair for pair in dict.fromkeys(programs) if not is_loaded(*pair)]
     if not wanted or (time_left is None and len(wanted) < 2):
@@ -44,7 +46,7 @@ def prepare(programs: Sequence[tuple[Program, str]], threads: int | None, time_l
         if not go_on():
             return False
         text = lowered(*pair).text
-        if not jit.is_stored(text):
+        if len(text) >= WORTHWHILE and not jit.is_stored(text):
             texts.append(text)
     if time_left is None and len(texts) < 2:
         return True
