@@ -53,6 +53,7 @@ def data(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
+@pytest.mark.slow
 def test_train_then_use(run: Run, data: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     trained = run("train", "train.extxyz", "-o", "m.etn", *QUICK, "--max-iterations", 1)
     assert trained.code == 0, trained.err
@@ -104,6 +105,7 @@ def test_train_then_use(run: Run, data: Path, monkeypatch: pytest.MonkeyPatch) -
     assert run("doctor", "--model", "m.etn").code == 0
 
 
+@pytest.mark.slow
 def test_ctrl_c_names_a_checkpoint_to_go_on_from(run: Run, data: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     show = TrainingDisplay.show
 

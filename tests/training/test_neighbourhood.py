@@ -76,6 +76,7 @@ def test_within_limits_in_steps(volume: float) -> None:
     assert found == pytest.approx(round(found, 2), abs=1e-12)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("given_cutoff", "expected"), [(None, 5.3), (4.0, 4.0)])
 def test_training_uses_it_unless_told(tmp_path: Path, given_cutoff: float | None, expected: float) -> None:
     frames = [with_labels(alloy(np.random.default_rng(seed))) for seed in range(4)]
