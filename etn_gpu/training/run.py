@@ -68,8 +68,10 @@ class _Run:
         self.deadline = Deadline(config.time_limit)
         backend = backends.resolve(config.backend)
         self.weights = loss_weights(config)
+        # A run that goes on has a model to write, whatever the time.
+        check = self.deadline.check if config.resume is None else lambda: None
         try:
-            self.data = read_data(config, self.weights, on_event, self.deadline.check)
+            self.data = read_data(config, self.weights, on_event, check)
         except TimeIsUp:
             raise self._nothing_trained() from None
         self.problems = Problems(self.weights, self.data.train, backend, config.threads, self.deadline)
