@@ -79,7 +79,7 @@ def build_model(
     options = {
         k: Path(v).name if k in ("train_file", "valid_file", "output") and v else v for k, v in report.options.items()
     }
-    metadata = {
+    told = {
         "training_data": {
             "file": config.train_file.name,
             "structures": len(labels),
@@ -96,14 +96,23 @@ def build_model(
             "seconds": round(report.seconds, 1),
             "options": options,
         },
-        **config.metadata,
     }
+    metadata = {**_encodable(told), **config.metadata}
     return ETNPotential(
         architecture,
         parameters,
         minimum_distances=np.where(np.isfinite(closest), closest, 0.0),
         metadata=metadata,
     )
+
+
+def _encodable(value: Any) -> Any:
+    """The same with names of files and groups that are no UTF-8 escaped (``\\udcff``), as a file can hold them."""
+    if isinstance(value, str):
+        return value.encode("utf-8", "backslashreplace").decode()
+    if isinstance(value, dict):
+        return {_encodable(key): _encodable(item) for key, item in value.items()}
+    return value
 
 
 def write_report(report: TrainingReport, output: Path, parity: Parity) -> list[str]:

@@ -25,7 +25,7 @@ def test_names_that_are_not_utf8(configure: Callable[..., Any], alloys: tuple[Pa
     shutil.copy(alloys[0], data)
     train(configure(train_file=data, output=output, max_iterations=1))
     model = etn_gpu.load(output)
-    assert model.metadata["training_data"]["file"] == data.name
+    assert model.metadata["training_data"]["file"] == data.name.encode("utf-8", "backslashreplace").decode()
     report = json.loads(output.with_suffix(".json").read_text(encoding="utf-8"))
     assert report["options"]["train_file"] == str(data)
     assert output.with_suffix(".png").exists()
