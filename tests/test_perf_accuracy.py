@@ -21,6 +21,7 @@ from etn_gpu.errors import DataError
 from etn_gpu.potential import PRESETS, ETNPotential, Preset, preset_architecture
 from etn_gpu.structures import collect_labels
 from etn_gpu.training import TrainingConfig
+from etn_gpu.training.deadline import Deadline
 
 PERF = Path(__file__).parents[1] / "perf"
 FOUR = ("Nb", "Mo", "Ta", "W")
@@ -188,6 +189,9 @@ class TestScripts:
     @pytest.fixture(autouse=True)
     def tiny(self, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setitem(PRESETS, "tiny", TINY)
+        monkeypatch.setattr("etn_gpu.training.run.STARTS", 1)
+        # Time is up as soon as the first iteration has been recorded, whatever the limit.
+        monkeypatch.setattr(Deadline, "late", lambda deadline, share=1.0: deadline.final_errors > 0.0)
 
     def options(self, folder: Path, **others: Any) -> argparse.Namespace:
         common = {"models": folder / "models", "time_limit": "0.01s", "structures": 12}
