@@ -55,7 +55,8 @@ def test_all_kernels_under_the_sanitizers(batch: StructureBatch, tmp_path: Path)
     gradients = kernel.parameter_gradient(parameters, environments, ones, np.ones((batch.n_edges, 3)))
     assert expected.forces is not None
     wanted: dict[str, Any] = {"energies": expected.energies, "forces": expected.forces, "energy": expected.energy}
-    wanted |= {f"{name}_bar": gradient for name, gradient in gradients.items()}
+    # Reference energies are no part of Programs.
+    wanted |= {f"{name}_bar": gradients[name] for name in architecture.network_shapes}
     with np.load(target) as result:
         for name in ("neighbour", "reverse", "vectors"):
             np.testing.assert_array_equal(result[name], getattr(batch, name))
