@@ -20,6 +20,7 @@ from typing import IO
 import etn_gpu.backend
 from etn_gpu.backend.cpu import jit
 from etn_gpu.backend.cpu.executor import is_loaded, lowered
+from etn_gpu.backend.cpu.threads import workers
 from etn_gpu.plan.program import Program
 
 _POLL = 0.01
@@ -50,7 +51,7 @@ def prepare(programs: Sequence[tuple[Program, str]], threads: int | None, time_l
             texts.append(text)
     if time_left is None and len(texts) < 2:
         return True
-    return _compile(texts, min(threads or os.cpu_count() or 1, len(os.sched_getaffinity(0))), go_on)
+    return _compile(texts, workers(threads, len(texts)), go_on)
 
 
 @dataclass
