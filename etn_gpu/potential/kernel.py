@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from etn_gpu import backend as backends
 from etn_gpu.backend import Geometry
+from etn_gpu.backend.terms import SiteTerms, TermTables
 from etn_gpu.plan import Program
 from etn_gpu.potential.architecture import Architecture
 from etn_gpu.potential.programs import programs
@@ -66,7 +67,9 @@ def ranges(start: NDArray[np.int64], stop: NDArray[np.int64]) -> NDArray[np.int6
 class Kernel:
     """The Programs of one architecture on one backend.
 
-    ``before_run`` is called with each Program before it is executed; what it raises ends the computation.
+    ``before_run`` is called with each Program before it is executed; what it raises ends the computation. ``tables`` are
+    those of the terms beside the network; :meth:`energies` and :meth:`energies_and_gradients` have them, derivatives in
+    the parameters are the network's alone.
     """
 
     def __init__(
@@ -74,10 +77,12 @@ class Kernel:
         architecture: Architecture,
         execution: Execution | None = None,
         before_run: Callable[[Program], None] = lambda program: None,
+        tables: TermTables | None = None,
     ) -> None:
         self.architecture = architecture
         self.execution = execution or Execution()
         self.before_run = before_run
+        self.tables = tables
         self.programs = programs(architecture)
 
     def energies(self, parameters: Parameters, environments: Environments) -> NDArray[np.float64]:
@@ -85,16 +90,32 @@ class Kernel:
         out = self._run(self.programs.energy, parameters, environments)["e"]
         if not self.architecture.is_energy:
             return out.astype(np.float64)
-        return atomic_energies(out[:, 0], parameters, environments.geometry.species)
+        values: Array = out[:, 0]
+        if self.tables is not None:
+            values = self._terms(self.tables, environments).energies(values)
+        return atomic_energies(values, parameters, environments.geometry.species)
 
     def energies_and_gradients(
         self, parameters: Parameters, environments: Environments
     ) -> tuple[NDArray[np.float64], Array]:
         """Atomic energies [N] in eV and edge gradients dE/dx_e [E, 3] in eV/A."""
-        out = self._run(
-            self.programs.gradient, parameters, environments, e_bar=np.ones((environments.geometry.n_atoms, 1))
-        )
-        return atomic_energies(out["e"][:, 0], parameters, environments.geometry.species), out["g"]
+        terms = None if self.tables is None else self._terms(self.tables, environments)
+        weights = np.ones(environments.geometry.n_atoms) if terms is None else terms.weights
+        out = self._run(self.programs.gradient, parameters, environments, e_bar=weights[:, None])
+        values, gradient = out["e"][:, 0], out["g"]
+        if terms is not None:
+            terms.add_to_gradients(values, gradient)
+            values = terms.energies(values)
+        return atomic_energies(values, parameters, environments.geometry.species), gradient
+
+    def _terms(self, tables: TermTables, environments: Environments) -> SiteTerms:
+        """The terms beside the network on these environments: by loops, unless the oracle was asked for."""
+        of_backend: type[SiteTerms] = SiteTerms
+        if backends.resolve(self.execution.backend) != "numpy":
+            from etn_gpu.backend.cpu.terms import CompiledTerms
+
+            of_backend = CompiledTerms
+        return of_backend(tables, environments.geometry, environments.vectors, self.execution.threads)
 
     def hessian_vector(self, parameters: Parameters, environments: Environments, dx: NDArray[np.float64]) -> Array:
         """Derivative of the edge gradients along ``dx``, a displacement of the edge vectors in A: both [E, 3]."""

@@ -20,6 +20,7 @@ from etn_gpu.potential.programs import programs
 from etn_gpu.potential.references import REFERENCES
 from etn_gpu.potential.report import PlanReport
 from etn_gpu.potential.results import BatchResult, Result
+from etn_gpu.potential.terms import Terms
 from etn_gpu.structures import StructureBatch
 from etn_gpu.structures.bounded import bounded_batches
 
@@ -44,9 +45,11 @@ class ETNPotential:
         dtype: 'float64' or 'float32', the default precision of evaluations on a CPU; it belongs to the model.
         minimum_distances: [n_species, n_species] closest pairs in the training data in A, 0 where unknown.
         metadata: training data, licence, citation, errors, formation references, ... (JSON-ready).
+        terms: what the energy is a sum of beside the network, None for the network alone.
 
     Raises:
-        NetworkError: parameters that are missing, misshapen or not finite; misshapen or infinite minimum distances.
+        NetworkError: parameters that are missing, misshapen or not finite; misshapen or infinite minimum distances;
+            terms for other species, beyond the cutoff, or of a potential that has no energy.
     """
 
     def __init__(
@@ -57,6 +60,7 @@ class ETNPotential:
         dtype: str = "float64",
         minimum_distances: ArrayLike | None = None,
         metadata: Mapping[str, Any] | None = None,
+        terms: Terms | None = None,
     ) -> None:
         self.architecture = architecture
         self._parameters = _checked(architecture, parameters)
@@ -71,6 +75,11 @@ class ETNPotential:
         distances.flags.writeable = False
         self.minimum_distances = distances
         self.metadata: dict[str, Any] = dict(metadata or {})
+        if terms is not None and not architecture.is_energy:
+            raise NetworkError(f"terms are of energies; this potential has the covariant output {architecture.target}")
+        self.terms = terms
+        #: The terms as backends compute them.
+        self.term_tables = None if terms is None else terms.tables(architecture.species, architecture.cutoff)
 
     @property
     def parameters(self) -> Mapping[str, NDArray[np.float64]]:
@@ -206,7 +215,7 @@ class ETNPotential:
         self._check_batch(batch)
         name = backends.resolve(backend)
         kind = self.precision(name, dtype)
-        kernel = Kernel(self.architecture, Execution(name, kind, threads))
+        kernel = Kernel(self.architecture, Execution(name, kind, threads), tables=self.term_tables)
         environments = Environments.of(batch)
         force = virial = None
         if forces or stress:

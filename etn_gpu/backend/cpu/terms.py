@@ -1,0 +1,170 @@
+"""The terms of a potential beside its network as compiled loops: one pass over the edges of each atom, and another where
+a term but that of the network is at work. Formulas, units and shapes as in :mod:`etn_gpu.backend.terms`, the oracle.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from etn_gpu.backend.cpu.loops import compiled, take
+from etn_gpu.backend.cpu.threads import share, workers
+from etn_gpu.backend.terms import (
+    BY_CLOSENESS,
+    BY_DENSITY,
+    COHESION,
+    COLUMNS,
+    DECAYS,
+    DENSITY,
+    HIGH,
+    HIGHEST,
+    INNER,
+    LOW,
+    LOWEST,
+    MEAN,
+    OFF,
+    ON,
+    OUTER,
+    OUTSIDE,
+    PAIRS,
+    SCREENING,
+    SHARES,
+    SLOPE,
+    STRENGTH,
+    WEIGHT,
+    Array,
+    SiteTerms,
+)
+
+#: Atoms that one thread takes at a time.
+CHUNK = 256
+
+
+class CompiledTerms(SiteTerms):
+    """As :class:`SiteTerms`, in threads."""
+
+    def add_to_gradients(self, outputs: NDArray[np.floating], gradient: NDArray[np.floating]) -> None:
+        """See :meth:`SiteTerms.add_to_gradients`."""
+        self._share(_add_to_gradients, self.sites, outputs, gradient)
+
+    def _sites(self) -> Array:
+        sites = np.empty((len(self.geometry.species), COLUMNS))
+        self._share(_site_terms, self.tables.species, sites)
+        return sites
+
+    def _share(self, loop: Any, *arguments: Any) -> None:
+        geometry, tables = self.geometry, self.tables
+        n_atoms = len(geometry.species)
+        share(
+            loop, workers(self.threads, (n_atoms + CHUNK - 1) // CHUNK), CHUNK, tables.pairs, tables.reach * tables.reach,
+            tables.cutoff, geometry.species, geometry.edge_species, self.vectors, geometry.edge_offsets, *arguments,
+        )  # fmt: skip
+
+
+@compiled
+def _site_terms(
+    counter: Any, worker: int, size: int, pairs: Any, reach: Any, cutoff: float, species: Any, edge_species: Any,
+    vectors: Any, edge_offsets: Any, table: Any, sites: Any,
+) -> None:  # fmt: skip
+    n = len(edge_offsets) - 1
+    inverse = 1.0 / (cutoff * cutoff)
+    first = take(counter) * size
+    while first < n:
+        for i in range(first, min(n, first + size)):
+            of_pairs, limits = pairs[species[i]], reach[species[i]]
+            density = close_by = half = 0.0
+            for e in range(edge_offsets[i], edge_offsets[i + 1]):
+                x, y, z = vectors[e, 0], vectors[e, 1], vectors[e, 2]
+                square = x * x + y * y + z * z
+                t = max(1.0 - square * inverse, 0.0)
+                density += t * t * t
+                if square < limits[edge_species[e]]:
+                    r, pair = math.sqrt(square), of_pairs[edge_species[e]]
+                    close_by += _closeness(r, pair)[0]
+                    half += 0.5 * _repulsion(r, pair)[0]
+            _site(table[species[i]], density, close_by, half, sites[i])
+        first = take(counter) * size
+
+
+@compiled
+def _add_to_gradients(
+    counter: Any, worker: int, size: int, pairs: Any, reach: Any, cutoff: float, species: Any, edge_species: Any,
+    vectors: Any, edge_offsets: Any, sites: Any, outputs: Any, gradient: Any,
+) -> None:  # fmt: skip
+    n = len(edge_offsets) - 1
+    inverse = 1.0 / (cutoff * cutoff)
+    first = take(counter) * size
+    while first < n:
+        for i in range(first, min(n, first + size)):
+            site = sites[i]
+            weight = site[WEIGHT]
+            excess = np.float64(outputs[i]) - site[OUTSIDE] if weight > 0.0 else 0.0
+            by_density = excess * site[BY_DENSITY] + (1.0 - weight) * site[SLOPE]
+            by_closeness = excess * site[BY_CLOSENESS]
+            if weight == 1.0 and by_density == 0.0 and by_closeness == 0.0 and site[PAIRS] == 0.0:
+                continue
+            of_pairs, limits = pairs[species[i]], reach[species[i]]
+            for e in range(edge_offsets[i], edge_offsets[i + 1]):
+                x, y, z = vectors[e, 0], vectors[e, 1], vectors[e, 2]
+                square = x * x + y * y + z * z
+                t = max(1.0 - square * inverse, 0.0)
+                factor = by_density * (-6.0 * inverse) * (t * t)
+                if square < limits[edge_species[e]]:
+                    r, pair = math.sqrt(square), of_pairs[edge_species[e]]
+                    factor += (by_closeness * _closeness(r, pair)[1] + 0.5 * _repulsion(r, pair)[1]) / r
+                for k in range(3):
+                    own = np.float64(gradient[e, k]) if weight > 0.0 else 0.0
+                    gradient[e, k] = own + factor * vectors[e, k]
+        first = take(counter) * size
+
+
+@compiled
+def _site(row: Any, density: float, close_by: float, half: float, site: Any) -> None:
+    a, b, c, d = row[LOWEST], row[LOW], row[HIGH], row[HIGHEST]
+    rise, by_rise = 1.0, 0.0
+    if b > 0.0:
+        rise, by_rise = _smoothstep((density - a) / (b - a))
+        by_rise /= b - a
+    fall, by_fall = _smoothstep((d - density) / (d - c))
+    apart, by_apart = _smoothstep(1.0 - close_by)
+    beyond = 1.0 - density / row[DENSITY]
+    site[WEIGHT] = rise * fall * apart
+    site[BY_DENSITY] = (by_rise * fall - rise * (by_fall / (d - c))) * apart
+    site[BY_CLOSENESS] = -(rise * fall * by_apart)
+    site[OUTSIDE] = row[MEAN] + row[COHESION] * beyond * beyond
+    site[SLOPE] = -2.0 * row[COHESION] * beyond / row[DENSITY]
+    site[PAIRS] = half
+
+
+@compiled
+def _smoothstep(x: float) -> tuple[float, float]:
+    t = min(max(x, 0.0), 1.0)
+    return t * t * t * (10.0 + t * (6.0 * t - 15.0)), 30.0 * (t * (1.0 - t)) * (t * (1.0 - t))
+
+
+@compiled
+def _closeness(r: float, pair: Any) -> tuple[float, float]:
+    if r >= pair[ON]:
+        return 0.0, 0.0
+    width = pair[ON] - pair[OFF]
+    t = (pair[ON] - r) / width
+    return t * t * t, -3.0 * t * t / width
+
+
+@compiled
+def _repulsion(r: float, pair: Any) -> tuple[float, float]:
+    if r >= pair[OUTER]:
+        return 0.0, 0.0
+    x, phi, slope = r * pair[SCREENING], 0.0, 0.0
+    for k in range(len(SHARES)):
+        part = SHARES[k] * math.exp(-DECAYS[k] * x)
+        phi += part
+        slope -= DECAYS[k] * part
+    width = pair[OUTER] - pair[INNER]
+    switch, by_x = _smoothstep((pair[OUTER] - r) / width)
+    coulomb = pair[STRENGTH] / r
+    by_r = coulomb * (pair[SCREENING] * slope - phi / r)
+    return coulomb * phi * switch, by_r * switch - coulomb * phi * by_x / width
