@@ -70,23 +70,37 @@ def _site_terms(
     vectors: Any, edge_offsets: Any, table: Any, sites: Any,
 ) -> None:  # fmt: skip
     n = len(edge_offsets) - 1
-    inverse = 1.0 / (cutoff * cutoff)
+    inverse, farthest = 1.0 / (cutoff * cutoff), np.max(reach)
     first = take(counter) * size
     while first < n:
         for i in range(first, min(n, first + size)):
-            of_pairs, limits = pairs[species[i]], reach[species[i]]
-            density = close_by = half = 0.0
+            density, close_by, half, least = 0.0, 0.0, 0.0, np.inf
             for e in range(edge_offsets[i], edge_offsets[i + 1]):
                 x, y, z = vectors[e, 0], vectors[e, 1], vectors[e, 2]
                 square = x * x + y * y + z * z
                 t = max(1.0 - square * inverse, 0.0)
                 density += t * t * t
-                if square < limits[edge_species[e]]:
-                    r, pair = math.sqrt(square), of_pairs[edge_species[e]]
-                    close_by += _closeness(r, pair)[0]
-                    half += 0.5 * _repulsion(r, pair)[0]
+                least = min(least, square)
+            if least < farthest:  # rare: the loop above has nothing to decide
+                close_by, half = _of_pairs(i, pairs, reach, species, edge_species, vectors, edge_offsets)
             _site(table[species[i]], density, close_by, half, sites[i])
         first = take(counter) * size
+
+
+@compiled
+def _of_pairs(
+    i: int, pairs: Any, reach: Any, species: Any, edge_species: Any, vectors: Any, edge_offsets: Any
+) -> tuple[float, float]:
+    of_pairs, limits = pairs[species[i]], reach[species[i]]
+    close_by = half = 0.0
+    for e in range(edge_offsets[i], edge_offsets[i + 1]):
+        x, y, z = vectors[e, 0], vectors[e, 1], vectors[e, 2]
+        square = x * x + y * y + z * z
+        if square < limits[edge_species[e]]:
+            r, pair = math.sqrt(square), of_pairs[edge_species[e]]
+            close_by += _closeness(r, pair)[0]
+            half += 0.5 * _repulsion(r, pair)[0]
+    return close_by, half
 
 
 @compiled
