@@ -14,9 +14,10 @@ from etn_gpu.cli.console import SOME_FAILED, new_table, output_console, show_tab
 from etn_gpu.cli.options import AllowLarge
 
 if TYPE_CHECKING:
+    from ase import Atoms
     from rich.console import Console
 
-    from etn_gpu.potential import ETNPotential
+    from etn_gpu.potential import ETNPotential, Result
 
 __all__ = ["doctor"]
 
@@ -122,6 +123,10 @@ def cuda_devices() -> list[str]:
     return devices
 
 
+def _evaluate(model: ETNPotential, structures: list[Atoms], *, backend: str, dtype: str) -> list[Result]:
+    return model.evaluate(structures, backend=backend, dtype=dtype)
+
+
 def _check_backends(console: Console, model: ETNPotential, name: str) -> bool:
     """Shows a line for each backend and dtype; True when all that can run agree with the oracle."""
     from etn_gpu.backend import available
@@ -137,7 +142,7 @@ def _check_backends(console: Console, model: ETNPotential, name: str) -> bool:
             continue
         for dtype, tolerance in TOLERANCES.items():
             try:
-                difference = largest_difference(model, partial(model.evaluate, backend=backend, dtype=dtype))
+                difference = largest_difference(model, partial(_evaluate, backend=backend, dtype=dtype))
             except Exception as error:  # a broken backend must not hide the verdict on the others
                 passed = False
                 table.add_row(backend, dtype, "", f"FAILED: {type(error).__name__}: {error}", style="red")

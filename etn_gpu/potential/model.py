@@ -112,6 +112,17 @@ class ETNPotential:
         """The energy Program."""
         return programs(self.architecture).energy
 
+    def with_terms(self, terms: Terms | None) -> ETNPotential:
+        """The same potential with other terms beside its network, or none.
+
+        Raises:
+            NetworkError: terms that do not fit it.
+        """
+        return ETNPotential(
+            self.architecture, self.parameters, dtype=self.dtype, minimum_distances=self.minimum_distances,
+            metadata=self.metadata, terms=terms,
+        )  # fmt: skip
+
     def plan_report(self) -> PlanReport:
         """The planned contraction: path, flops and bytes per atom, largest intermediate; ``print`` it."""
         return PlanReport.of(programs(self.architecture))

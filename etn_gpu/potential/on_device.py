@@ -74,19 +74,19 @@ def evaluate_each_on_device(
     return _Run(model, structures, device, forces, stress, dtype).outcomes()
 
 
-#: Architectures, dtypes and devices that have been checked in this process.
-_agreeing: set[tuple[Architecture, str, Device]] = set()
+#: Architectures, with terms beside the network or without, dtypes and devices that have been checked in this process.
+_agreeing: set[tuple[Architecture, bool, str, Device]] = set()
 
 
 def _require_agreement(model: ETNPotential, device: Device, dtype: str) -> None:
     """Check a kind of model against NumPy when it first runs on a device: wrong numbers must not pass in silence."""
-    key = (model.architecture, dtype, device)
+    key = (model.architecture, model.terms is not None, dtype, device)
     if key in _agreeing:
         return
 
-    def evaluate(structures: list[Atoms]) -> list[Result]:
+    def evaluate(part: ETNPotential, structures: list[Atoms]) -> list[Result]:
         results: list[Result] = []
-        for outcome in _Run(model, structures, device, True, True, dtype).outcomes():
+        for outcome in _Run(part, structures, device, True, True, dtype).outcomes():
             if isinstance(outcome, StructureError):
                 raise outcome
             results.append(outcome)
@@ -120,7 +120,7 @@ def _evaluator(model: ETNPotential, device: Device, dtype: str) -> Evaluator:
         flat = {name: np.ravel(model.parameters[name]) for name in model.architecture.network_shapes}
         of_model[device, dtype] = Evaluator(
             device, (both.energy, both.gradient), flat, model.parameters[REFERENCES], model.minimum_distances,
-            model.cutoff, np.dtype(dtype),
+            model.cutoff, np.dtype(dtype), model.term_tables,
         )  # fmt: skip
     return of_model[device, dtype]
 

@@ -12,8 +12,9 @@ if TYPE_CHECKING:
     from ase import Atoms
 
     from etn_gpu.potential import ETNPotential
+    from etn_gpu.potential.terms import Terms
 
-__all__ = ["ORACLE", "TOLERANCES", "check_structures", "largest_difference"]
+__all__ = ["ORACLE", "TOLERANCES", "check_structures", "check_terms", "largest_difference"]
 
 ORACLE = "numpy"
 """The backend that the others are compared with, in float64."""
@@ -39,16 +40,46 @@ def check_structures(species: Sequence[str], cutoff: float) -> list[Atoms]:
     return structures
 
 
-def largest_difference(model: ETNPotential, evaluate: Callable[[list[Atoms]], Sequence[Mapping[str, Any]]]) -> float:
+def check_terms(n_species: int, cutoff: float) -> Terms:
+    """Terms that are all at work on :func:`check_structures`, the weight of the network between 0 and 1."""
+    from etn_gpu.potential.terms import Terms
+
+    pairs = np.ones((n_species, n_species, 1))
+    sites = np.ones((n_species, 1))
+    return Terms(
+        repulsion=cutoff * np.array([0.3, 0.8]) * pairs,
+        density=np.array([0.5, 1.5, 2.5, 4.0]) * sites,
+        distances=cutoff * np.array([0.3, 0.75]) * pairs,
+        embedding=np.array([-1.0, 3.0, 2.0]) * sites,
+    )
+
+
+def largest_difference(
+    model: ETNPotential, evaluate: Callable[[ETNPotential, list[Atoms]], Sequence[Mapping[str, Any]]]
+) -> float:
     """Largest difference of any energy, force or stress component from the oracle's, relative to the largest of its
-    kind; ``evaluate`` gives results under ASE's names.
+    kind; ``evaluate`` gives results of a model under ASE's names.
+
+    A model with terms beside its network is compared without them, for they may hide it on structures that it does not
+    know, and with those of :func:`check_terms`.
+    """
+    if model.terms is None:
+        return _difference(model, evaluate)
+    others = check_terms(len(model.species), model.cutoff)
+    return float(np.max([_difference(model.with_terms(terms), evaluate) for terms in (None, others)]))
+
+
+def _difference(
+    model: ETNPotential, evaluate: Callable[[ETNPotential, list[Atoms]], Sequence[Mapping[str, Any]]]
+) -> float:
+    """The difference of one model.
 
     Energies are those beyond the references, and a difference in the last digit of the whole energy is none: it says
     nothing about a backend, and may be larger than the tolerance where references are very large.
     """
     structures = check_structures(model.species, model.cutoff)
     expected = model.evaluate(structures, backend=ORACLE, dtype="float64")
-    found = evaluate(structures)
+    found = evaluate(model, structures)
     references = [model.reference_energies[symbol] for atoms in structures for symbol in atoms.symbols]
     differences = []
     for quantity, base in (("energies", np.array(references)), ("forces", 0.0), ("stress", 0.0)):

@@ -85,7 +85,7 @@ class Terms:
         return TermTables(pairs, np.concatenate([self.density, self.embedding], axis=-1), float(cutoff))
 
     def _check_shapes(self, n: int) -> None:
-        shapes = {"repulsion": (n, n, 2), "density": (n, 4), "distances": (n, n, 2), "embedding": (n, 3)}
+        shapes = {"density": (n, 4), "repulsion": (n, n, 2), "distances": (n, n, 2), "embedding": (n, 3)}
         for name, shape in shapes.items():
             array = getattr(self, name)
             if array.shape != shape or n == 0:

@@ -108,6 +108,6 @@ def test_comparisons_of_backends_see_the_network_behind_the_references(
     wrong = {**model.parameters, model.architecture.train.cores[-1].name: 1.001 * network}
     other = shifted(ETNPotential(model.architecture, wrong), -4.4e5)
     right = shifted(model, -4.4e5)
-    assert largest_difference(right, lambda many: other.evaluate(many, backend="numpy")) > 5e-4
+    assert largest_difference(right, lambda _, many: other.evaluate(many, backend="numpy")) > 5e-4
     huge = shifted(model, -1e9)
-    assert largest_difference(huge, lambda many: huge.evaluate(many, backend="numba")) < TOLERANCES["float64"]
+    assert largest_difference(huge, lambda _, many: huge.evaluate(many, backend="numba")) < TOLERANCES["float64"]

@@ -21,6 +21,8 @@ from etn_gpu.backend.cuda.neighbours import DeviceEdges, NeighbourSearch, search
 from etn_gpu.backend.cuda.slots import SlotFiller
 from etn_gpu.backend.cuda.structures import DeviceStructures
 from etn_gpu.backend.cuda.sums import Segments, Sums
+from etn_gpu.backend.cuda.terms import DeviceTerms, TermKernels
+from etn_gpu.backend.terms import TermTables
 from etn_gpu.plan.program import Program
 
 _LANES_PER_ATOM = 8
@@ -53,10 +55,11 @@ class _Tools:
         self.sums = Sums(device)
         self.slots = SlotFiller(device)
         self.margins = Module.of_source(device, "margins.cu")
+        self.terms = TermKernels(device)
 
     @property
     def launches(self) -> int:
-        return sum(tool.launches for tool in (self.search, self.sums, self.slots, self.margins))
+        return sum(tool.launches for tool in (self.search, self.sums, self.slots, self.margins, self.terms))
 
 
 @lru_cache(maxsize=8)
@@ -77,6 +80,7 @@ class Evaluator:
         cutoff: in A.
         dtype: float32 or float64, of everything between edge vectors, which are float64, and energies of atoms, which
             are float64 again with all sums.
+        tables: those of the terms beside the network, None without any.
 
     Raises:
         BackendError: a Program that cannot be lowered, or kernels that do not compile.
@@ -91,6 +95,7 @@ class Evaluator:
         limits: NDArray[np.float64],
         cutoff: float,
         dtype: np.dtype,
+        tables: TermTables | None = None,
     ) -> None:
         self.device = device
         self.cutoff = cutoff
@@ -101,6 +106,7 @@ class Evaluator:
         self._ready: dict[bool, tuple[DeviceProgram, DeviceArray]] = {}
         self._references = device.to_device(np.asarray(references, np.float64))
         self._limits = device.to_device(np.asarray(limits, np.float64))
+        self._terms = None if tables is None else DeviceTerms(self._tools.terms, tables)
         self._ones = device.to_device(np.ones((0, 1)))
         device.synchronize()
 
@@ -120,7 +126,8 @@ class Evaluator:
         results = (8 + 8 + 8 + 72 * gradients) * n_atoms + 80 * n_structures
         search = search_bytes(n_structures, n_atoms, n_edges)
         sorting = _SORTING_BYTES * n_atoms
-        return structures + search + slots + sorting + program.bytes(n_atoms, n_edges) + results
+        terms = 0 if self._terms is None else self._terms.bytes(n_atoms)
+        return structures + search + slots + sorting + program.bytes(n_atoms, n_edges) + results + terms
 
     def evaluate(self, structures: DeviceStructures, segments: Segments, *, gradients: bool = True) -> DeviceResults:
         """Results of a batch; ``segments`` are the atoms of its structures. Forces and virials where ``gradients``.
@@ -138,11 +145,19 @@ class Evaluator:
         sums = self._tools.sums
         program, parameters = self._program(gradients)
         inputs = {"x": edges.vectors}
+        listed = edges.vectors, edges.offsets, structures.species, edges.species
+        terms = self._terms
+        sites, weights = (None, None) if terms is None else terms.sites(*listed)
         if gradients:
-            inputs["e_bar"] = self._ones_for(structures.n_atoms)
+            inputs["e_bar"] = self._ones_for(structures.n_atoms) if weights is None else weights
         geometry = DeviceGeometry(edges.offsets, edges.species, self._tools.slots.fill(structures.species))
         outputs, _ = program.run(parameters, inputs, geometry)
-        energies = sums.energies(outputs["e"].reshape(-1), self._references, structures.species)
+        values = outputs["e"].reshape(-1)
+        if terms is not None:
+            if gradients:
+                terms.add_to_gradients(*listed, sites, values, outputs["g"])
+            values = terms.energies(sites, values)
+        energies = sums.energies(values, self._references, structures.species)
         forces = virials = virial = None
         if gradients:
             forces, virials = sums.forces_and_virials(outputs["g"], edges.vectors, edges.reverse, edges.offsets)

@@ -37,6 +37,13 @@ MOST_REGISTERS = {
         "segment_min_float64": 40,
     },
     "margins.cu": {"atom_margins": 48},
+    "terms.cu": {
+        "site_terms": 72,
+        "site_energies_float32": 24,
+        "site_energies_float64": 24,
+        "add_to_gradients_float32": 72,
+        "add_to_gradients_float64": 72,
+    },
     "slots.cu": {"fill_slots": 24},
     "tiles.cu": {
         "gather_tiles_float32": 40,

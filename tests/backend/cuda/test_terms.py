@@ -1,0 +1,122 @@
+"""The terms beside the network on a device: the numbers of NumPy, the same bits whatever the order of threads."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from ase import Atoms
+from ase.build import bulk
+from numpy.typing import NDArray
+
+from etn_gpu.backend.cuda.device import Device
+from etn_gpu.backend.cuda.terms import DeviceTerms, TermKernels
+from etn_gpu.backend.terms import SiteTerms
+from etn_gpu.errors import BackendError
+from etn_gpu.potential.kernel import Environments
+from etn_gpu.potential.terms import Terms
+from etn_gpu.structures import StructureBatch
+from tests.emulator import run_in_order
+
+pytestmark = pytest.mark.emulator
+
+SPECIES, CUTOFF = ("Al", "Ni"), 4.5
+TERMS = Terms(
+    repulsion=[[[0.6, 1.9], [0.5, 1.8]], [[0.5, 1.8], [0.0, 0.0]]],
+    density=[[0.4, 1.2, 3.2, 4.7], [0.0, 0.0, 3.3, 5.0]],
+    distances=[[[1.0, 2.0], [0.8, 1.7]], [[0.8, 1.7], [0.9, 1.75]]],
+    embedding=[[-1.0, 3.0, 2.5], [0.5, 4.0, 2.8]],
+)  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def environments() -> Environments:
+    """Atoms in every region: crystals from thin to collapsed, close pairs, an atom alone."""
+    many = []
+    for a in (2.6, 3.3, 3.7, 4.15, 4.9):
+        crystal = bulk("Al", a=a, cubic=True)
+        crystal.symbols[[1, 2]] = "Ni"
+        crystal.rattle(0.05, seed=1)
+        many.append(crystal)
+    many += [Atoms(pair, [[0.0] * 3, [0.0, 0.6 * r, 0.8 * r]]) for pair in ("Al2", "AlNi", "Ni2") for r in (0.3, 1.5)]
+    return Environments.of(StructureBatch.build([*many, Atoms("Al")], SPECIES, CUTOFF))
+
+
+Given = tuple[NDArray[np.floating], NDArray[np.floating]]
+
+
+def given(environments: Environments, dtype: str) -> Given:
+    """Outputs and edge gradients of some network."""
+    rng = np.random.default_rng(0)
+    geometry = environments.geometry
+    return rng.normal(size=geometry.n_atoms).astype(dtype), rng.normal(size=(geometry.n_edges, 3)).astype(dtype)
+
+
+def on_device(device: Device, environments: Environments, dtype: str) -> dict[str, NDArray[np.floating]]:
+    geometry = environments.geometry
+    arrays = environments.vectors, geometry.edge_offsets, geometry.species, geometry.edge_species
+    listed = tuple(map(device.to_device, arrays))
+    terms = DeviceTerms(TermKernels(device), TERMS.tables(SPECIES, CUTOFF))
+    sites, weights = terms.sites(*listed)
+    outputs, gradient = map(device.to_device, given(environments, dtype))
+    energies = terms.energies(sites, outputs)
+    terms.add_to_gradients(*listed, sites, outputs, gradient)
+    found = {"sites": sites, "weights": weights, "energies": energies, "gradient": gradient}
+    return {name: device.to_host(array) for name, array in found.items()}
+
+
+@pytest.mark.parametrize("order", [0, 1, 2])
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_the_numbers_of_numpy(device: Device, environments: Environments, dtype: str, order: int) -> None:
+    run_in_order(device, order)
+    found = on_device(device, environments, dtype)
+    oracle = SiteTerms(TERMS.tables(SPECIES, CUTOFF), environments.geometry, environments.vectors)
+    assert set(np.sign(oracle.weights)) == {0.0, 1.0}
+    assert ((oracle.weights > 0.1) & (oracle.weights < 0.9)).any()
+    outputs, gradient = given(environments, dtype)
+    before = gradient.copy()
+    oracle.add_to_gradients(outputs, gradient)
+    np.testing.assert_allclose(found["sites"], oracle.sites, rtol=1e-12, atol=1e-12)
+    np.testing.assert_array_equal(found["weights"][:, 0], found["sites"][:, 0])
+    np.testing.assert_allclose(found["energies"], oracle.energies(outputs), rtol=1e-12, atol=1e-12)
+    assert found["gradient"].dtype == dtype
+    rounding = {"float32": 1e-6, "float64": 1e-12}[dtype]
+    np.testing.assert_allclose(found["gradient"], gradient, rtol=rounding, atol=rounding)
+    same = (gradient == before).all(axis=1)
+    assert same.any()
+    np.testing.assert_array_equal(found["gradient"][same], before[same])
+
+    run_in_order(device, 0)
+    again = on_device(device, environments, dtype)
+    assert all(np.array_equal(again[name], array) for name, array in found.items())
+
+
+def test_a_network_without_weight_may_be_anything(device: Device, environments: Environments) -> None:
+    geometry = environments.geometry
+    arrays = environments.vectors, geometry.edge_offsets, geometry.species, geometry.edge_species
+    listed = tuple(map(device.to_device, arrays))
+    terms = DeviceTerms(TermKernels(device), TERMS.tables(SPECIES, CUTOFF))
+    sites, weights = terms.sites(*listed)
+    outputs, gradient = given(environments, "float64")
+    without = device.to_host(weights)[:, 0] == 0.0
+    outputs[without] = np.nan
+    gradient[np.repeat(without, np.diff(geometry.edge_offsets))] = np.inf
+    values, on_edges = device.to_device(outputs), device.to_device(gradient)
+    terms.add_to_gradients(*listed, sites, values, on_edges)
+    assert without.any()
+    assert np.isfinite(device.to_host(terms.energies(sites, values))).all()
+    assert np.isfinite(device.to_host(on_edges)).all()
+
+
+def test_one_launch_for_each_step_and_none_without_atoms(device: Device, environments: Environments) -> None:
+    kernels = TermKernels(device)
+    terms = DeviceTerms(kernels, TERMS.tables(SPECIES, CUTOFF))
+    nothing = [device.zeros(shape, kind) for shape, kind in (((0, 3), "f8"), (1, "i8"), (0, "i4"), (0, "i4"))]
+    sites, _ = terms.sites(*nothing)
+    assert terms.energies(sites, device.zeros(0, np.float32)).shape == (0,)
+    assert kernels.launches == 0
+
+
+def test_outputs_of_another_type(device: Device) -> None:
+    terms = DeviceTerms(TermKernels(device), TERMS.tables(SPECIES, CUTOFF))
+    with pytest.raises(BackendError, match="has no kernel 'site_energies_int64'"):
+        terms.energies(device.zeros((2, 6), np.float64), device.zeros(2, np.int64))
