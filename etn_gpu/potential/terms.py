@@ -48,7 +48,7 @@ class Terms:
             array = np.array(getattr(self, field.name), np.float64)
             array.flags.writeable = False
             object.__setattr__(self, field.name, array)
-        n = len(np.atleast_1d(self.density))
+        n = max(len(np.atleast_1d(self.density)), 1)
         self._check_shapes(n)
         for name in ("repulsion", "distances"):
             self._check_pairs(name)
@@ -88,7 +88,7 @@ class Terms:
         shapes = {"density": (n, 4), "repulsion": (n, n, 2), "distances": (n, n, 2), "embedding": (n, 3)}
         for name, shape in shapes.items():
             array = getattr(self, name)
-            if array.shape != shape or n == 0:
+            if array.shape != shape:
                 raise NetworkError(f"the terms' {name} has shape {array.shape}, expected {shape} for {n} species")
             if not np.isfinite(array).all():
                 raise NetworkError(f"the terms' {name} holds NaN or infinite values: {array.tolist()}")

@@ -1,4 +1,4 @@
-"""Every hand-written kernel against NumPy: neighbour lists, sums, tiles, slots, margins."""
+"""Every hand-written kernel against NumPy: neighbour lists, sums, tiles, slots, terms, margins."""
 
 from __future__ import annotations
 
@@ -19,6 +19,9 @@ from etn_gpu.backend.cuda.launcher import Module
 from etn_gpu.backend.cuda.neighbours import DeviceEdges, NeighbourSearch
 from etn_gpu.backend.cuda.slots import TILE, SlotFiller
 from etn_gpu.backend.cuda.sums import CHUNK, Segments, Sums
+from etn_gpu.backend.cuda.terms import DeviceTerms, TermKernels
+from etn_gpu.backend.terms import SiteTerms
+from etn_gpu.potential.selfcheck import check_terms
 from etn_gpu.structures.geometry import StructureArrays
 
 #: Sums of float64 numbers in another order than NumPy's, and fused multiplications.
@@ -38,6 +41,7 @@ def cases(bench: Bench) -> Iterator[Case]:
         yield Case(f"forces and virials, {dtype}", partial(_edge_sums, bench, dtype))
         yield Case(f"sums of segments, {dtype}", partial(_segment_sums, bench, dtype))
         yield Case(f"tiles and back, {dtype}", partial(_tiles, bench, dtype))
+        yield Case(f"terms, {dtype}", partial(_terms, bench, dtype))
     yield Case("minima of segments", partial(_minima, bench))
     yield Case("sums of columns", partial(_column_sums, bench))
     yield Case("slots", partial(_slots, bench))
@@ -165,6 +169,31 @@ def _slots(bench: Bench) -> Row:
         (device.to_host(found.species), np.concatenate((species[order], np.full(padding, species[order[-1]])))),
     ]
     return bitwise(iter(pairs)) | {"size": n_slots}
+
+
+def _terms(bench: Bench, dtype: str) -> Row:
+    """Sites, energies and edge gradients beside random outputs of a network."""
+    device, rng = bench.device, bench.rng()
+    structures = ragged(rng, bench.sizes.check_cells)
+    edges = oracle.neighbour_list(structures, CUTOFF)
+    tables = check_terms(len(SPECIES), CUTOFF).tables(SPECIES, CUTOFF)
+    expected = SiteTerms(tables, edges.geometry(structures), edges.vectors)
+    outputs = rng.normal(size=structures.n_atoms).astype(dtype)
+    gradient = rng.normal(size=edges.vectors.shape).astype(dtype)
+    terms = DeviceTerms(TermKernels(device), tables)
+    arrays = edges.vectors, edges.offsets, structures.species, edges.species
+    listed = tuple(map(device.to_device, arrays))
+    sites, _ = terms.sites(*listed)
+    values, found = device.to_device(outputs), device.to_device(gradient)
+    terms.add_to_gradients(*listed, sites, values, found)
+    expected.add_to_gradients(outputs, gradient)
+    pairs = [
+        (device.to_host(sites), expected.sites),
+        (device.to_host(terms.energies(sites, values)), expected.energies(outputs)),
+        (device.to_host(found), gradient),
+    ]
+    limit = ROUNDING if dtype == "float64" else 1e-6
+    return compared(max(relative(*pair) for pair in pairs), limit, size=structures.n_atoms)
 
 
 def _margins(bench: Bench) -> Row:

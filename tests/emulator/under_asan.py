@@ -24,6 +24,7 @@ from etn_gpu.backend.cuda.sums import Segments
 from etn_gpu.potential import Architecture
 from etn_gpu.potential.programs import programs
 from etn_gpu.potential.references import REFERENCES
+from etn_gpu.potential.terms import Terms
 from tests.emulator import EmulatedDevice
 
 PLANTED = """
@@ -72,21 +73,24 @@ def main(task: str, *paths: str) -> None:
     kernel.launch(1, x=device.zeros(64, np.float64), y=device.zeros(32, np.float64), n=63)
 
 
-def potential() -> tuple[Architecture, dict[str, Any]]:
-    """A small potential of three species, and random parameters."""
+def potential() -> tuple[Architecture, dict[str, Any], Terms]:
+    """A small potential of three species, random parameters, and terms beside its network."""
     architecture = Architecture(("Al", "H", "O"), 6.0, 0.5, 3, (2, 2, 1), 2, 2, ("2x0e+1x1o", "1x0e+1x1o+1x2e"))
     rng = np.random.default_rng(0)
-    return architecture, {name: rng.normal(size=shape) for name, shape in architecture.parameter_shapes.items()}
+    pairs, sites = np.ones((3, 3, 1)), np.ones((3, 1))
+    terms = Terms(pairs * [0.5, 3.0], sites * [0.0, 0.0, 5.0, 9.0], pairs * [0.4, 1.2], sites * [-1.0, 3.0, 4.0])
+    return architecture, {name: rng.normal(size=shape) for name, shape in architecture.parameter_shapes.items()}, terms
 
 
 def _evaluate(device: EmulatedDevice, arrays: dict[str, Any]) -> dict[str, Any]:
     structures = DeviceStructures.upload(device, **arrays, n_species=3)
-    architecture, parameters = potential()
+    architecture, parameters, terms = potential()
     flat = {name: np.ravel(value) for name, value in parameters.items()}
     made = programs(architecture)
     dtype = np.dtype("float64")
     both, limits = (made.energy, made.gradient), np.ones((3, 3))
-    evaluator = Evaluator(device, both, flat, parameters[REFERENCES], limits, architecture.cutoff, dtype)
+    tables = terms.tables(architecture.species, architecture.cutoff)
+    evaluator = Evaluator(device, both, flat, parameters[REFERENCES], limits, architecture.cutoff, dtype, tables)
     edges = NeighbourSearch(device).find(structures, architecture.cutoff)
     results = evaluator.of_edges(structures, edges, Segments.upload(device, arrays["atom_offsets"]))
     listed = {"neighbour": edges.neighbour, "reverse": edges.reverse, "vectors": edges.vectors}

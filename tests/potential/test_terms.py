@@ -289,7 +289,9 @@ def test_the_others_of_a_batch_do_not_matter(backend: str, dtype: str, potential
 def test_threads_do_not_matter(dtype: str, potential: ETNPotential) -> None:
     large = crystal(3.5, 0.1).repeat((5, 8, 8))
     large.rattle(0.2, seed=3)
-    assert np.ptp(sites_of(large)[:, 0]) == 1.0
+    weights = sites_of(large)[:, 0]
+    assert weights.min() == 0.0
+    assert weights.max() > 0.9
     one, two = (potential.evaluate(large, backend="numba", dtype=dtype, threads=n)[0] for n in (1, 2))
     assert_same_bits(two, one)
 
@@ -389,7 +391,7 @@ def test_a_network_without_weight_may_overflow(backend: str, dtype: str, plain: 
     [
         ({"repulsion": [[1.0, 2.0]]}, r"repulsion has shape \(1, 2\), expected \(2, 2, 2\) for 2 species"),
         ({"density": [[0, 0, 1, 2]]}, r"repulsion has shape \(2, 2, 2\), expected \(1, 1, 2\) for 1 species"),
-        ({"density": np.zeros((0, 4))}, r"expected \(0, 0, 2\) for 0 species"),
+        ({"density": np.zeros((0, 4))}, r"density has shape \(0, 4\), expected \(1, 4\) for 1 species"),
         ({"density": 3.0}, r"density has shape \(\), expected \(1, 4\)"),
         ({"embedding": [[np.nan, 1, 1], [0, 1, 1]]}, "embedding holds NaN or infinite values"),
         ({"embedding": [[0, 1, 1], [0, -1, 1]]}, r"a cohesive energy above 0 .*; got \[0.0, -1.0, 1.0\] for .* \[1\]"),

@@ -42,14 +42,14 @@ def arrays_of(batch: StructureBatch) -> dict[str, Any]:
 
 @pytest.mark.slow
 def test_all_kernels_under_the_sanitizers(batch: StructureBatch, tmp_path: Path) -> None:
-    """Lists, a potential with its forces and virials, and its gradients in the parameters."""
+    """Lists, a potential with all its terms, forces and virials, and its gradients in the parameters."""
     source, target = tmp_path / "batch.npz", tmp_path / "result.npz"
     np.savez(source, **arrays_of(batch))
     done = under_asan.run("batch", source, target)
     assert done.returncode == 0, done.stderr
     assert done.stderr == ""
-    architecture, parameters = under_asan.potential()
-    expected = ETNPotential(architecture, parameters).evaluate_batch(batch, backend="numpy")
+    architecture, parameters, terms = under_asan.potential()
+    expected = ETNPotential(architecture, parameters, terms=terms).evaluate_batch(batch, backend="numpy")
     kernel, environments = Kernel(architecture, Execution("numpy")), Environments.of(batch)
     ones = np.ones(batch.n_atoms)
     gradients = kernel.parameter_gradient(parameters, environments, ones, np.ones((batch.n_edges, 3)))
