@@ -1,4 +1,4 @@
-"""Every public error of etn_gpu.
+"""Every public error of etn_gpu, and its warnings.
 
 Each message says what was given, what was expected and what to do about it. All errors derive from
 :class:`EtnGpuError`, so that ``except etn_gpu.errors.EtnGpuError`` catches exactly what the library raises on purpose.
@@ -73,3 +73,7 @@ class TimeLimitError(TrainingError):
 
 class ConcurrentUseError(EtnGpuError, RuntimeError):
     """An object that holds the state of one calculation was used by two threads at the same time."""
+
+
+class ModelWarning(UserWarning):
+    """A model that can be used, and lacks something that models have by now; the message says what to do."""

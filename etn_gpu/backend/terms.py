@@ -2,15 +2,15 @@
 
     E_i = E0 + g_i e_i + (1 - g_i) F(n_i) + 1/2 sum_j V(r_ij)
 
-e_i comes from the Program of a network. The weight g_i is 1 where the network knows the surroundings of atom i, and F and
-V stand in for it elsewhere. All of it is float64, whatever the dtype of the Program.
+e_i comes from the Program of a network. The weight g_i is 1 where the network knows the surroundings of atom i, and F
+and V stand in for it elsewhere. All of it is float64, whatever the dtype of the Program.
 
     n_i = sum_j (1 - r^2/rc^2)^3 below the cutoff rc: how dense it is around i
     p_i = sum_j ((on - r)/(on - off))^3 where r < on: whether pairs are closer than any that the network knows
     g_i = S((n_i - a)/(b - a)) (1 - S((n_i - c)/(d - c))) (1 - S(p_i)), without the first factor where b = 0
     F(n) = e + c (1 - n/n0)^2: an embedding function in universal form
-    V(r) = K Z Z' / r phi(r/l) (1 - S((r - inner)/(outer - inner))): universal screening, Ziegler, Biersack and Littmark,
-        The Stopping and Range of Ions in Solids (Pergamon, 1985)
+    V(r) = K Z Z' / r phi(r/l) (1 - S((r - inner)/(outer - inner))): universal screening; Ziegler, Biersack and
+        Littmark, The Stopping and Range of Ions in Solids (Pergamon, 1985)
 
 with the quintic smoothstep S. Energies have two continuous derivatives everywhere.
 """

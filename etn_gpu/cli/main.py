@@ -1,16 +1,19 @@
-"""Entry point of the command line: every error becomes one red line and its exit code."""
+"""Entry point of the command line: every error becomes one red line and its exit code, a warning one yellow line."""
 
 from __future__ import annotations
 
 import os
 import sys
 import traceback
-from collections.abc import Sequence
+import warnings
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
 
 from etn_gpu.cli.app import app
 from etn_gpu.cli.console import INTERRUPTED, UNEXPECTED, WRONG_USE, error_console
 from etn_gpu.cli.streams import sturdy_streams
-from etn_gpu.errors import EtnGpuError
+from etn_gpu.errors import EtnGpuError, ModelWarning
 from etn_gpu.files import is_system_failure
 
 __all__ = ["main"]
@@ -18,7 +21,28 @@ __all__ = ["main"]
 _TRACEBACK = "ETN_GPU_TRACEBACK"
 
 
+@contextmanager
+def _plain_warnings() -> Iterator[None]:
+    """Shows what this library warns of as lines of their own, without the line of the program that it came from."""
+    others = warnings.showwarning
+
+    def show(message: Warning | str, category: type[Warning], *place: Any, **options: Any) -> None:
+        if issubclass(category, ModelWarning):
+            from etn_gpu.screening.text import escaped
+
+            error_console().print(f"warning: {escaped(str(message))}", style="yellow", soft_wrap=True)
+        else:
+            others(message, category, *place, **options)
+
+    warnings.showwarning = show
+    try:
+        yield
+    finally:
+        warnings.showwarning = others
+
+
 @sturdy_streams()
+@_plain_warnings()
 def main(arguments: Sequence[str] | None = None) -> None:
     """Runs the command line on `arguments` (by default those of the process) and exits.
 

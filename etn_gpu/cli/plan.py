@@ -27,12 +27,15 @@ def plan(
       etn-gpu plan model.etn
     """
     import etn_gpu
+    from etn_gpu.potential.content import listed_terms
 
     potential = etn_gpu.load(model, allow_large=allow_large)
     console = output_console()
     console.print(
         f"{model}: {' '.join(potential.species)}, cutoff {potential.cutoff:g} A", style="bold", soft_wrap=True
     )
+    terms = " + ".join(term["kind"] for term in listed_terms(potential))
+    console.print(f"energy                {terms}", soft_wrap=True)
     console.print(f"bonds                 {' | '.join(potential.architecture.bonds)}", soft_wrap=True)
     console.print(str(potential.plan_report()), soft_wrap=True)
     for label, name in (("data", "training_data_origin"), ("licence", "licence"), ("cite", "citation")):

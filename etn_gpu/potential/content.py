@@ -81,8 +81,16 @@ _PLAN = record(
     },
     closed=False,
 )
+#: What the energy is a sum of, reference energies aside. Files have it from version 2 on.
+_NETWORK, _REPULSION, _EMBEDDING = {"kind": "network"}, {"kind": "zbl", "screening": "universal"}, {"kind": "embedding"}
+_TERM = record(
+    {"kind": choice(*(term["kind"] for term in (_NETWORK, _REPULSION, _EMBEDDING)))},
+    {"screening": choice(_REPULSION["screening"])},
+)
 _FIELDS = record(
-    {"dtype": choice(*DTYPES), "metadata": _METADATA}, {"library_version": text(100), "plan": _PLAN}, closed=False
+    {"dtype": choice(*DTYPES), "metadata": _METADATA},
+    {"library_version": text(100), "plan": _PLAN, "terms": list_of(_TERM, 1, 3)},
+    closed=False,
 )
 
 
@@ -156,6 +164,11 @@ def check_fields(document: Mapping[str, Any]) -> None:
     _FIELDS("", document)
 
 
+def listed_terms(model: ETNPotential) -> list[dict[str, str]]:
+    """What the energy of a model is a sum of, one entry a term; the numbers of all but the network are tensors."""
+    return [_NETWORK] if model.terms is None else [_NETWORK, _REPULSION, _EMBEDDING]
+
+
 def check_agreement(document: Mapping[str, Any], model: ETNPotential) -> None:
     """That what people and other programs read in the document is what this library makes of the rest of the file.
 
@@ -173,6 +186,7 @@ def check_agreement(document: Mapping[str, Any], model: ETNPotential) -> None:
         "cutoff": exactly(model.cutoff),
         "units": exactly(UNITS),
         "irreps": record({}, irreps),
+        "terms": exactly(listed_terms(model)),
         "n_parameters": exactly(model.n_parameters),
         "reference_energies": exactly(model.reference_energies),
     }

@@ -1,10 +1,13 @@
 """The model file ``*.etn``: a safetensors file with one float64 tensor per parameter and a JSON document in its header.
 
+Terms beside the network are four more tensors, ``terms.repulsion``, ``terms.density``, ``terms.distances`` and
+``terms.embedding``, all there or none (:class:`etn_gpu.potential.terms.Terms`); files of version 1 have none.
+
 The document, the only entry ``etn_gpu`` of the header's metadata, holds ``format`` and ``format_version``, what a model
 is made of (architecture, dtype, metadata), what people and other programs want to read without this library (species,
-irreps, cutoff, units, reference energies, plan, ...) and a SHA-256 sum over itself and all tensors, so that a damaged
-file is never mistaken for another potential. Nothing in a file is ever executed, and the same model always gives the
-same bytes.
+irreps, cutoff, units, reference energies, terms of the energy, plan, ...) and a SHA-256 sum over itself and all
+tensors, so that a damaged file is never mistaken for another potential. Nothing in a file is ever executed, and the
+same model always gives the same bytes.
 """
 
 from __future__ import annotations
@@ -12,6 +15,8 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import warnings
+from dataclasses import fields
 from importlib import resources
 from pathlib import Path
 from typing import Any
@@ -22,7 +27,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save as to_safetensors
 
 from etn_gpu import __version__
-from etn_gpu.errors import EtnGpuError, ModelFileError
+from etn_gpu.errors import EtnGpuError, ModelFileError, ModelWarning
 from etn_gpu.files import write_atomically
 from etn_gpu.potential.content import (
     LONGEST_DOCUMENT,
@@ -31,6 +36,7 @@ from etn_gpu.potential.content import (
     check_distances,
     check_fields,
     check_metadata,
+    listed_terms,
     parse_json,
     read_architecture,
 )
@@ -38,14 +44,16 @@ from etn_gpu.potential.described import ContentError, plain, shortened
 from etn_gpu.potential.file_kinds import MODEL, describe
 from etn_gpu.potential.model import ETNPotential
 from etn_gpu.potential.size import too_large
+from etn_gpu.potential.terms import Terms
 
 FORMAT = "etn_gpu"
 #: Version of the files written, and the newest one that can be read.
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2
 
 Tensors = dict[str, NDArray[np.float64]]
 _PARAMETER = "parameters."
 _DISTANCES = "minimum_distances"
+_TERMS = {f"terms.{field.name}": field.name for field in fields(Terms)}
 _MOST_AXES = 4
 _WRITABLE = "expected dicts with string keys, lists, strings, finite numbers, booleans and None"
 
@@ -84,6 +92,9 @@ def load(name_or_path: str | os.PathLike[str], *, allow_large: bool = False) -> 
     A shipped name goes before a file of the same name; write ``./name`` for the file. ``allow_large``: also a model
     whose compilation may take minutes and gigabytes (:mod:`etn_gpu.potential.size`).
 
+    Warns:
+        ModelWarning: nothing bounds the energies of the model at short distances; once for each file in a process.
+
     Raises:
         ModelFileError: there is no such name or file, the file is no intact model file of a known version, something
             in it is not as :mod:`etn_gpu.potential.content` describes it, or the model is too large.
@@ -94,11 +105,29 @@ def load(name_or_path: str | os.PathLike[str], *, allow_large: bool = False) -> 
     if checksum != _checksum(document, tensors):
         raise ModelFileError(f"{path} is damaged: its content does not match its checksum; get a fresh copy of it")
     try:
-        return _model(document, tensors, allow_large)
+        model = _model(document, tensors, allow_large)
     except ModelFileError as error:
         raise ModelFileError(f"{path} is refused: {error}") from None
     except EtnGpuError as error:
         raise ModelFileError(f"{path} is no valid model: {error}") from None
+    _warn_of_unbounded_energies(model, name_or_path, path)
+    return model
+
+
+#: Files that a warning was given of in this process.
+_warned: set[Path] = set()
+
+
+def _warn_of_unbounded_energies(model: ETNPotential, name: str | os.PathLike[str], path: Path) -> None:
+    whole = path.resolve()
+    if model.terms is None and model.architecture.is_energy and whole not in _warned:
+        _warned.add(whole)
+        warnings.warn(
+            f"the model {os.fspath(name)} has nothing that holds atoms apart: its energies may fall without bound at "
+            f"short distances; `etn-gpu grade {os.fspath(name)} train.extxyz` adds what is missing",
+            ModelWarning,
+            stacklevel=3,
+        )
 
 
 def _model(document: dict[str, Any], tensors: Tensors, allow_large: bool) -> ETNPotential:
@@ -109,18 +138,25 @@ def _model(document: dict[str, Any], tensors: Tensors, allow_large: bool) -> ETN
     if not allow_large and (reason := too_large(architecture)):
         raise ModelFileError(reason)
     expected = {_DISTANCES, *(f"{_PARAMETER}{name}" for name in architecture.parameter_shapes)}
+    if document["format_version"] > 1:
+        if "terms" not in document:
+            raise ContentError("it lacks 'terms'")
+        if not _TERMS.keys().isdisjoint(tensors):
+            expected |= _TERMS.keys()
     if missing := sorted(expected - set(tensors)):
         raise ContentError(f"it lacks the tensors {shortened(missing)}")
     if unknown := sorted(set(tensors) - expected):
         raise ContentError(f"it has the unknown tensors {shortened(unknown)}")
     check_distances(tensors[_DISTANCES], architecture.n_species)
     check_fields(document)
+    terms = {name: tensors[key] for key, name in _TERMS.items() if key in tensors}
     model = ETNPotential(
         architecture,
-        {name.removeprefix(_PARAMETER): array for name, array in tensors.items() if name != _DISTANCES},
+        {name: tensors[f"{_PARAMETER}{name}"] for name in architecture.parameter_shapes},
         dtype=document["dtype"],
         minimum_distances=tensors[_DISTANCES],
         metadata=document["metadata"],
+        terms=Terms(**terms) if terms else None,
     )
     check_agreement(document, model)
     return model
@@ -164,6 +200,7 @@ def _document(model: ETNPotential) -> dict[str, Any]:
         },
         "n_parameters": model.n_parameters,
         "reference_energies": model.reference_energies,
+        "terms": listed_terms(model),
         "plan": {
             "equation": plan.equation,
             "path": plan.path,
@@ -176,6 +213,8 @@ def _document(model: ETNPotential) -> dict[str, Any]:
 def _tensors(model: ETNPotential) -> Tensors:
     arrays = {f"{_PARAMETER}{name}": array for name, array in model.parameters.items()}
     arrays[_DISTANCES] = model.minimum_distances
+    if model.terms is not None:
+        arrays |= {key: getattr(model.terms, name) for key, name in _TERMS.items()}
     return {name: np.ascontiguousarray(array) for name, array in arrays.items()}
 
 

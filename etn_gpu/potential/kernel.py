@@ -67,9 +67,9 @@ def ranges(start: NDArray[np.int64], stop: NDArray[np.int64]) -> NDArray[np.int6
 class Kernel:
     """The Programs of one architecture on one backend.
 
-    ``before_run`` is called with each Program before it is executed; what it raises ends the computation. ``tables`` are
-    those of the terms beside the network; :meth:`energies` and :meth:`energies_and_gradients` have them, derivatives in
-    the parameters are the network's alone.
+    ``before_run`` is called with each Program before it is executed; what it raises ends the computation. ``tables``
+    are those of the terms beside the network; :meth:`energies` and :meth:`energies_and_gradients` have them, all other
+    derivatives are the network's alone.
     """
 
     def __init__(

@@ -78,7 +78,8 @@ class Terms:
         for name in ("repulsion", "distances"):
             if (longest := getattr(self, name).max()) > cutoff:
                 raise NetworkError(
-                    f"the terms' {name} reach to {longest:g} A, expected at most the cutoff of the potential, {cutoff:g} A"
+                    f"the terms' {name} reach to {longest:g} A, expected at most the cutoff of the potential, "
+                    f"{cutoff:g} A"
                 )
         numbers = np.array([SYMBOLS.index(symbol) + 1 for symbol in species])
         pairs = np.concatenate([self.repulsion, self.distances, screening(numbers)], axis=-1)
@@ -97,7 +98,7 @@ class Terms:
         array = getattr(self, name)
         first, second = array[..., 0], array[..., 1]
         self._require(
-            (0.0 <= first) & ((first < second) | ((first == 0.0) & (second == 0.0))),
+            (first >= 0.0) & ((first < second) | ((first == 0.0) & (second == 0.0))),
             f"two distances 0 <= inner < outer in A for each pair of species in the terms' {name}, or twice 0 for none",
             array,
         )
@@ -106,7 +107,7 @@ class Terms:
     def _check_density(self) -> None:
         a, b, c, d = self.density.T
         self._require(
-            (0.0 <= a) & ((a < b) | (b == 0.0)) & (a <= b) & (b < c) & (c < d),
+            (a >= 0.0) & ((a < b) | (b == 0.0)) & (a <= b) & (b < c) & (c < d),
             "densities 0 <= a < b < c < d for each species in the terms' density, or a = b = 0 for no lower limit",
             self.density,
         )

@@ -180,16 +180,14 @@ def _terms(bench: Bench, dtype: str) -> Row:
     expected = SiteTerms(tables, edges.geometry(structures), edges.vectors)
     outputs = rng.normal(size=structures.n_atoms).astype(dtype)
     gradient = rng.normal(size=edges.vectors.shape).astype(dtype)
-    terms = DeviceTerms(TermKernels(device), tables)
     arrays = edges.vectors, edges.offsets, structures.species, edges.species
-    listed = tuple(map(device.to_device, arrays))
-    sites, _ = terms.sites(*listed)
+    terms = DeviceTerms(TermKernels(device), tables).at(*(device.to_device(array) for array in arrays))
     values, found = device.to_device(outputs), device.to_device(gradient)
-    terms.add_to_gradients(*listed, sites, values, found)
+    terms.add_to_gradients(values, found)
     expected.add_to_gradients(outputs, gradient)
     pairs = [
-        (device.to_host(sites), expected.sites),
-        (device.to_host(terms.energies(sites, values)), expected.energies(outputs)),
+        (device.to_host(terms.sites), expected.sites),
+        (device.to_host(terms.energies(values)), expected.energies(outputs)),
         (device.to_host(found), gradient),
     ]
     limit = ROUNDING if dtype == "float64" else 1e-6

@@ -101,6 +101,7 @@ def test_plan_prints_the_report(run: Run, stand_in: Any) -> None:
     assert finished.code == 0
     assert finished.out.splitlines() == [
         "nbmotaw: Mo Nb Ta W, cutoff 5 A",
+        "energy                network",
         "bonds                 2x0e+1x1o | 2x0e",
         "step 1: [atom, l] -> [x]",
         "400 flops per atom",

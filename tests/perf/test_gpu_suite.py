@@ -37,7 +37,7 @@ class TestScript:
         assert list(rows) == ["machine", "kernels", *compiled, *users]
         assert rows["machine"][0]["seed"] == 7
         checked = [row for of_section in rows.values() for row in of_section if "passed" in row]
-        assert len(checked) == 19
+        assert len(checked) == 21
         assert report["incomplete"] == []
         assert all(row["passed"] and row["difference"] <= row["limit"] for row in checked)
         assert {name for name in sections if name not in rows} >= {"crystals", "batches", "kernel_times", "peers"}

@@ -61,6 +61,7 @@ def assert_identical(a: ETNPotential, b: ETNPotential) -> None:
     for name, values in a.parameters.items():
         assert values.tobytes() == b.parameters[name].tobytes(), name
     assert a.minimum_distances.tobytes() == b.minimum_distances.tobytes()
+    assert a.terms == b.terms
 
 
 def test_everything_comes_back_bit_for_bit(
@@ -121,7 +122,8 @@ def test_the_precision_is_kept_but_parameters_are_double(tmp_path: Path, potenti
 def test_what_others_can_read_without_this_library(path: Path, potential: ETNPotential) -> None:
     document, tensors = contents(path)
     assert document["format"] == "etn_gpu"
-    assert document["format_version"] == 1
+    assert document["format_version"] == 2
+    assert document["terms"] == [{"kind": "network"}]
     assert document["library_version"] == etn_gpu.__version__
     assert document["species"] == ["Al", "Ni"]
     assert document["cutoff"] == 4.5
@@ -276,9 +278,9 @@ def test_safetensors_of_something_else(tmp_path: Path) -> None:
 
 def test_a_newer_version(path: Path) -> None:
     document, _ = contents(path)
-    document |= {"format_version": 2, "library_version": "9.1", "architecture": "something new"}
+    document |= {"format_version": 3, "library_version": "9.1", "architecture": "something new"}
     path.write_bytes(file.pack(document, {"new": np.zeros(1)}))
-    message = r"format_version 2 \(written by etn_gpu 9\.1\); etn_gpu .* reads up to 1\. Upgrade etn_gpu\."
+    message = r"format_version 3 \(written by etn_gpu 9\.1\); etn_gpu .* reads up to 2\. Upgrade etn_gpu\."
     with pytest.raises(ModelFileError, match=message):
         load(path)
 

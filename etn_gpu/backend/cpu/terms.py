@@ -1,5 +1,5 @@
-"""The terms of a potential beside its network as compiled loops: one pass over the edges of each atom, and another where
-a term but that of the network is at work. Formulas, units and shapes as in :mod:`etn_gpu.backend.terms`, the oracle.
+"""The terms of a potential beside its network as compiled loops: one pass over the edges of each atom, and another
+where more than the network is at work. Formulas, units and shapes as in :mod:`etn_gpu.backend.terms`, the oracle.
 """
 
 from __future__ import annotations
@@ -57,10 +57,10 @@ class CompiledTerms(SiteTerms):
 
     def _share(self, loop: Any, *arguments: Any) -> None:
         geometry, tables = self.geometry, self.tables
-        n_atoms = len(geometry.species)
+        number = workers(self.threads, (geometry.n_atoms + CHUNK - 1) // CHUNK)
         share(
-            loop, workers(self.threads, (n_atoms + CHUNK - 1) // CHUNK), CHUNK, tables.pairs, tables.reach * tables.reach,
-            tables.cutoff, geometry.species, geometry.edge_species, self.vectors, geometry.edge_offsets, *arguments,
+            loop, number, CHUNK, tables.pairs, tables.reach * tables.reach, tables.cutoff, geometry.species,
+            geometry.edge_species, self.vectors, geometry.edge_offsets, *arguments,
         )  # fmt: skip
 
 

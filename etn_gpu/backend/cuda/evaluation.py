@@ -145,18 +145,18 @@ class Evaluator:
         sums = self._tools.sums
         program, parameters = self._program(gradients)
         inputs = {"x": edges.vectors}
-        listed = edges.vectors, edges.offsets, structures.species, edges.species
-        terms = self._terms
-        sites, weights = (None, None) if terms is None else terms.sites(*listed)
+        terms = None
+        if self._terms is not None:
+            terms = self._terms.at(edges.vectors, edges.offsets, structures.species, edges.species)
         if gradients:
-            inputs["e_bar"] = self._ones_for(structures.n_atoms) if weights is None else weights
+            inputs["e_bar"] = self._ones_for(structures.n_atoms) if terms is None else terms.weights
         geometry = DeviceGeometry(edges.offsets, edges.species, self._tools.slots.fill(structures.species))
         outputs, _ = program.run(parameters, inputs, geometry)
         values = outputs["e"].reshape(-1)
         if terms is not None:
             if gradients:
-                terms.add_to_gradients(*listed, sites, values, outputs["g"])
-            values = terms.energies(sites, values)
+                terms.add_to_gradients(values, outputs["g"])
+            values = terms.energies(values)
         energies = sums.energies(values, self._references, structures.species)
         forces = virials = virial = None
         if gradients:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -30,11 +31,11 @@ class DeviceTerms:
     """The terms of one potential, with their numbers on the device."""
 
     def __init__(self, kernels: TermKernels, tables: TermTables) -> None:
-        self._device, self._module = kernels.device, kernels.module
+        self._kernels = kernels
         upload = kernels.device.to_device
-        self._pairs, self._table = upload(tables.pairs), upload(tables.species)
+        self._species = upload(tables.species)
         self._common = {
-            "pairs": self._pairs, "reaches": upload(tables.reach * tables.reach), "cutoff": tables.cutoff,
+            "pairs": upload(tables.pairs), "reaches": upload(tables.reach * tables.reach), "cutoff": tables.cutoff,
             "n_species": len(tables.species),
         }  # fmt: skip
 
@@ -43,37 +44,47 @@ class DeviceTerms:
         """Bytes of device memory that the terms of so many atoms take: sites, weights and energies."""
         return 8 * (COLUMNS + 2) * n_atoms
 
-    def sites(
+    def at(
         self, vectors: DeviceArray, edge_offsets: DeviceArray, species: DeviceArray, edge_species: DeviceArray
-    ) -> tuple[DeviceArray, DeviceArray]:
-        """What is known of each site before its energy, [N, 6], and the weights of the network, [N, 1].
+    ) -> DeviceSiteTerms:
+        """The terms of the atoms of a batch: vectors [E, 3] in A, edge_offsets [N+1], species [N], edge_species [E].
 
-        vectors [E, 3] in A, edge_offsets [N+1], species [N], edge_species [E].
+        Raises:
+            DeviceMemoryError: the device has no room.
         """
-        n_atoms = len(species)
-        sites = self._device.empty((n_atoms, COLUMNS), np.float64)
-        weights = self._device.empty((n_atoms, 1), np.float64)
-        self._module["site_terms"].over(
-            n_atoms, _LANES_PER_ATOM, vectors=vectors, edge_offsets=edge_offsets, species=species,
-            edge_species=edge_species, table=self._table, sites=sites, weights=weights, n_atoms=n_atoms, **self._common,
-        )  # fmt: skip
-        return sites, weights
+        device, n_atoms = self._kernels.device, len(species)
+        edges = {
+            "vectors": vectors, "edge_offsets": edge_offsets, "species": species, "edge_species": edge_species,
+            "n_atoms": n_atoms, **self._common,
+        }  # fmt: skip
+        sites, weights = device.empty((n_atoms, COLUMNS), np.float64), device.empty((n_atoms, 1), np.float64)
+        self._kernels.module["site_terms"].over(
+            n_atoms, _LANES_PER_ATOM, table=self._species, sites=sites, weights=weights, **edges
+        )
+        return DeviceSiteTerms(self._kernels, sites, weights, edges)
 
-    def energies(self, sites: DeviceArray, outputs: DeviceArray) -> DeviceArray:
+
+@dataclass(frozen=True)
+class DeviceSiteTerms:
+    """As :class:`etn_gpu.backend.terms.SiteTerms`: ``sites`` [N, 6], and ``weights`` [N, 1] for ``e_bar``."""
+
+    kernels: TermKernels
+    sites: DeviceArray
+    weights: DeviceArray
+    #: Arguments of kernels that go through edges.
+    edges: dict[str, Any]
+
+    def energies(self, outputs: DeviceArray) -> DeviceArray:
         """Energies of atoms beyond the references [N] in eV, float64, from the ``outputs`` [N] of the Program."""
-        energies = self._device.empty(len(sites), np.float64)
-        self._module[f"site_energies_{outputs.dtype}"].over(
-            len(sites), outputs=outputs, sites=sites, energies=energies, n_atoms=len(sites)
+        n_atoms = len(self.sites)
+        energies = self.kernels.device.empty(n_atoms, np.float64)
+        self.kernels.module[f"site_energies_{outputs.dtype}"].over(
+            n_atoms, outputs=outputs, sites=self.sites, energies=energies, n_atoms=n_atoms
         )
         return energies
 
-    def add_to_gradients(
-        self, vectors: DeviceArray, edge_offsets: DeviceArray, species: DeviceArray, edge_species: DeviceArray,
-        sites: DeviceArray, outputs: DeviceArray, gradient: DeviceArray,
-    ) -> None:  # fmt: skip
-        """Make edge gradients [E, 3] of the Program, with weights for ``e_bar``, those of all terms, in place."""
-        self._module[f"add_to_gradients_{gradient.dtype}"].over(
-            len(sites), _LANES_PER_ATOM, vectors=vectors, edge_offsets=edge_offsets, species=species,
-            edge_species=edge_species, sites=sites, outputs=outputs, gradient=gradient, n_atoms=len(sites),
-            **self._common,
-        )  # fmt: skip
+    def add_to_gradients(self, outputs: DeviceArray, gradient: DeviceArray) -> None:
+        """Make edge gradients [E, 3] of the Program, with the weights as ``e_bar``, those of all terms, in place."""
+        self.kernels.module[f"add_to_gradients_{gradient.dtype}"].over(
+            len(self.sites), _LANES_PER_ATOM, sites=self.sites, outputs=outputs, gradient=gradient, **self.edges
+        )

@@ -21,11 +21,11 @@ pytestmark = pytest.mark.emulator
 
 SPECIES, CUTOFF = ("Al", "Ni"), 4.5
 TERMS = Terms(
-    repulsion=[[[0.6, 1.9], [0.5, 1.8]], [[0.5, 1.8], [0.0, 0.0]]],
-    density=[[0.4, 1.2, 3.2, 4.7], [0.0, 0.0, 3.3, 5.0]],
-    distances=[[[1.0, 2.0], [0.8, 1.7]], [[0.8, 1.7], [0.9, 1.75]]],
-    embedding=[[-1.0, 3.0, 2.5], [0.5, 4.0, 2.8]],
-)  # fmt: skip
+    repulsion=np.array([[[0.6, 1.9], [0.5, 1.8]], [[0.5, 1.8], [0.0, 0.0]]]),
+    density=np.array([[0.4, 1.2, 3.2, 4.7], [0.0, 0.0, 3.3, 5.0]]),
+    distances=np.array([[[1.0, 2.0], [0.8, 1.7]], [[0.8, 1.7], [0.9, 1.75]]]),
+    embedding=np.array([[-1.0, 3.0, 2.5], [0.5, 4.0, 2.8]]),
+)
 
 
 @pytest.fixture(scope="module")
@@ -54,13 +54,12 @@ def given(environments: Environments, dtype: str) -> Given:
 def on_device(device: Device, environments: Environments, dtype: str) -> dict[str, NDArray[np.floating]]:
     geometry = environments.geometry
     arrays = environments.vectors, geometry.edge_offsets, geometry.species, geometry.edge_species
-    listed = tuple(map(device.to_device, arrays))
-    terms = DeviceTerms(TermKernels(device), TERMS.tables(SPECIES, CUTOFF))
-    sites, weights = terms.sites(*listed)
-    outputs, gradient = map(device.to_device, given(environments, dtype))
-    energies = terms.energies(sites, outputs)
-    terms.add_to_gradients(*listed, sites, outputs, gradient)
-    found = {"sites": sites, "weights": weights, "energies": energies, "gradient": gradient}
+    tables = TERMS.tables(SPECIES, CUTOFF)
+    terms = DeviceTerms(TermKernels(device), tables).at(*(device.to_device(array) for array in arrays))
+    outputs, gradient = (device.to_device(array) for array in given(environments, dtype))
+    energies = terms.energies(outputs)
+    terms.add_to_gradients(outputs, gradient)
+    found = {"sites": terms.sites, "weights": terms.weights, "energies": energies, "gradient": gradient}
     return {name: device.to_host(array) for name, array in found.items()}
 
 
@@ -93,30 +92,24 @@ def test_the_numbers_of_numpy(device: Device, environments: Environments, dtype:
 def test_a_network_without_weight_may_be_anything(device: Device, environments: Environments) -> None:
     geometry = environments.geometry
     arrays = environments.vectors, geometry.edge_offsets, geometry.species, geometry.edge_species
-    listed = tuple(map(device.to_device, arrays))
-    terms = DeviceTerms(TermKernels(device), TERMS.tables(SPECIES, CUTOFF))
-    sites, weights = terms.sites(*listed)
+    tables = TERMS.tables(SPECIES, CUTOFF)
+    terms = DeviceTerms(TermKernels(device), tables).at(*(device.to_device(array) for array in arrays))
     outputs, gradient = given(environments, "float64")
-    without = device.to_host(weights)[:, 0] == 0.0
+    without = device.to_host(terms.weights)[:, 0] == 0.0
     outputs[without] = np.nan
     gradient[np.repeat(without, np.diff(geometry.edge_offsets))] = np.inf
     values, on_edges = device.to_device(outputs), device.to_device(gradient)
-    terms.add_to_gradients(*listed, sites, values, on_edges)
+    terms.add_to_gradients(values, on_edges)
     assert without.any()
-    assert np.isfinite(device.to_host(terms.energies(sites, values))).all()
+    assert np.isfinite(device.to_host(terms.energies(values))).all()
     assert np.isfinite(device.to_host(on_edges)).all()
 
 
-def test_one_launch_for_each_step_and_none_without_atoms(device: Device, environments: Environments) -> None:
+def test_no_atoms_and_outputs_of_another_type(device: Device) -> None:
     kernels = TermKernels(device)
-    terms = DeviceTerms(kernels, TERMS.tables(SPECIES, CUTOFF))
     nothing = [device.zeros(shape, kind) for shape, kind in (((0, 3), "f8"), (1, "i8"), (0, "i4"), (0, "i4"))]
-    sites, _ = terms.sites(*nothing)
-    assert terms.energies(sites, device.zeros(0, np.float32)).shape == (0,)
+    terms = DeviceTerms(kernels, TERMS.tables(SPECIES, CUTOFF)).at(*nothing)
+    assert terms.energies(device.zeros(0, np.float32)).shape == (0,)
     assert kernels.launches == 0
-
-
-def test_outputs_of_another_type(device: Device) -> None:
-    terms = DeviceTerms(TermKernels(device), TERMS.tables(SPECIES, CUTOFF))
     with pytest.raises(BackendError, match="has no kernel 'site_energies_int64'"):
-        terms.energies(device.zeros((2, 6), np.float64), device.zeros(2, np.int64))
+        terms.energies(device.zeros(0, np.int64))
