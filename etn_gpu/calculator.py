@@ -30,12 +30,14 @@ from numpy.typing import NDArray
 from etn_gpu import backend as backends
 from etn_gpu.errors import ConcurrentUseError, NetworkError, StructureError
 from etn_gpu.potential import ETNPotential, load
+from etn_gpu.potential.grade import LACKS_GRADE, THRESHOLD, check_threshold
 from etn_gpu.structures import StructureBatch
 from etn_gpu.structures.geometry import frames
 from etn_gpu.structures.validate import LARGEST_COORDINATE, SAME_PLACE
 
 ENERGIES = ("energy", "free_energy", "energies")
 STRESSES = ("stress", "stresses")
+_PARAMETERS = {"backend", "dtype", "threads", "skin", "grade", "threshold"}
 
 
 @dataclass
@@ -125,11 +127,16 @@ class ETNCalculator(Calculator):
         backend: 'numba', 'numpy' or 'cuda' (default: ETN_GPU_BACKEND, else the best on a CPU).
         dtype: 'float64' or 'float32' (default: the model's, on a GPU 'float32').
         threads: threads of the numba backend (default: all cores).
+        grade: compute extrapolation grades (:mod:`etn_gpu.potential.grade`) in every n-th evaluation, 0 for never
+            (default: in every one, if the model has what they need); they cost about a fifth of an evaluation.
+        threshold: the grade above which ``extrapolating`` is true.
         skin: neighbours are searched this far beyond the cutoff, in A, and kept until that may not suffice any more;
             the cuda backend, where a search costs less than copying a list, searches every time.
 
-    ``statistics`` counts evaluations and neighbour lists; ``extrapolating`` tells whether two atoms of the structure
-    evaluated last are closer than any pair of their elements in the training data. When only energies are asked for,
+    ``results`` also has ``extrapolation_grade``, and ``extrapolation_grades`` [n] of the atoms, where they were computed.
+    ``statistics`` counts evaluations and neighbour lists; ``extrapolating`` tells whether the structure evaluated last
+    has a grade above the threshold, or, for a model without grades, whether two of its atoms are closer than any pair of
+    their elements in the training data; where no grade was computed it keeps what the last one told. When only energies are asked for,
     forces and stress are not computed; else all of them at once.
 
     As every ASE calculator it holds the results of one structure, the latest: each thread needs a calculator of its
@@ -139,7 +146,8 @@ class ETNCalculator(Calculator):
     Raises:
         ModelFileError: the model cannot be loaded.
         BackendError: the backend or dtype cannot be used here.
-        NetworkError: the potential has a covariant output instead of an energy.
+        NetworkError: the potential has a covariant output instead of an energy, or lacks what grades need; a bad grade
+            or threshold.
         StructureError: a bad skin; on evaluation, a structure that cannot be evaluated.
         ConcurrentUseError: on evaluation, another thread is being given a property.
     """
@@ -158,6 +166,8 @@ class ETNCalculator(Calculator):
         dtype: str | None = None,
         threads: int | None = None,
         skin: float = 0.5,
+        grade: int | None = None,
+        threshold: float = THRESHOLD,
     ) -> None:
         self.model = model if isinstance(model, ETNPotential) else load(model)
         if not self.model.architecture.is_energy:
@@ -166,22 +176,24 @@ class ETNCalculator(Calculator):
         self.statistics = Statistics()
         self._one_thread = OneThread()
         self.extrapolating = False
-        super().__init__(backend=backend, dtype=dtype, threads=threads, skin=skin)
+        super().__init__(backend=backend, dtype=dtype, threads=threads, skin=skin, grade=grade, threshold=threshold)
 
     def set(self, **parameters: Any) -> dict[str, Any]:
-        """Change backend, dtype, threads or skin; results and the neighbour list are dropped if anything changes.
+        """Change a parameter; results and the neighbour list are dropped if anything changes.
 
         Raises:
-            BackendError, StructureError: as for a new calculator.
+            BackendError, NetworkError, StructureError: as for a new calculator.
             TypeError: another parameter.
         """
         merged = {**self.parameters, **parameters}
-        if unknown := set(merged) - {"backend", "dtype", "threads", "skin"}:
-            raise TypeError(f"unknown parameters {sorted(unknown)}; expected backend, dtype, threads or skin")
+        if unknown := set(merged) - _PARAMETERS:
+            raise TypeError(f"unknown parameters {sorted(unknown)}; expected {', '.join(sorted(_PARAMETERS))}")
         backends.resolve(merged["backend"])
         if merged["dtype"] is not None:
             backends.check_dtype(merged["dtype"])
         skin = _checked_skin(merged["skin"])
+        _check_grade(self.model, merged["grade"])
+        check_threshold(merged["threshold"])
         changed: dict[str, Any] = super().set(**parameters)
         if changed:
             self._neighbours = SkinList(self.model, skin, self.statistics)
@@ -228,8 +240,12 @@ class ETNCalculator(Calculator):
         if self.atoms is None:
             raise StructureError("there is no structure to calculate: expected an ase.Atoms")
         gradients = not set(properties) <= set(ENERGIES)
-        options = {key: self.parameters[key] for key in ("backend", "dtype", "threads")}
-        options |= {"forces": gradients, "stress": gradients}
+        options = {key: self.parameters[key] for key in ("backend", "dtype", "threads", "threshold")}
+        every = self.parameters["grade"]
+        if every is None:
+            every = int(self.model.grade is not None)
+        graded = every > 0 and self.statistics.evaluations % every == 0
+        options |= {"forces": gradients, "stress": gradients, "grade": graded}
         if backends.resolve(options["backend"]) == "cuda":
             # Searching neighbours again is faster there than copying a list that is kept.
             (outcome,) = self.model.evaluate_each([self.atoms], **options)
@@ -241,12 +257,20 @@ class ETNCalculator(Calculator):
             raise outcome
         self.statistics.evaluations += 1
         self.results = dict(outcome)
-        self.extrapolating = outcome.extrapolating
+        if graded or not every:
+            self.extrapolating = outcome.extrapolating
 
     def __getstate__(self) -> dict[str, Any]:
         """For copies and other processes: everything but the neighbour list, which is soon built again."""
         neighbours = SkinList(self.model, self._neighbours.skin, self.statistics)
         return {**self.__dict__, "_neighbours": neighbours}
+
+
+def _check_grade(model: ETNPotential, every: Any) -> None:
+    if every is not None and (not isinstance(every, int | np.integer) or every < 0):
+        raise NetworkError(f"grade = {every!r}: expected every how many evaluations, 0 for never, or None")
+    if every and model.grade is None:
+        raise NetworkError(f"the model {LACKS_GRADE}")
 
 
 def _checked_skin(skin: Any) -> float:

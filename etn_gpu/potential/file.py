@@ -1,7 +1,9 @@
 """The model file ``*.etn``: a safetensors file with one float64 tensor per parameter and a JSON document in its header.
 
 Terms beside the network are four more tensors, ``terms.repulsion``, ``terms.density``, ``terms.distances`` and
-``terms.embedding``, all there or none (:class:`etn_gpu.potential.terms.Terms`); files of version 1 have none.
+``terms.embedding``, all there or none (:class:`etn_gpu.potential.terms.Terms`); so are ``grade.factors``,
+``grade.atoms`` and ``grade.largest`` (:class:`etn_gpu.potential.grade.ExtrapolationGrade`). Files of version 1 have
+neither.
 
 The document, the only entry ``etn_gpu`` of the header's metadata, holds ``format`` and ``format_version``, what a model
 is made of (architecture, dtype, metadata), what people and other programs want to read without this library (species,
@@ -42,6 +44,7 @@ from etn_gpu.potential.content import (
 )
 from etn_gpu.potential.described import ContentError, plain, shortened
 from etn_gpu.potential.file_kinds import MODEL, describe
+from etn_gpu.potential.grade import ExtrapolationGrade
 from etn_gpu.potential.model import ETNPotential
 from etn_gpu.potential.size import too_large
 from etn_gpu.potential.terms import Terms
@@ -54,6 +57,7 @@ Tensors = dict[str, NDArray[np.float64]]
 _PARAMETER = "parameters."
 _DISTANCES = "minimum_distances"
 _TERMS = {f"terms.{field.name}": field.name for field in fields(Terms)}
+_GRADE = {f"grade.{field.name}": field.name for field in fields(ExtrapolationGrade)}
 _MOST_AXES = 4
 _WRITABLE = "expected dicts with string keys, lists, strings, finite numbers, booleans and None"
 
@@ -141,15 +145,16 @@ def _model(document: dict[str, Any], tensors: Tensors, allow_large: bool) -> ETN
     if document["format_version"] > 1:
         if "terms" not in document:
             raise ContentError("it lacks 'terms'")
-        if not _TERMS.keys().isdisjoint(tensors):
-            expected |= _TERMS.keys()
+        for group in (_TERMS, _GRADE):
+            if not group.keys().isdisjoint(tensors):
+                expected |= group.keys()
     if missing := sorted(expected - set(tensors)):
         raise ContentError(f"it lacks the tensors {shortened(missing)}")
     if unknown := sorted(set(tensors) - expected):
         raise ContentError(f"it has the unknown tensors {shortened(unknown)}")
     check_distances(tensors[_DISTANCES], architecture.n_species)
     check_fields(document)
-    terms = {name: tensors[key] for key, name in _TERMS.items() if key in tensors}
+    terms, grade = ({name: tensors[key] for key, name in g.items() if key in tensors} for g in (_TERMS, _GRADE))
     model = ETNPotential(
         architecture,
         {name: tensors[f"{_PARAMETER}{name}"] for name in architecture.parameter_shapes},
@@ -157,6 +162,7 @@ def _model(document: dict[str, Any], tensors: Tensors, allow_large: bool) -> ETN
         minimum_distances=tensors[_DISTANCES],
         metadata=document["metadata"],
         terms=Terms(**terms) if terms else None,
+        grade=ExtrapolationGrade(**grade) if grade else None,
     )
     check_agreement(document, model)
     return model
@@ -215,6 +221,8 @@ def _tensors(model: ETNPotential) -> Tensors:
     arrays[_DISTANCES] = model.minimum_distances
     if model.terms is not None:
         arrays |= {key: getattr(model.terms, name) for key, name in _TERMS.items()}
+    if model.grade is not None:
+        arrays |= {key: getattr(model.grade, name) for key, name in _GRADE.items()}
     return {name: np.ascontiguousarray(array) for name, array in arrays.items()}
 
 

@@ -13,6 +13,7 @@ from etn_gpu.backend import Geometry
 from etn_gpu.backend.terms import SiteTerms, TermTables
 from etn_gpu.plan import Program
 from etn_gpu.potential.architecture import Architecture
+from etn_gpu.potential.grade_program import FACTORS, feature_program, graded_program, site_grades
 from etn_gpu.potential.programs import programs
 from etn_gpu.potential.references import REFERENCES, atomic_energies, references_gradient
 from etn_gpu.structures import StructureBatch
@@ -99,14 +100,38 @@ class Kernel:
         self, parameters: Parameters, environments: Environments
     ) -> tuple[NDArray[np.float64], Array]:
         """Atomic energies [N] in eV and edge gradients dE/dx_e [E, 3] in eV/A."""
+        energies, gradient, _ = self._with_gradients(self.programs.gradient, parameters, environments)
+        return energies, gradient
+
+    def graded(
+        self, parameters: Parameters, environments: Environments, factors: NDArray[np.float64]
+    ) -> tuple[NDArray[np.float64], Array, NDArray[np.float64]]:
+        """As :meth:`energies_and_gradients`, and the extrapolation grades [N] with the ``factors`` [S, n, n] of
+        :class:`~etn_gpu.potential.grade.ExtrapolationGrade`."""
+        inputs = {**parameters, FACTORS: factors}
+        energies, gradient, grades = self._with_gradients(graded_program(self.architecture), inputs, environments)
+        assert grades is not None
+        return energies, gradient, grades
+
+    def features(self, parameters: Parameters, environments: Environments) -> NDArray[np.float64]:
+        """Features [N, n] of the sites, see :mod:`etn_gpu.potential.grade_program`."""
+        e_bar = np.ones((environments.geometry.n_atoms, 1))
+        out = self._run(feature_program(self.architecture), parameters, environments, e_bar=e_bar)
+        return out["b"].astype(np.float64)
+
+    def _with_gradients(
+        self, program: Program, parameters: Parameters, environments: Environments
+    ) -> tuple[NDArray[np.float64], Array, NDArray[np.float64] | None]:
+        """Energies, edge gradients, and grades if the Program has them, with the terms beside the network."""
         terms = None if self.tables is None else self._terms(self.tables, environments)
         weights = np.ones(environments.geometry.n_atoms) if terms is None else terms.weights
-        out = self._run(self.programs.gradient, parameters, environments, e_bar=weights[:, None])
+        out = self._run(program, parameters, environments, e_bar=weights[:, None])
         values, gradient = out["e"][:, 0], out["g"]
+        grades = site_grades(out["q"][:, 0], None if terms is None else weights) if "q" in out else None
         if terms is not None:
             terms.add_to_gradients(values, gradient)
             values = terms.energies(values)
-        return atomic_energies(values, parameters, environments.geometry.species), gradient
+        return atomic_energies(values, parameters, environments.geometry.species), gradient, grades
 
     def _terms(self, tables: TermTables, environments: Environments) -> SiteTerms:
         """The terms beside the network on these environments: by loops, unless the oracle was asked for."""

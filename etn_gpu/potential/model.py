@@ -15,6 +15,14 @@ from etn_gpu.errors import NetworkError, StructureError
 from etn_gpu.plan import Program
 from etn_gpu.potential import assembly
 from etn_gpu.potential.architecture import Architecture
+from etn_gpu.potential.grade import (
+    LACKS_GRADE,
+    THRESHOLD,
+    ExtrapolationGrade,
+    check_grade,
+    check_threshold,
+    structure_grades,
+)
 from etn_gpu.potential.kernel import Environments, Execution, Kernel
 from etn_gpu.potential.programs import programs
 from etn_gpu.potential.references import REFERENCES
@@ -46,10 +54,12 @@ class ETNPotential:
         minimum_distances: [n_species, n_species] closest pairs in the training data in A, 0 where unknown.
         metadata: training data, licence, citation, errors, formation references, ... (JSON-ready).
         terms: what the energy is a sum of beside the network, None for the network alone.
+        grade: what extrapolation grades need, None for a potential that gives none.
 
     Raises:
         NetworkError: parameters that are missing, misshapen or not finite; misshapen or infinite minimum distances;
-            terms for other species, beyond the cutoff, or of a potential that has no energy.
+            terms for other species, beyond the cutoff, or of a potential that has no energy; a grade of another
+            potential.
     """
 
     def __init__(
@@ -61,6 +71,7 @@ class ETNPotential:
         minimum_distances: ArrayLike | None = None,
         metadata: Mapping[str, Any] | None = None,
         terms: Terms | None = None,
+        grade: ExtrapolationGrade | None = None,
     ) -> None:
         self.architecture = architecture
         self._parameters = _checked(architecture, parameters)
@@ -77,7 +88,9 @@ class ETNPotential:
         self.metadata: dict[str, Any] = dict(metadata or {})
         if terms is not None and not architecture.is_energy:
             raise NetworkError(f"terms are of energies; this potential has the covariant output {architecture.target}")
-        self.terms = terms
+        if grade is not None:
+            check_grade(grade, architecture)
+        self.terms, self.grade = terms, grade
         #: The terms as backends compute them.
         self.term_tables = None if terms is None else terms.tables(architecture.species, architecture.cutoff)
 
@@ -118,10 +131,19 @@ class ETNPotential:
         Raises:
             NetworkError: terms that do not fit it.
         """
-        return ETNPotential(
-            self.architecture, self.parameters, dtype=self.dtype, minimum_distances=self.minimum_distances,
-            metadata=self.metadata, terms=terms,
-        )  # fmt: skip
+        return self._with(terms=terms)
+
+    def with_grade(self, grade: ExtrapolationGrade | None) -> ETNPotential:
+        """The same potential with what extrapolation grades need, or without.
+
+        Raises:
+            NetworkError: a grade that does not fit it.
+        """
+        return self._with(grade=grade)
+
+    def _with(self, **parts: Any) -> ETNPotential:
+        kept = {name: getattr(self, name) for name in ("dtype", "minimum_distances", "metadata", "terms", "grade")}
+        return ETNPotential(self.architecture, self.parameters, **(kept | parts))
 
     def plan_report(self) -> PlanReport:
         """The planned contraction: path, flops and bytes per atom, largest intermediate; ``print`` it."""
@@ -133,6 +155,8 @@ class ETNPotential:
         *,
         forces: bool = True,
         stress: bool = True,
+        grade: bool | None = None,
+        threshold: float = THRESHOLD,
         backend: str | None = None,
         dtype: str | None = None,
         threads: int | None = None,
@@ -141,19 +165,23 @@ class ETNPotential:
 
         ``backend`` 'numba', 'numpy' or 'cuda' (default: ETN_GPU_BACKEND, else the best on a CPU); ``dtype`` 'float64'
         or 'float32' (default: the model's, on a GPU 'float32', with edge vectors and sums in float64). On one backend
-        and in one dtype the result of a structure does not depend on the others, bit for bit.
+        and in one dtype the result of a structure does not depend on the others, bit for bit. ``grade``: whether
+        extrapolation grades are computed, for about a fifth of the cost (default: if the potential has what they need);
+        a structure with a grade above ``threshold`` is flagged as extrapolating.
 
         Raises:
             StructureError: a structure that cannot be evaluated, or whose results are not finite, named by its index.
             BackendError: a backend or dtype that cannot be used here.
+            NetworkError: grades that the potential cannot give, a threshold below 1, a covariant output.
         """
         many = _as_list(structures)
         results: list[Result] = []
         most = DEVICE_BATCH_ATOMS if backends.resolve(backend) == "cuda" else BATCH_ATOMS
         for chunk in _chunks(many, most):
             for outcome in self.evaluate_each(
-                chunk, forces=forces, stress=stress, backend=backend, dtype=dtype, threads=threads
-            ):
+                chunk, forces=forces, stress=stress, grade=grade, threshold=threshold,
+                backend=backend, dtype=dtype, threads=threads,
+            ):  # fmt: skip
                 if isinstance(outcome, StructureError):
                     where = f"structure {len(results)} (of {len(many)}, counted from 0)"
                     raise StructureError(f"{where}: {outcome}") from outcome
@@ -175,6 +203,8 @@ class ETNPotential:
         *,
         forces: bool = True,
         stress: bool = True,
+        grade: bool | None = None,
+        threshold: float = THRESHOLD,
         backend: str | None = None,
         dtype: str | None = None,
         threads: int | None = None,
@@ -193,13 +223,16 @@ class ETNPotential:
         if backends.resolve(backend) == "cuda":
             from etn_gpu.potential.on_device import evaluate_each_on_device
 
-            kind = self.precision("cuda", dtype)
-            return evaluate_each_on_device(self, structures, forces=forces, stress=stress, dtype=kind)
+            return evaluate_each_on_device(
+                self, structures, forces=forces, stress=stress, grade=self._gives_grade(grade),
+                threshold=check_threshold(threshold), dtype=self.precision("cuda", dtype),
+            )  # fmt: skip
         outcomes: list[Result | StructureError] = []
         for batch in bounded_batches(structures, self.species, self.cutoff, BATCH_EDGES):
             results = self.evaluate_batch(
-                batch, forces=forces, stress=stress, backend=backend, dtype=dtype, threads=threads
-            )
+                batch, forces=forces, stress=stress, grade=grade, threshold=threshold,
+                backend=backend, dtype=dtype, threads=threads,
+            )  # fmt: skip
             of_batch: dict[int, Result | StructureError] = dict(batch.failures)
             of_batch |= zip(map(int, batch.kept), results.outcomes(), strict=True)
             outcomes += [of_batch[s] for s in range(len(of_batch))]
@@ -211,6 +244,8 @@ class ETNPotential:
         *,
         forces: bool = True,
         stress: bool = True,
+        grade: bool | None = None,
+        threshold: float = THRESHOLD,
         backend: str | None = None,
         dtype: str | None = None,
         threads: int | None = None,
@@ -221,22 +256,32 @@ class ETNPotential:
 
         Raises:
             StructureError: the batch has other species or a smaller cutoff.
-            NetworkError: the potential has a covariant output instead of an energy.
+            NetworkError: the potential has a covariant output instead of an energy; see :meth:`evaluate`.
         """
-        self._check_batch(batch)
+        self.check_batch(batch)
+        graded = self._gives_grade(grade)
+        threshold = check_threshold(threshold)
         name = backends.resolve(backend)
         kind = self.precision(name, dtype)
         kernel = Kernel(self.architecture, Execution(name, kind, threads), tables=self.term_tables)
         environments = Environments.of(batch)
-        force = virial = None
-        if forces or stress:
+        gradient, grades = None, None
+        if graded:
+            assert self.grade is not None
+            energies, gradient, grades = kernel.graded(self.parameters, environments, self.grade.factors)
+        elif forces or stress:
             energies, gradient = kernel.energies_and_gradients(self.parameters, environments)
-            force, virial = assembly.forces_and_virials(batch, gradient, threads)
         else:
             energies = kernel.energies(self.parameters, environments)
-        close = batch.closer_than(self.minimum_distances)
+        force = virial = None
+        if gradient is not None and (forces or stress):
+            force, virial = assembly.forces_and_virials(batch, gradient, threads)
+        if grades is None:
+            far = batch.closer_than(self.minimum_distances)
+        else:
+            far = structure_grades(grades, batch.atom_offsets) > threshold
         return BatchResult.assemble(
-            batch, energies, force if forces else None, virial if stress else None, close, name, kind
+            batch, energies, force if forces else None, virial if stress else None, grades, far, name, kind
         )
 
     def covariants(
@@ -279,7 +324,13 @@ class ETNPotential:
                 f"this potential has the covariant output {target}; use covariants() instead of evaluate()"
             )
 
-    def _check_batch(self, batch: StructureBatch) -> None:
+    def _gives_grade(self, asked: bool | None) -> bool:
+        if asked and self.grade is None:
+            raise NetworkError(f"this potential {LACKS_GRADE}")
+        return self.grade is not None if asked is None else asked
+
+    def check_batch(self, batch: StructureBatch) -> None:
+        """StructureError for a batch of other species or with a smaller cutoff, NetworkError without an energy."""
         self._check_energy()
         if tuple(batch.species) != self.species or batch.cutoff < self.cutoff:
             raise StructureError(

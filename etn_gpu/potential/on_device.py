@@ -20,6 +20,8 @@ from etn_gpu.backend.cuda.structures import DeviceStructures
 from etn_gpu.backend.cuda.sums import Segments
 from etn_gpu.errors import BackendError, DeviceMemoryError, StructureError
 from etn_gpu.potential.architecture import Architecture
+from etn_gpu.potential.grade import THRESHOLD, structure_grades
+from etn_gpu.potential.grade_program import FACTORS, graded_program, site_grades
 from etn_gpu.potential.programs import programs
 from etn_gpu.potential.references import REFERENCES
 from etn_gpu.potential.results import BatchResult, Result
@@ -61,6 +63,8 @@ def evaluate_each_on_device(
     forces: bool,
     stress: bool,
     dtype: str,
+    grade: bool = False,
+    threshold: float = THRESHOLD,
     device: Device | None = None,
 ) -> list[Result | StructureError]:
     """See :meth:`ETNPotential.evaluate_each`; ``device`` is the first GPU unless given.
@@ -71,22 +75,25 @@ def evaluate_each_on_device(
     """
     device = device or executor.default_device()
     _require_agreement(model, device, dtype)
-    return _Run(model, structures, device, forces, stress, dtype).outcomes()
+    return _Run(model, structures, device, _Wanted(forces, stress, grade, threshold), dtype).outcomes()
 
 
-#: Architectures, with terms beside the network or without, dtypes and devices that have been checked in this process.
-_agreeing: set[tuple[Architecture, bool, str, Device]] = set()
+#: Architectures, with terms beside the network and grades or without, dtypes and devices that have been checked in this
+#: process.
+_agreeing: set[tuple[Architecture, bool, bool, str, Device]] = set()
 
 
 def _require_agreement(model: ETNPotential, device: Device, dtype: str) -> None:
     """Check a kind of model against NumPy when it first runs on a device: wrong numbers must not pass in silence."""
-    key = (model.architecture, model.terms is not None, dtype, device)
+    key = (model.architecture, model.terms is not None, model.grade is not None, dtype, device)
     if key in _agreeing:
         return
 
+    everything = _Wanted(True, True, model.grade is not None, THRESHOLD)
+
     def evaluate(part: ETNPotential, structures: list[Atoms]) -> list[Result]:
         results: list[Result] = []
-        for outcome in _Run(part, structures, device, True, True, dtype).outcomes():
+        for outcome in _Run(part, structures, device, everything, dtype).outcomes():
             if isinstance(outcome, StructureError):
                 raise outcome
             results.append(outcome)
@@ -107,39 +114,54 @@ def _require_agreement(model: ETNPotential, device: Device, dtype: str) -> None:
     _agreeing.add(key)
 
 
-#: Models on devices, by device and dtype. Molecular dynamics asks for one structure at a time, and copying the
-#: parameters of its model each time would take longer than the model itself.
-_evaluators: WeakKeyDictionary[ETNPotential, dict[tuple[Device, str], Evaluator]] = WeakKeyDictionary()
+#: Models on devices, by device, dtype and whether they give grades. Molecular dynamics asks for one structure at a
+#: time, and copying the parameters of its model each time would take longer than the model itself.
+_evaluators: WeakKeyDictionary[ETNPotential, dict[tuple[Device, str, bool], Evaluator]] = WeakKeyDictionary()
 
 
-def _evaluator(model: ETNPotential, device: Device, dtype: str) -> Evaluator:
+def _evaluator(model: ETNPotential, device: Device, dtype: str, graded: bool) -> Evaluator:
     """The model on the device, copied there when it is first needed."""
     of_model = _evaluators.setdefault(model, {})
-    if (device, dtype) not in of_model:
+    if (device, dtype, graded) not in of_model:
         both = programs(model.architecture)
         flat = {name: np.ravel(model.parameters[name]) for name in model.architecture.network_shapes}
-        of_model[device, dtype] = Evaluator(
-            device, (both.energy, both.gradient), flat, model.parameters[REFERENCES], model.minimum_distances,
+        gradient = both.gradient
+        if graded:
+            assert model.grade is not None
+            gradient = graded_program(model.architecture)
+            flat[FACTORS] = np.ravel(model.grade.factors)
+        of_model[device, dtype, graded] = Evaluator(
+            device, (both.energy, gradient), flat, model.parameters[REFERENCES], model.minimum_distances,
             model.cutoff, np.dtype(dtype), model.term_tables,
         )  # fmt: skip
-    return of_model[device, dtype]
+    return of_model[device, dtype, graded]
+
+
+@dataclass(frozen=True)
+class _Wanted:
+    """What is asked for beside energies, and the grade above which a structure is taken for an extrapolation."""
+
+    forces: bool
+    stress: bool
+    grade: bool
+    threshold: float
+
+    @property
+    def gradients(self) -> bool:
+        """Whether gradients of the energy are needed."""
+        return self.forces or self.stress or self.grade
 
 
 class _Run:
     """One call: the structures, the model on the device, and what is asked for."""
 
     def __init__(
-        self, model: ETNPotential, structures: Sequence[Atoms], device: Device, forces: bool, stress: bool, dtype: str
+        self, model: ETNPotential, structures: Sequence[Atoms], device: Device, wanted: _Wanted, dtype: str
     ) -> None:
         self.model, self.structures, self.device = model, structures, device
-        self.forces, self.stress, self.dtype = forces, stress, dtype
+        self.wanted, self.dtype = wanted, dtype
         self.admitted: Admitted = admit(structures, model.species, model.cutoff)
-        self.evaluator = _evaluator(model, device, dtype)
-
-    @property
-    def gradients(self) -> bool:
-        """Whether the gradients of the energy are needed."""
-        return self.forces or self.stress
+        self.evaluator = _evaluator(model, device, dtype, wanted.grade)
 
     def outcomes(self) -> list[Result | StructureError]:
         """What came of each structure, in order."""
@@ -191,7 +213,7 @@ class _Run:
             end = int(np.searchsorted(offsets, offsets[first] + PART_ATOMS, side="right")) - 1
             counts = np.arange(1, max(end - first, 1) + 1)
             atoms, edges = offsets[first + counts] - offsets[first], edge_offsets[first + counts] - edge_offsets[first]
-            fits = self.evaluator.bytes(counts, atoms, edges, gradients=self.gradients) <= limit
+            fits = self.evaluator.bytes(counts, atoms, edges, gradients=self.wanted.gradients) <= limit
             size = len(counts) if fits.all() else max(int(np.argmin(fits)), 1)
             yield _Part(first, first + size)
             first += size
@@ -202,7 +224,7 @@ class _Run:
         plenty = PLENTY_OF_NEIGHBOURS * np.diff(geometry.atom_offsets)
         atoms = min(len(geometry.positions), PART_ATOMS)
         most = self.evaluator.bytes(
-            geometry.n_structures, atoms, PLENTY_OF_NEIGHBOURS * atoms, gradients=self.gradients
+            geometry.n_structures, atoms, PLENTY_OF_NEIGHBOURS * atoms, gradients=self.wanted.gradients
         )
         if most <= limit:
             return plenty.astype(np.float64)
@@ -222,7 +244,7 @@ class _Run:
             len(self.model.species),
         )
         segments = Segments.upload(self.device, offsets - offsets[0])
-        return self.evaluator.evaluate(on_device, segments, gradients=self.gradients)
+        return self.evaluator.evaluate(on_device, segments, gradients=self.wanted.gradients)
 
     def _fetch(self, part: _Part, queue: int, results: DeviceResults) -> list[Result | StructureError]:
         with self.device.queue(queue):
@@ -232,14 +254,19 @@ class _Run:
         geometry = self.admitted.geometry
         offsets = geometry.atom_offsets[part.first : part.end + 1]
         structures = slice(part.first, part.end)
+        grades = None if host["squares"] is None else site_grades(host["squares"], host["weights"])
+        far = host["margin"] < 0.0
+        if grades is not None:
+            far = structure_grades(grades, offsets - offsets[0]) > self.wanted.threshold
         batch = BatchResult.of_sums(
             offsets - offsets[0],
             cell_volumes(geometry.cells[structures], geometry.pbc[structures]),
             host["energies"],
             host["energy"],
-            host["forces"] if self.forces else None,
-            (host["virials"], host["virial"]) if self.stress else None,
-            host["margin"] < 0.0,
+            host["forces"] if self.wanted.forces else None,
+            (host["virials"], host["virial"]) if self.wanted.stress else None,
+            grades,
+            far,
             "cuda",
             self.dtype,
         )

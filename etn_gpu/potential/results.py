@@ -21,9 +21,11 @@ class Result(dict[str, Any]):
     """Properties of one structure under ASE's names.
 
     energy, free_energy (eV), energies [n] (eV), forces [n, 3] (eV/A), stress [6] and its shares stresses [n, 6] (Voigt,
-    eV/A^3; only where all three directions are periodic).
+    eV/A^3; only where all three directions are periodic); extrapolation_grades [n] of the atoms and
+    extrapolation_grade, the largest of them, where the potential gives grades (:mod:`etn_gpu.potential.grade`).
 
-    ``extrapolating`` is True when two atoms are closer than any pair of their elements in the training data.
+    ``extrapolating`` is True when the grade is above the threshold, or, without a grade, when two atoms are closer than
+    any pair of their elements in the training data.
     """
 
     def __init__(self, properties: dict[str, Any], *, extrapolating: bool = False) -> None:
@@ -37,7 +39,7 @@ class BatchResult:
 
     energies [N] of atoms and energy [S] in eV, forces [N, 3] in eV/A, stress [S, 6] and its shares stresses [N, 6] in
     eV/A^3 (nan where not periodic in all three directions); None where not asked for. ``backend`` and ``dtype`` say
-    what computed them.
+    what computed them. grades [N] are extrapolation grades.
     """
 
     atom_offsets: NDArray[np.int64]
@@ -46,6 +48,7 @@ class BatchResult:
     forces: Array | None
     stress: Array | None
     stresses: Array | None
+    grades: Array | None
     extrapolating: NDArray[np.bool_]
     backend: str
     dtype: str
@@ -58,6 +61,7 @@ class BatchResult:
         energies: Array,
         forces: Array | None,
         virials: Array | None,
+        grades: Array | None,
         extrapolating: NDArray[np.bool_],
         backend: str,
         dtype: str,
@@ -67,7 +71,7 @@ class BatchResult:
         energy = assembly.segment_sum(energies[:, None], offsets)[:, 0]
         both = None if virials is None else (virials, assembly.segment_sum(virials, offsets))
         return BatchResult.of_sums(
-            offsets, batch.volumes, energies, energy, forces, both, extrapolating, backend, dtype
+            offsets, batch.volumes, energies, energy, forces, both, grades, extrapolating, backend, dtype
         )
 
     @staticmethod
@@ -78,6 +82,7 @@ class BatchResult:
         energy: Array,
         forces: Array | None,
         virials: tuple[Array, Array] | None,
+        grades: Array | None,
         extrapolating: NDArray[np.bool_],
         backend: str,
         dtype: str,
@@ -88,7 +93,7 @@ class BatchResult:
             stresses = virials[0] / np.repeat(volumes, np.diff(atom_offsets))[:, None]
             stress = virials[1] / volumes[:, None]
         return BatchResult(
-            atom_offsets, energies, energy, forces, stress, stresses, extrapolating, backend, dtype, volumes
+            atom_offsets, energies, energy, forces, stress, stresses, grades, extrapolating, backend, dtype, volumes
         )
 
     def outcomes(self) -> list[Result | StructureError]:
@@ -105,4 +110,7 @@ class BatchResult:
             if self.stress is not None and self.stresses is not None and np.isfinite(self.volumes[s]):
                 properties["stress"] = self.stress[s].copy()
                 properties["stresses"] = self.stresses[a:b].copy()
+            if self.grades is not None:
+                properties["extrapolation_grade"] = float(self.grades[a:b].max())
+                properties["extrapolation_grades"] = self.grades[a:b].copy()
             yield Result(properties, extrapolating=bool(self.extrapolating[s]))

@@ -229,7 +229,7 @@ def test_launches_do_not_depend_on_the_structures(
 ) -> None:
     counts = []
     for structures in ([bulk("Al")], many):
-        run = on_device._Run(potential, structures, device, True, True, "float64")
+        run = on_device._Run(potential, structures, device, on_device._Wanted(True, True, False, 1.0), "float64")
         list(run.results())  # compiles what counts
         before = run.evaluator.launches
         list(run.results())
@@ -259,7 +259,7 @@ def test_a_model_is_copied_once(
 def test_a_model_that_is_gone_leaves_its_device(potential: ETNPotential, device: EmulatedDevice) -> None:
     model = ETNPotential(potential.architecture, potential.parameters)
     evaluate(model, [bulk("Al", cubic=True)], device)
-    evaluator = weakref.ref(on_device._evaluators[model][device, "float64"])
+    evaluator = weakref.ref(on_device._evaluators[model][device, "float64", False])
     del model
     gc.collect()
     assert evaluator() is None

@@ -52,6 +52,7 @@ class LennardJones:
             batch,
             energies,
             *assembly.forces_and_virials(batch, gradient),
+            None,
             batch.closer_than(self.minimum_distances),
             "numpy",
             "float64",

@@ -35,7 +35,8 @@ class DeviceResults:
     """Results on a device, float64: energies of atoms [N] and of structures, energy [S], in eV; where gradients were
     asked for, forces [N, 3] in eV/A, and virials of atoms [N, 6] and of structures, virial [S, 6], in eV (xx, yy, zz,
     yz, xz, xy). nearest [S] is the square of the shortest edge in A^2, -1 where the search lost pairs to round-off;
-    margin [S] the least distance beyond the limit of its pair of species in A; both are infinite without edges.
+    margin [S] the least distance beyond the limit of its pair of species in A; both are infinite without edges. squares
+    [N] are those of the grades, where the Program has them, weights [N] those of the network, where there are terms.
     """
 
     energies: DeviceArray
@@ -45,6 +46,8 @@ class DeviceResults:
     virial: DeviceArray | None
     nearest: DeviceArray
     margin: DeviceArray
+    squares: DeviceArray | None
+    weights: DeviceArray | None
 
 
 class _Tools:
@@ -170,6 +173,8 @@ class Evaluator:
             virial,
             sums.minimum(edges.nearest, segments),
             sums.minimum(self._margins(structures, edges), segments),
+            outputs["q"].reshape(-1) if "q" in outputs else None,
+            None if terms is None else terms.weights.reshape(-1),
         )
 
     def _program(self, gradients: bool) -> tuple[DeviceProgram, DeviceArray]:
