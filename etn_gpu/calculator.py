@@ -133,11 +133,11 @@ class ETNCalculator(Calculator):
         skin: neighbours are searched this far beyond the cutoff, in A, and kept until that may not suffice any more;
             the cuda backend, where a search costs less than copying a list, searches every time.
 
-    ``results`` also has ``extrapolation_grade``, and ``extrapolation_grades`` [n] of the atoms, where they were computed.
-    ``statistics`` counts evaluations and neighbour lists; ``extrapolating`` tells whether the structure evaluated last
-    has a grade above the threshold, or, for a model without grades, whether two of its atoms are closer than any pair of
-    their elements in the training data; where no grade was computed it keeps what the last one told. When only energies are asked for,
-    forces and stress are not computed; else all of them at once.
+    ``results`` also has ``extrapolation_grade``, and ``extrapolation_grades`` [n] of the atoms, where they were
+    computed. ``statistics`` counts evaluations and neighbour lists; ``extrapolating`` tells whether the structure
+    evaluated last has a grade above the threshold, or, for a model without grades, whether two of its atoms are closer
+    than any pair of their elements in the training data; where no grade was computed it keeps what the last one told.
+    When only energies are asked for, forces and stress are not computed; else all of them at once.
 
     As every ASE calculator it holds the results of one structure, the latest: each thread needs a calculator of its
     own. They may share a model, ``ETNCalculator(model)``, which takes no memory. Processes forked at any time may use
