@@ -5,12 +5,12 @@ The site energy is linear in matrices inserted in front of the cores of the netw
 
     grade_i = h_i / s_z,    h_i^2 = b_i^T C_z^{-1} b_i,    C_z = sum_k w_k b_k b_k^T over training atoms k of species z
 
-with s_z the largest h of a training atom: none of these has a grade above 1, as with D-optimal active sets (Podryabinkin
-and Shapeev 2017, Comput. Mater. Sci. 140, 171; Lysogorskiy et al. 2023, Phys. Rev. Mater. 7, 043801). Such a set counts
-the most unusual atoms only, equal weights count the common ones most. The former see best what is new, and say nothing
-about errors inside; the latter follow the errors, and miss what is new. Between them lie the weights w_k ~ h_k^1.5 with
-the h of equal weights, most of a step of the multiplicative algorithm that leads to D-optimal weights (Titterington
-1976). The exponent was chosen on held-out parts of train splits, with ``perf/grades.py``.
+with s_z the largest h of a training atom: none of these has a grade above 1, as with D-optimal active sets
+(Podryabinkin and Shapeev 2017, Comput. Mater. Sci. 140, 171; Lysogorskiy et al. 2023, Phys. Rev. Mater. 7, 043801).
+Such a set counts the most unusual atoms only, equal weights count the common ones most. The former see best what is
+new, and say nothing about errors inside; the latter follow the errors, and miss what is new. Between them lie the
+weights w_k ~ h_k^1.5 with the h of equal weights, most of a step of the multiplicative algorithm that leads to
+D-optimal weights (Titterington 1976). The exponent was chosen on held-out parts of train splits.
 
 A grade does not depend on the gauge of the network: the features of another gauge are linear combinations of these. The
 grade of a structure is the largest of its atoms.
@@ -132,7 +132,9 @@ def graded(
     """
     features = _Features(model, Execution(backend, "float64", threads))
     n, species = n_features(model.architecture), len(model.species)
-    atoms = sum((np.bincount(batch.species_index, minlength=species) for batch in batches), np.zeros(species))
+    atoms = np.zeros(species)
+    for batch in batches:
+        atoms += np.bincount(batch.species_index, minlength=species)
     if not atoms.any():
         raise NetworkError("there are no atoms to take a grade from; give the structures the model was trained on")
     factors, largest = np.zeros((species, n, n)), np.zeros(species)
@@ -143,7 +145,7 @@ def graded(
                 weights = _squares(rows, factors[z]) ** power
                 gram[z] += (weights[:, None] * rows).T @ rows
                 total[z] += weights.sum()
-        for z in np.flatnonzero(total):
+        for z in map(int, np.flatnonzero(total)):
             factors[z] = _inverse_root(gram[z] / total[z])
     for batch in batches:
         for z, rows in features.by_species(batch):
