@@ -110,8 +110,8 @@ def train(
         str | None,
         typer.Option(
             metavar="fit|isolated|Mo=..,W=..|FILE.json",
-            help="Energies of the elements in eV that the model adds to what it learns: fitted, those of the isolated "
-            "atoms among the structures, or given, as a text or in a file {symbol: energy}; given ones are not trained.",
+            help="Energies of the elements in eV that the model adds to what it learns: fitted; those of the isolated "
+            "atoms among the structures; or given, here or in a file {symbol: energy}. Given ones are not trained.",
             show_default="fit",
         ),
     ] = None,

@@ -72,13 +72,13 @@ def isolated_energies(labels: LabelledSet, cutoff: float) -> dict[str, float]:
     return lowest
 
 
-def cohesion_warnings(pieces: Sequence[Piece], references: Array) -> list[str]:
+def cohesion_warnings(pieces: Sequence[Piece], references: Array) -> tuple[str, ...]:
     """That energies are too far from the ``references`` [n_species] in eV to belong to the same calculations."""
     excess = np.concatenate([piece.excess_energies(references) for piece in pieces])
     excess = excess[np.isfinite(excess)]
     if not excess.size or abs(mean := float(np.median(excess))) <= LARGEST_COHESION:
-        return []
-    return [
+        return ()
+    return (
         f"energies are {mean:.4g} eV/atom from the reference energies given, expected a cohesive energy, at most "
-        f"{LARGEST_COHESION:g}: are they of the same calculations? The network has to make up for the difference."
-    ]
+        f"{LARGEST_COHESION:g}: are they of the same calculations? The network has to make up for the difference.",
+    )

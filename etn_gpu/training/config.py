@@ -28,20 +28,21 @@ class TrainingConfig:
     """Options of :func:`etn_gpu.training.train`.
 
     ``train_file`` is one file or several; ``init`` the file of a model, or the name of a shipped one, to start from
-    (:mod:`etn_gpu.training.initial_model`), whose sizes and cutoff a ``preset`` and a ``cutoff`` must then agree with;
-    ``preset`` the name of a preset or sizes of one's own, None for 'standard' or the sizes of ``init``; ``method`` 'sweeps' adapts the ranks to the data with
-    two-site sweeps between Gauss-Newton iterations, 'gradient' keeps the ranks of the preset; ``cutoff`` in A, None for
-    one that fits the density of the data (:mod:`etn_gpu.training.neighbourhood`); ``weights`` multiply the default
-    weight of each property (1 keeps it, 0 leaves the property out); ``group_weights`` multiply the loss of the
-    structures of a group (:mod:`etn_gpu.training.groups`; 0 leaves it out of the training); ``reference_energies`` are
-    energies E0 in eV of some elements, which stay as they are, 'isolated' for those of the isolated atoms among the
-    structures, or 'fit' (:mod:`etn_gpu.training.atomic_energies`); ``time_limit`` in seconds for the whole run,
-    reading, compilation, report and resumed parts included: what is under way then ends, and the model is that of the
-    last step; ``resume`` a checkpoint of the same run; ``overwrite`` whether the files of an earlier run may be
-    replaced, as those of the resumed run always are; ``allow_large`` accepts sizes whose compilation may take minutes
-    and gigabytes (:mod:`etn_gpu.potential.size`); ``label_keys`` keys of labels to use instead of the usual ones;
-    ``format`` and ``species`` of the files, as :func:`etn_gpu.structures.read_structures` takes them;
-    ``metadata`` goes into the model file.
+    (:mod:`etn_gpu.training.initial_model`), with whose sizes and cutoff a ``preset`` and a ``cutoff`` must then agree;
+    ``preset`` the name of a preset or sizes of one's own, None for 'standard' or the sizes of ``init``; ``method``
+    'sweeps' adapts the ranks to the data with two-site sweeps between Gauss-Newton iterations, 'gradient' keeps the
+    ranks there are; ``cutoff`` in A, None for one that fits the density of the data
+    (:mod:`etn_gpu.training.neighbourhood`) or that of ``init``; ``weights`` multiply the default weight of each
+    property (1 keeps it, 0 leaves the property out); ``group_weights`` multiply the loss of the structures of a group
+    (:mod:`etn_gpu.training.groups`; 0 leaves it out of the training); ``reference_energies`` are energies E0 in eV of
+    some elements, which stay as they are, 'isolated' for those of the isolated atoms among the structures, or 'fit'
+    (:mod:`etn_gpu.training.atomic_energies`); ``time_limit`` in seconds for the whole run, reading, compilation, report
+    and resumed parts included: what is under way then ends, and the model is that of the last step; ``resume`` a
+    checkpoint of the same run; ``overwrite`` whether the files of an earlier run may be replaced, as those of the
+    resumed run always are; ``allow_large`` accepts sizes whose compilation may take minutes and gigabytes
+    (:mod:`etn_gpu.potential.size`); ``label_keys`` keys of labels to use instead of the usual ones; ``format`` and
+    ``species`` of the files, as :func:`etn_gpu.structures.read_structures` takes them; ``metadata`` goes into the model
+    file.
 
     Raises:
         TrainingError: an option that cannot be meant.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from itertools import chain
 
@@ -37,7 +37,7 @@ class Piece:
     stress: Array
     atom_tolerance: Array | None = None
     structure_tolerance: Array | None = None
-    groups: tuple[str | None, ...] = ()
+    groups: tuple[str | None, ...] = field(default=(), kw_only=True)
 
     @cached_property
     def environments(self) -> Environments:

@@ -49,8 +49,8 @@ class TrainingReport:
     were no further iterations; where it is the time limit, more time may give a better model. ``refits`` iterations on
     all structures, those held out included, came last: errors ``train`` are those of the model after them, the one that
     is written, and errors ``valid`` those of the model before them. ``warnings`` are those of the audit and of the run.
-    ``groups`` are the same errors by group, for each set that has groups, and those of the structures ``left_out`` because
-    the weight of their group is 0.
+    ``groups`` are the same errors by group, for each set that has groups, and those of the structures ``left_out``
+    because the weight of their group is 0.
     """
 
     options: dict[str, Any]

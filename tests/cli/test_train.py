@@ -68,12 +68,15 @@ def test_defaults(run: Run, configs: list[Any]) -> None:
     finished = run("train", "train.xyz", "--output", "m.etn")
     assert finished.code == 0, finished.err
     [config] = configs
-    expected = {
+    expected: dict[str, Any] = {
         "train_file": Path("train.xyz"),
         "output": Path("m.etn"),
         "valid_file": None,
         "valid_fraction": 0.1,
-        "preset": "standard",
+        "init": None,
+        "preset": None,
+        "group_weights": {},
+        "reference_energies": "fit",
         "method": "gradient",
         "cutoff": None,
         "weights": None,
