@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from etn_gpu.errors import TrainingError
+from etn_gpu.potential.described import shortened
 from etn_gpu.structures import LabelledSet, StructureBatch
 from etn_gpu.training.config import ISOLATED, Event, OnEvent, TrainingConfig
 from etn_gpu.training.data import Piece, species_of
@@ -44,7 +45,8 @@ def given_references(
     else:
         found = chosen
         if unused := [symbol for symbol in found if symbol not in species]:
-            on_event(Event("message", text=f"reference energies of elements that the data lack: {', '.join(unused)}"))
+            text = f"reference energies of {len(unused)} elements that the data lack are not used: {shortened(unused)}"
+            on_event(Event("message", text=text))
     used = {symbol: float(found[symbol]) for symbol in species if symbol in found}
     told = ", ".join(f"{symbol} {energy:.6g}" for symbol, energy in used.items()) or "none"
     on_event(Event("message", text=f"reference energies that are not trained, in eV: {told}"))

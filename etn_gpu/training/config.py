@@ -77,6 +77,8 @@ class TrainingConfig:
             if (value := getattr(self, name)) is not None:
                 object.__setattr__(self, name, Path(value))
         self._set_train_files()
+        if not (self.init is None or isinstance(self.init, str | os.PathLike)):
+            raise TrainingError(f"the initial model must be the name of a shipped model or a file, got {self.init!r}")
         if self.cutoff is not None and not (isfinite(self.cutoff) and self.cutoff > 0):
             raise TrainingError(f"the cutoff must be a positive number of A, got {self.cutoff}")
         if unknown := sorted(set(self.weights or {}) - set(DEFAULT_SIGMA)):

@@ -84,13 +84,20 @@ def read_data(
         cutoff = initial.model.cutoff
     else:
         cutoff = usual_cutoff(labels, usable) if config.cutoff is None else config.cutoff
-    left_out = cut_pieces(
-        labels, [i for i in weightless if set(labels.atoms[i].symbols) <= {*species}], species, cutoff
-    )
+    listed = [i for i in weightless if set(labels.atoms[i].symbols) <= {*species}]
+    left_out = cut_pieces(labels, listed, species, cutoff)
+    if len(listed) < len(weightless):
+        text = (
+            f"{len(weightless) - len(listed)} structures of groups with weight 0 hold elements that nothing in training "
+            "has: the report has no errors for them"
+        )
+        on_event(Event("message", text=text))
     if config.valid_file is not None:
         chosen = [int(i) for i in np.random.default_rng(config.seed).permutation(usable)]
         valid_labels = read_validation_file(config.valid_file, config, species, trained, on_event, check)
         counted, unseen = split_weightless(valid_labels, np.arange(len(valid_labels)), config.group_weights)
+        if not counted.size:
+            raise TrainingError(f"{config.valid_file} holds only groups with weight 0: it cannot validate")
         valid = cut_pieces(valid_labels, [int(i) for i in counted], species, cutoff)
         left_out += cut_pieces(valid_labels, unseen, species, cutoff)
         seen = {fingerprint(labels.atoms[i]) for i in chosen}
