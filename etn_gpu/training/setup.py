@@ -88,8 +88,8 @@ def read_data(
     left_out = cut_pieces(labels, listed, species, cutoff)
     if len(listed) < len(weightless):
         text = (
-            f"{len(weightless) - len(listed)} structures of groups with weight 0 hold elements that nothing in training "
-            "has: the report has no errors for them"
+            f"{len(weightless) - len(listed)} structures of groups with weight 0 hold elements that nothing in "
+            "training has: the report has no errors for them"
         )
         on_event(Event("message", text=text))
     if config.valid_file is not None:

@@ -123,7 +123,8 @@ def test_an_element_that_the_data_lack_is_kept(
     monkeypatch.setattr("etn_gpu.training.schedule.BETWEEN", 1)
     rng = np.random.default_rng(12)
     copper = store([label(make_alloy(rng, ["Cu"])) for _ in range(6)])
-    config = warm(train_file=copper, method=method, max_iterations=3)
+    nothing_held_out = {"valid_file": None, "valid_fraction": 0.0}
+    config = warm(train_file=copper, method=method, max_iterations=3, **nothing_held_out)
     report = train(config)
     before, after = etn_gpu.load(base), etn_gpu.load(config.output)
     assert after.species == ("Cu", "Au")
