@@ -140,7 +140,7 @@ def test_more_weight_means_smaller_errors(configure: Configure, data: Path, tmp_
     errors = []
     for factor in (0.01, 100.0):
         config = configure(
-            train_file=data, group_weights={"hot": factor}, valid_file=None, valid_fraction=0.0, max_iterations=8,
+            train_file=data, group_weights={"hot": factor}, valid_file=None, valid_fraction=0.0, max_iterations=4,
             output=tmp_path / "m.etn",
         )  # fmt: skip
         errors.append(train(config).groups["train"]["hot"]["forces_rmse"])

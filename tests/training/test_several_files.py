@@ -47,7 +47,10 @@ def test_two_files_are_one_set(configure: Configure, parts: tuple[Path, Path], e
     }  # fmt: skip
 
 
-def test_part_of_each_is_held_out(configure: Configure, parts: tuple[Path, Path]) -> None:
+def test_part_of_each_is_held_out(
+    configure: Configure, parts: tuple[Path, Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("etn_gpu.training.run.REFITS", 0)
     report = train(configure(max_iterations=1, train_file=parts, valid_file=None, valid_fraction=0.25))
     assert {name: group["structures"] for name, group in report.groups["valid"].items()} == {
         "a.extxyz": 3, "b.extxyz": 2

@@ -141,7 +141,10 @@ def test_sweeps_begin_with_the_ranks_of_the_model(warm: Configure, base: Path) -
     assert train(config).architecture["bonds"] == etn_gpu.load(base).architecture.bonds
 
 
-def test_held_out_structures_that_the_model_may_have_seen(warm: Configure, events: list[Event]) -> None:
+def test_held_out_structures_that_the_model_may_have_seen(
+    warm: Configure, events: list[Event], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("etn_gpu.training.run.REFITS", 0)
     train(warm(valid_file=None, valid_fraction=0.2, max_iterations=1), events.append)
     assert any("may have been trained on structures that are held out now" in event.text for event in events)
 
@@ -184,7 +187,10 @@ def test_no_time(warm: Configure) -> None:
         train(warm(time_limit=1e-6))
 
 
-def test_on_the_command_line(warm: Configure, base: Path, alloys: tuple[Path, Path], tmp_path: Path) -> None:
+def test_on_the_command_line(
+    base: Path, alloys: tuple[Path, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("etn_gpu.training.run.REFITS", 0)
     output = tmp_path / "cli.etn"
     arguments = ["train", *alloys, "--init", base, "-o", output, "--max-iterations", 1, "--valid-fraction", 0.2]
     finished = CliRunner().invoke(app, [str(argument) for argument in arguments])
