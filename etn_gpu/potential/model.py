@@ -223,7 +223,7 @@ class ETNPotential:
             StructureError: the batch has other species or a smaller cutoff.
             NetworkError: the potential has a covariant output instead of an energy.
         """
-        self._check_batch(batch)
+        self.check_batch(batch)
         name = backends.resolve(backend)
         kind = self.precision(name, dtype)
         kernel = Kernel(self.architecture, Execution(name, kind, threads), tables=self.term_tables)
@@ -279,7 +279,7 @@ class ETNPotential:
                 f"this potential has the covariant output {target}; use covariants() instead of evaluate()"
             )
 
-    def _check_batch(self, batch: StructureBatch) -> None:
+    def check_batch(self, batch: StructureBatch) -> None:
         self._check_energy()
         if tuple(batch.species) != self.species or batch.cutoff < self.cutoff:
             raise StructureError(
