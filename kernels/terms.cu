@@ -1,12 +1,12 @@
 // The terms of a potential beside its network, in float64; etn_gpu/backend/terms.py has the formulas.
 //
 // A row of the table of pairs: inner, outer, off, on, strength, inverse screening length; of the table of species: four
-// densities, mean energy, cohesive energy, usual density, four bounds of the network; of a site: weight, its derivatives in density and closeness, the
+// densities, mean energy, cohesive energy, usual density, stiffness, four bounds of the network; of a site: weight, its derivatives in density and closeness, the
 // energy outside of the network, its derivative, half the repulsion.
 
 #include "warp.cuh"
 
-constexpr int PAIR_COLUMNS = 6, SPECIES_COLUMNS = 11, SITE_COLUMNS = 6;
+constexpr int PAIR_COLUMNS = 6, SPECIES_COLUMNS = 12, SITE_COLUMNS = 6;
 
 struct Switched {
     double value, slope;
@@ -41,9 +41,9 @@ __device__ __forceinline__ Switched repulsion(double r, const double* pair) {
 }
 
 __device__ __forceinline__ Switched bounded(double output, const double* row) {
-    const bool above = output > row[9];
-    if (!above && !(output < row[8])) return {output, 1.0};
-    const double limit = above ? row[9] : row[8], width = above ? row[10] - row[9] : row[8] - row[7];
+    const bool above = output > row[10];
+    if (!above && !(output < row[9])) return {output, 1.0};
+    const double limit = above ? row[10] : row[9], width = above ? row[11] - row[10] : row[9] - row[8];
     const double beyond = tanh((output - limit) / width);
     return {limit + width * beyond, 1.0 - beyond * beyond};
 }
@@ -56,12 +56,12 @@ __device__ __forceinline__ void write_site(
         rise.slope /= row[1] - row[0];
     }
     const Switched fall = smoothstep((row[3] - density) / (row[3] - row[2])), apart = smoothstep(1.0 - close);
-    const double beyond = 1.0 - density / row[6];
+    const double beyond = density / row[6] - 1.0, dense = fmax(beyond, 0.0);
     site[0] = *weight = rise.value * fall.value * apart.value;
     site[1] = (rise.slope * fall.value - rise.value * (fall.slope / (row[3] - row[2]))) * apart.value;
     site[2] = -(rise.value * fall.value * apart.slope);
-    site[3] = row[4] + row[5] * beyond * beyond;
-    site[4] = -2.0 * row[5] * beyond / row[6];
+    site[3] = row[4] + row[5] * beyond * beyond + row[7] * (dense * dense * dense);
+    site[4] = (2.0 * row[5] * beyond + 3.0 * row[7] * (dense * dense)) / row[6];
     site[5] = half;
 }
 

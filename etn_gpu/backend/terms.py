@@ -8,7 +8,7 @@ and V stand in for it elsewhere. All of it is float64, whatever the dtype of the
     n_i = sum_j (1 - r^2/rc^2)^3 below the cutoff rc: how dense it is around i
     p_i = sum_j ((on - r)/(on - off))^3 where r < on: whether pairs are closer than any that the network knows
     g_i = S((n_i - a)/(b - a)) (1 - S((n_i - c)/(d - c))) (1 - S(p_i)), without the first factor where b = 0
-    F(n) = e + c (1 - n/n0)^2: an embedding function in universal form
+    F(n) = e + c x^2 + k max(x, 0)^3 with x = n/n0 - 1: an embedding function in universal form, stiffer where k > 0
     B(e) = e from low to high, high + w tanh((e - high)/w) with w = ceiling - high above, and so down to the floor below:
         a network that goes wild between its data stays within bounds
     V(r) = K Z Z' / r phi(r/l) (1 - S((r - inner)/(outer - inner))): universal screening; Ziegler, Biersack and
@@ -35,8 +35,8 @@ WEIGHT, BY_DENSITY, BY_CLOSENESS, OUTSIDE, SLOPE, PAIRS = range(6)
 COLUMNS = 6
 #: Columns of the table of pairs: radii in A, K Z Z' in eV A, 1/l in 1/A.
 INNER, OUTER, OFF, ON, STRENGTH, SCREENING = range(6)
-#: Columns of the table of species: densities a to d, then e and c in eV, n0, then bounds of the network in eV.
-LOWEST, LOW, HIGH, HIGHEST, MEAN, COHESION, DENSITY, FLOOR, BOTTOM, TOP, CEILING = range(11)
+#: Columns of the table of species: densities a to d, then e and c in eV, n0, k in eV, then bounds of the network in eV.
+LOWEST, LOW, HIGH, HIGHEST, MEAN, COHESION, DENSITY, STIFFNESS, FLOOR, BOTTOM, TOP, CEILING = range(12)
 #: Coulomb's constant times the square of the elementary charge in eV A; Bohr radius in A times 0.8854.
 COULOMB, SCREENING_LENGTH = 14.399645, 0.8854 * 0.529177
 #: phi(x) = sum of shares exp(-decays x).
@@ -46,7 +46,7 @@ DECAYS = (3.19980, 0.94229, 0.40290, 0.20162)
 
 @dataclass(frozen=True)
 class TermTables:
-    """The numbers of the terms as loops and kernels read them: pairs [n, n, 6], species [n, 11], columns as named above.
+    """The numbers of the terms as loops and kernels read them: pairs [n, n, 6], species [n, 12], columns as named above.
 
     ``cutoff`` in A is that of the density.
     """
@@ -99,7 +99,7 @@ def closeness(r: Array, pairs: Array) -> tuple[Array, Array]:
 
 
 def bounded(outputs: Array, species: Array) -> tuple[Array, Array]:
-    """B(e) of outputs [m] in eV and its derivative, from the rows [m, 11] of the table of species."""
+    """B(e) of outputs [m] in eV and its derivative, from the rows [m, 12] of the table of species."""
     floor, bottom, top, ceiling = (species[:, k] for k in (FLOOR, BOTTOM, TOP, CEILING))
     above = outputs > top
     limit = np.where(above, top, bottom)
@@ -192,20 +192,21 @@ class SiteTerms:
         close_by = _sum(closeness(r, pairs)[0], centre, n_atoms)
         half = _sum(0.5 * repulsion(r, pairs)[0], centre, n_atoms)
 
-        a, b, c, d, mean, cohesion, usual = self.tables.species[species, :FLOOR].T
+        a, b, c, d, mean, cohesion, usual, stiffness = self.tables.species[species, :FLOOR].T
         bounded = b > 0.0
         width = np.where(bounded, b - a, 1.0)
         rise, by_rise = smoothstep(np.where(bounded, (density - a) / width, 1.0))
         fall, by_fall = smoothstep((d - density) / (d - c))
         apart, by_apart = smoothstep(1.0 - close_by)
-        beyond = 1.0 - density / usual
+        beyond = density / usual - 1.0
+        dense = np.maximum(beyond, 0.0)
 
         out = np.empty((n_atoms, COLUMNS))
         out[:, WEIGHT] = rise * fall * apart
         out[:, BY_DENSITY] = (by_rise / width * fall - rise * (by_fall / (d - c))) * apart
         out[:, BY_CLOSENESS] = -(rise * fall * by_apart)
-        out[:, OUTSIDE] = mean + cohesion * beyond * beyond
-        out[:, SLOPE] = -2.0 * cohesion * beyond / usual
+        out[:, OUTSIDE] = mean + cohesion * beyond * beyond + stiffness * (dense * dense * dense)
+        out[:, SLOPE] = (2.0 * cohesion * beyond + 3.0 * stiffness * (dense * dense)) / usual
         out[:, PAIRS] = half
         return out
 

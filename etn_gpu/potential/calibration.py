@@ -31,7 +31,7 @@ LEAST_COHESION = 1.0
 #: What may be set otherwise where energies fall, the least intrusive first. The first that takes away ``ENOUGH`` of a
 #: fall is taken, else the one that helps most, if it is ``WORTH`` it. No more than ``MOST`` eV of a fall count.
 REMEDIES = {
-    "compression": ("pairs", "upper", "bounds", "cohesion"),
+    "compression": ("stiffness", "pairs", "upper", "bounds"),
     "expansion": ("lower", "cohesion"),
     "pair": ("pairs", "bounds", "upper", "lower"),
 }

@@ -36,6 +36,7 @@ from etn_gpu.backend.terms import (
     SCREENING,
     SHARES,
     SLOPE,
+    STIFFNESS,
     STRENGTH,
     TOP,
     WEIGHT,
@@ -156,12 +157,13 @@ def _site(row: Any, density: float, close_by: float, half: float, site: Any) -> 
         by_fall /= d - c
     if close_by > 0.0:
         apart, by_apart = _smoothstep(1.0 - close_by)
-    beyond = 1.0 - density / row[DENSITY]
+    beyond = density / row[DENSITY] - 1.0
+    dense = max(beyond, 0.0)
     site[WEIGHT] = rise * fall * apart
     site[BY_DENSITY] = (by_rise * fall - rise * by_fall) * apart
     site[BY_CLOSENESS] = -(rise * fall * by_apart)
-    site[OUTSIDE] = row[MEAN] + row[COHESION] * beyond * beyond
-    site[SLOPE] = -2.0 * row[COHESION] * beyond / row[DENSITY]
+    site[OUTSIDE] = row[MEAN] + row[COHESION] * beyond * beyond + row[STIFFNESS] * (dense * dense * dense)
+    site[SLOPE] = (2.0 * row[COHESION] * beyond + 3.0 * row[STIFFNESS] * (dense * dense)) / row[DENSITY]
     site[PAIRS] = half
 
 
