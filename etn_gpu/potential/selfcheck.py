@@ -50,7 +50,8 @@ def check_terms(n_species: int, cutoff: float) -> Terms:
         repulsion=cutoff * np.array([0.3, 0.8]) * pairs,
         density=np.array([0.5, 1.5, 2.5, 4.0]) * sites,
         distances=cutoff * np.array([0.3, 0.75]) * pairs,
-        embedding=np.array([-1.0, 3.0, 2.0]) * sites,
+        embedding=np.array([-1.0, 3.0, 2.0, 0.5]) * sites,
+        bounds=np.array([-2.0, -0.1, 0.1, 1.0]) * sites,
     )
 
 

@@ -1,0 +1,122 @@
+"""What a network was trained on, in numbers: densities of sites, distances of pairs, energies that it gives."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from etn_gpu.backend.terms import densities
+from etn_gpu.errors import StructureError
+from etn_gpu.potential.kernel import Environments, Execution, Kernel
+from etn_gpu.potential.references import REFERENCES
+from etn_gpu.structures import StructureBatch
+
+if TYPE_CHECKING:
+    from ase import Atoms
+
+    from etn_gpu.potential.model import ETNPotential
+
+Array = NDArray[np.float64]
+_NUMBERS = ("lowest", "mean", "highest", "energy", "least", "most")
+#: Structures that are kept as patterns of virtual ones: at most so many atoms in one, so many in all.
+PATTERN_ATOMS, PATTERNS = 24, 24
+
+
+@dataclass(frozen=True)
+class Domain:
+    """What sites of n species were like; those of isolated atoms, which have no neighbours, are not among them.
+
+    ``sites`` [n] how many there were; ``lowest``, ``mean`` and ``highest`` densities [n] as
+    :mod:`etn_gpu.backend.terms` has them; ``energy`` [n] mean energy in eV that the network gives, without the
+    reference, ``least`` and ``most`` [n] those of single sites; ``closest`` [n, n] distance of each pair of species in A, inf where never within the cutoff. ``patterns``
+    are small ones of the structures, spread over compositions, those with the lowest energy of their composition.
+    """
+
+    species: tuple[str, ...]
+    sites: NDArray[np.int64]
+    lowest: Array
+    mean: Array
+    highest: Array
+    energy: Array
+    least: Array
+    most: Array
+    closest: Array
+    patterns: tuple[Atoms, ...]
+
+    def to_dict(self) -> dict[str, Any]:
+        """JSON-ready form, without the patterns; None for pairs that were never within the cutoff."""
+        closest = [[round(float(r), 4) if np.isfinite(r) else None for r in row] for row in self.closest]
+        numbers = {name: getattr(self, name).round(4).tolist() for name in _NUMBERS}
+        return {"species": list(self.species), "sites": self.sites.tolist(), **numbers, "closest": closest}
+
+
+def observed_domain(model: ETNPotential, batches: Iterable[StructureBatch]) -> Domain:
+    """What the sites of these batches are like, which are read one after the other.
+
+    Raises:
+        StructureError: a batch of other species or with a smaller cutoff; a species that has no atom in them.
+    """
+    n = len(model.species)
+    kernel = Kernel(model.architecture, Execution())
+    sites, atoms = np.zeros(n, np.int64), np.zeros(n, np.int64)
+    lowest, highest = np.full(n, np.inf), np.zeros(n)
+    density_sum, energy_sum = np.zeros(n), np.zeros(n)
+    least, most = np.full(n, np.inf), np.full(n, -np.inf)
+    closest = np.full((n, n), np.inf)
+    patterns: dict[tuple[int, ...], tuple[float, Atoms]] = {}
+    for whole in batches:
+        model.check_batch(whole)
+        batch = whole if whole.cutoff == model.cutoff else whole.within(model.cutoff)
+        species = batch.species_index
+        density = densities(batch.vectors, batch.edge_offsets, model.cutoff)
+        energy = kernel.energies(model.parameters, Environments.of(batch)) - model.parameters[REFERENCES][species]
+        near = density > 0.0
+        atoms += np.bincount(species, minlength=n)
+        sites += np.bincount(species[near], minlength=n)
+        density_sum += np.bincount(species, density, n)
+        energy_sum += np.bincount(species[near], energy[near], n)
+        np.minimum.at(lowest, species[near], density[near])
+        np.maximum.at(highest, species[near], density[near])
+        np.minimum.at(least, species[near], energy[near])
+        np.maximum.at(most, species[near], energy[near])
+        closest = np.minimum(closest, batch.minimum_distances())
+        _keep_patterns(patterns, batch, energy, n)
+    if missing := [symbol for symbol, number in zip(model.species, atoms, strict=True) if not number]:
+        raise StructureError(
+            f"the structures hold no {', '.join(missing)}: expected those that the potential of "
+            f"{', '.join(model.species)} was trained on"
+        )
+    several = np.maximum(sites, 1)
+    chosen = [patterns[key] for key in sorted(patterns)]
+    every = max(len(chosen) / PATTERNS, 1.0)
+    kept = tuple(chosen[int(k * every)][1] for k in range(min(len(chosen), PATTERNS)))
+    return Domain(
+        model.species, sites, lowest, density_sum / several, highest, energy_sum / several, least, most, closest, kept
+    )  # fmt: skip
+
+
+def _keep_patterns(
+    patterns: dict[tuple[int, ...], tuple[float, Atoms]], batch: StructureBatch, energy: Array, n: int
+) -> None:
+    """Keep the structure with the lowest energy of each size and composition, in quarters."""
+    for s, (first, end) in enumerate(zip(batch.atom_offsets[:-1], batch.atom_offsets[1:], strict=True)):
+        size = int(end - first)
+        if not 1 < size * (1 + batch.pbc[s].any()) or size > PATTERN_ATOMS:
+            continue
+        shares = np.ceil(4 * np.bincount(batch.species_index[first:end], minlength=n) / size)
+        key = (size, *shares.astype(int).tolist())
+        value = float(energy[first:end].mean())
+        if key not in patterns or value < patterns[key][0]:
+            patterns[key] = value, _atoms(batch, s)
+
+
+def _atoms(batch: StructureBatch, s: int) -> Atoms:
+    from ase import Atoms
+
+    part = slice(batch.atom_offsets[s], batch.atom_offsets[s + 1])
+    symbols = [batch.species[z] for z in batch.species_index[part]]
+    return Atoms(symbols, batch.positions[part], cell=batch.cells[s], pbc=batch.pbc[s])
