@@ -22,7 +22,7 @@ class LennardJones:
 
     species = ("Mo", "Nb", "Ta", "W")
     cutoff = 5.0
-    terms = None
+    terms = grade = None
     reference_energies = dict.fromkeys(species, 0.0)
 
     def __init__(self, failing: Callable[[StructureBatch], Exception | None] = lambda batch: None) -> None:

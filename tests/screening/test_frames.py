@@ -25,7 +25,8 @@ from etn_gpu.screening.rows import Row
 from etn_gpu.structures import read_structures
 
 N = 3
-REPLACED = {"energy", "free_energy", "stress", "energies", "forces", "stresses"}
+GRADES = {"extrapolation_grade", "extrapolation_grades"}
+REPLACED = {"energy", "free_energy", "stress", "energies", "forces", "stresses", *GRADES}
 OWN = {"source", "source_index", "status"}
 AWKWARD = string.ascii_letters + "019_ =:\"'{}[]\\,.+-\n\r\t\x0b\x1b\x85\u2028\ufeff\ud83d\ude00\udcffüſ٣"
 
@@ -35,7 +36,8 @@ MEANINGFUL = re.findall(
     """
     symbols species Z z pos positions numbers Lattice lattice LATTICE Properties properties pbc PBC cell energy Energy
     free_energy forces force stress Stress virial virials charges charge initial_charges initial_magmoms magmoms magmom
-    dipole tags masses mass momenta move_mask uid UID source source_index status pos0 forces2 species0 a a0 a1 input_a
+    dipole tags masses mass momenta move_mask uid UID source source_index status extrapolation_grade
+    extrapolation_grades Extrapolation_grade pos0 forces2 species0 a a0 a1 input_a
     REF_energy REF_forces dft_virial config_type _JSON comment T nan 1 VEC1
     """,
 )
