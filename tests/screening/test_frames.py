@@ -255,6 +255,22 @@ def test_results_that_would_be_read_instead_are_renamed(path: Path) -> None:
     np.testing.assert_array_equal(again.arrays["input_force"], np.ones((N, 3)))
 
 
+def test_grades_stand_beside_the_results(path: Path) -> None:
+    grades = np.array([0.1 + 0.2, 1e3, 1.0 / 3.0])
+    old = structure({"extrapolation_grade": 7.0, "Extrapolation_Grade": 8.0}, {"extrapolation_grades": np.ones(N)})
+    again, _ = written(path, old, outcome(grades=grades))
+    assert again.info["extrapolation_grade"] == 1e3
+    assert again.info["input_Extrapolation_Grade"] == 8.0
+    np.testing.assert_array_equal(again.arrays["extrapolation_grades"], grades)
+
+
+def test_grades_of_another_model_are_not_kept(path: Path) -> None:
+    old = structure({"extrapolation_grade": 7.0}, {"extrapolation_grades": np.ones(N)})
+    again, frames = written(path, old)
+    assert not GRADES & (again.info.keys() | again.arrays.keys())
+    assert not frames.notes
+
+
 def test_constraints_are_what_the_format_knows(path: Path) -> None:
     fixed = structure()
     fixed.set_constraint([FixAtoms([1]), FixBondLengths([(0, 2)])])
