@@ -72,11 +72,12 @@ def grade(
     import etn_gpu
     from etn_gpu.backend import resolve
     from etn_gpu.files import MODEL
-    from etn_gpu.potential.file import model_path
+    from etn_gpu.potential.file import model_path, shipped_models
     from etn_gpu.potential.grade import graded
 
-    kept = [*files] if overwrite else [model_path(model), *files]
-    context.with_resource(claimed_output(output, MODEL, kept, overwrite))
+    replaceable = overwrite and model not in shipped_models()
+    inputs = [*files] if replaceable else [model_path(model), *files]
+    context.with_resource(claimed_output(output, MODEL, inputs, overwrite))
     reading = reading_options(format, species)
     potential = etn_gpu.load(model, allow_large=allow_large)
     if not potential.architecture.is_energy:
