@@ -180,8 +180,8 @@ class SiteTerms:
 
     def _bounded(self, outputs: NDArray[np.floating]) -> tuple[Array, Array]:
         """B(e) of the outputs [N] and its derivative, both 0 where the network has no weight."""
-        outputs = np.where(self.weights > 0.0, outputs.astype(np.float64), 0.0)
-        known, slope = bounded(outputs, self.tables.species[self.geometry.species])
+        values: Array = np.where(self.weights > 0.0, outputs.astype(np.float64), 0.0)
+        known, slope = bounded(values, self.tables.species[self.geometry.species])
         return np.where(self.weights > 0.0, known, 0.0), np.where(self.weights > 0.0, slope, 0.0)
 
     def _sites(self) -> Array:

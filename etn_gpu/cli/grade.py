@@ -91,8 +91,8 @@ def grade(
             f"structures that {model} was trained on"
         )
     options: dict[str, Any] = {"backend": resolve(backend), "threads": threads}
-    # Terms of a model that has none, from `calibrated_terms` and these structures, are to be put on it here: before the
-    # grade, which depends on the weight that they leave to the network.
+    if potential.terms is None:
+        potential = _with_terms(potential, data.batches)
     graded_model = potential.with_grade(graded(potential, data.batches, **options))
     grades = _structure_grades(graded_model, data.batches, options)
     graded_model.save(output)
@@ -112,6 +112,25 @@ def grade(
     console.print(f"model: {escaped(str(output))}", soft_wrap=True)
     if data.failures:
         raise typer.Exit(SOME_FAILED)
+
+
+def _with_terms(potential: ETNPotential, batches: list[StructureBatch]) -> ETNPotential:
+    """The model with what holds atoms apart, if its elements are all there to tell from."""
+    import numpy as np
+
+    from etn_gpu.potential.calibration import calibrated_terms
+
+    there = np.unique(np.concatenate([batch.species_index for batch in batches]))
+    if missing := sorted(set(potential.species) - {potential.species[z] for z in there}):
+        output_console().print(
+            f"warning: nothing holds atoms apart in this model, and structures without {', '.join(missing)} do not tell "
+            "how to: give all that it was trained on",
+            style="yellow",
+            soft_wrap=True,
+        )
+        return potential
+    references = potential.metadata.get("formation_references") or {}
+    return potential.with_terms(calibrated_terms(potential, batches, references=references).terms)
 
 
 @dataclass
