@@ -42,6 +42,7 @@ _RESERVED = frozenset(
         *("magmom", "magmoms", "charge", "charges", "dipole", "polarization"),
         *("dielectric_tensor", "born_effective_charges"),
         *("source", "source_index", "status"),
+        *("select_rank", "select_gain", "extrapolation_grade"),
     )
 )
 _NAME = re.compile(r"[^\W\d][\w.+/-]*")
@@ -67,18 +68,32 @@ class FrameWriter:
         """
         if outcome.failed:
             return ""
+        columns = {"energies": column(outcome.energies, len(atoms)), "forces": column(outcome.forces, len(atoms))}
+        entries = [
+            f"energy={float(outcome.energy)!r}",
+            f"free_energy={float(outcome.energy)!r}",
+            *([] if outcome.stress is None else [f'stress="{_numbers(matrix_from_voigt(outcome.stress))}"']),
+            f"source={info_text(row.shown_source)}",
+            f"source_index={info_text(row.index)}",
+            f"status={row.status}",
+        ]
+        return self.frame(atoms, columns, entries)
+
+    def frame(self, atoms: Atoms, results: Mapping[str, Column], entries: Iterable[str]) -> str:
+        """One frame of extended XYZ with these columns and these entries of its header beside the structure itself and
+        what the input carried, its results excepted."""
         try:
-            return self._frame(row, atoms, outcome, *self._kept(atoms), atoms.constraints)
+            return self._frame(atoms, results, entries, *self._kept(atoms), atoms.constraints)
         except Exception as error:
             # The input may carry objects of any kind; what they do when they are looked at must not cost the results.
             self._note(f"everything but structure and results left out ({type(error).__name__})")
-            return self._frame(row, atoms, outcome, {}, {}, ())
+            return self._frame(atoms, results, entries, {}, {}, ())
 
     def _frame(
         self,
-        row: Row,
         atoms: Atoms,
-        outcome: Outcome,
+        results: Mapping[str, Column],
+        own: Iterable[str],
         info: Mapping[Any, Any],
         arrays: Mapping[Any, Any],
         constraints: Iterable[Any],
@@ -89,8 +104,7 @@ class FrameWriter:
         }
         if (mask := self._move_mask(constraints, len(atoms))) is not None:
             columns["move_mask"] = column(mask, len(atoms))
-        columns["energies"] = column(outcome.energies, len(atoms))
-        columns["forces"] = column(outcome.forces, len(atoms))
+        columns |= results
         self._add_arrays(columns, arrays, len(atoms))
         properties = ":".join(f"{name}:{c.kind}:{len(c.values)}" for name, c in columns.items())
         cell = np.asarray(atoms.cell)
@@ -98,12 +112,7 @@ class FrameWriter:
             *([f'Lattice="{_numbers(cell)}"'] if cell.any() else []),
             f"Properties={properties}",
             f'pbc="{" ".join("T" if periodic else "F" for periodic in atoms.pbc.tolist())}"',
-            f"energy={float(outcome.energy)!r}",
-            f"free_energy={float(outcome.energy)!r}",
-            *([] if outcome.stress is None else [f'stress="{_numbers(matrix_from_voigt(outcome.stress))}"']),
-            f"source={info_text(row.shown_source)}",
-            f"source_index={info_text(row.index)}",
-            f"status={row.status}",
+            *own,
             *self._info(info),
         ]
         form = " ".join(c.form for c in columns.values() for _ in c.values) + "\n"
