@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 #: A structure that adds less to log det has nothing to tell: what is possible shrinks by so small a share.
 LEAST_GAIN = 1e-3
-#: Atoms whose surroundings differ by less, where 1 is from nothing to the most unusual training atom, are alike.
+#: Atoms whose surroundings differ by less are alike: as a share of their grade, or of 1 inside of the training data.
 SAME = 0.02
 
 
@@ -136,10 +136,10 @@ class _Known:
 
 
 def _all_near(rows: Array, others: Array) -> bool:
-    """Whether each of ``rows`` [m, n] has one of ``others`` [k, n] within ``SAME``."""
-    lengths = np.einsum("ij,ij->i", others, others)
+    """Whether each of ``rows`` [m, n] has one of ``others`` [k, n] near it."""
+    squares = np.einsum("ij,ij->i", others, others)
     for row in rows:
-        squares = lengths - 2.0 * (others @ row) + row @ row
-        if squares.min() > SAME**2:
+        square = row @ row
+        if (squares - 2.0 * (others @ row) + square).min() > SAME**2 * max(square, 1.0):
             return False
     return True
