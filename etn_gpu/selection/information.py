@@ -9,13 +9,11 @@ the identity, A_z = N_z / s_z^2, and that of a set of structures is
 
 A set with the largest sum over z of log det A_z is D-optimal: it leaves least room to what fits the labels. The *gain*
 of a structure with the rows Y_z is what its atoms add at the weight of training atoms,
-sum_z log det(1 + Y_z A_z^{-1} Y_z^T). It is the smaller the more is known, so that each choice sees those before it; these
-count for more than training atoms, for a calculation has no noise: of many like ones the first tells all. Without that,
-14 to 24 of 50 choices from alloys to which 40 copies of one structure had been added, displaced by 0.003 to 0.03 A, were
-such copies; with it 1 or 2. Cf. Podryabinkin and Shapeev 2017, Comput. Mater. Sci. 140, 171, where the active set has
-as many surroundings as there are parameters.
-
-The gain is that of a structure, not of an atom: ...
+sum_z log det(1 + Y_z A_z^{-1} Y_z^T). It is the smaller the more is known, so that each choice sees those before it;
+they count for more than training atoms, for a calculation has no noise: of many that are alike the first tells all.
+Without that, 14 to 24 of 50 choices from alloys to which 40 copies of one structure had been added, displaced by 0.003
+to 0.03 A, were such copies; with it 1 or 2. Cf. Podryabinkin and Shapeev 2017, Comput. Mater. Sci. 140, 171, where the
+active set has as many surroundings as there are parameters.
 """
 
 from __future__ import annotations

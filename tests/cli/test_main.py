@@ -13,7 +13,7 @@ import pytest
 import etn_gpu
 from etn_gpu.cli.app import app
 
-COMMANDS = ("train", "evaluate", "screen", "plan", "doctor")
+COMMANDS = ("train", "evaluate", "screen", "select", "plan", "doctor")
 
 
 def start(*arguments: str) -> subprocess.CompletedProcess[str]:

@@ -13,7 +13,6 @@ from etn_gpu.selection.information import CERTAIN, Information
 from etn_gpu.structures import StructureBatch
 from tests.selection.conftest import Case
 
-
 Features = dict[int, NDArray[np.float64]]
 
 
@@ -52,7 +51,7 @@ def features_of(case: Case) -> list[Features]:
 def test_gain_is_the_growth_of_log_det(atoms: int) -> None:
     """Also for structures with more atoms than there are features."""
     rng = np.random.default_rng(atoms)
-    grade = ExtrapolationGrade(rng.normal(size=(2, 7, 7)), [40.0, 9.0], [2.0, 3.0])
+    grade = ExtrapolationGrade(rng.normal(size=(2, 7, 7)), np.array([40.0, 9.0]), np.array([2.0, 3.0]))
     structures = [{0: rng.normal(size=(atoms, 7)), 1: rng.normal(size=(2, 7))}, {1: rng.normal(size=(atoms, 7))}]
     information = Information(grade)
     known: list[Features] = []
@@ -82,7 +81,7 @@ def test_choice_is_that_of_computing_every_gain_anew(case: Case, backend: str) -
 def test_an_element_without_training_data_is_all_news() -> None:
     """One of its atoms tells more than one of an element that is known."""
     eye = np.eye(4)
-    grade = ExtrapolationGrade(np.stack([eye, 1e3 * eye]), [50.0, 0.0], [1.0, 0.0])
+    grade = ExtrapolationGrade(np.stack([eye, 1e3 * eye]), np.array([50.0, 0.0]), np.array([1.0, 0.0]))
     information = Information(grade)
     row = np.ones((1, 4))
     assert information.gain({1: row @ grade.factors[1]}) > 100.0 * information.gain({0: row @ grade.factors[0]})

@@ -17,7 +17,6 @@ from etn_gpu.selection.admission import Skip
 from etn_gpu.selection.information import Information
 from tests.selection.conftest import Case, alloy
 
-
 #: Most of the pool is far outside of the few structures of the training data.
 FAR = 1e6
 
@@ -157,8 +156,8 @@ def test_terms_that_take_weight_from_the_network_raise_grades(case: Case) -> Non
     from etn_gpu.potential.terms import Terms
 
     none = np.zeros((2, 2, 2))
-    density = [[0.0, 0.0, 3.0, 30.0]] * 2
-    model = case.model.with_terms(Terms(none, density, none, [[0.0, 1.0, 3.0]] * 2))
+    density = np.array([[0.0, 0.0, 3.0, 30.0]] * 2)
+    model = case.model.with_terms(Terms(none, density, none, np.array([[0.0, 1.0, 3.0]] * 2)))
     choices = select(model, case.pool, 3, backend="numpy", largest_grade=FAR)
     results = model.evaluate([choice.atoms for choice in choices], backend="numpy")
     found = [choice.grade for choice in choices]
@@ -192,7 +191,7 @@ def test_wrong_use(case: Case) -> None:
         select(case.model.with_grade(None), case.pool)
     with pytest.raises(DataError, match="must be 1 or more, got 0"):
         select(case.model, case.pool, 0)
-    with pytest.raises(NetworkError, match="threshold .* must be 1 or more, got 0.5"):
+    with pytest.raises(NetworkError, match=r"threshold .* must be 1 or more, got 0.5"):
         select(case.model, case.pool, threshold=0.5)
     with pytest.raises(NetworkError, match=r"largest grade must be above the threshold, got 2.0 and 3"):
         select(case.model, case.pool, threshold=3.0, largest_grade=2.0)
