@@ -52,14 +52,16 @@ class Member:
         return sum(rows.nbytes for rows in self.surroundings.values())
 
 
-def choose(grade: ExtrapolationGrade, members: Iterable[Member], number: int) -> tuple[list[tuple[Member, float]], int]:
+def choose(information: Information, members: Iterable[Member], number: int) -> tuple[list[tuple[Member, float]], int]:
     """At most ``number`` members in the order of the choice, each with what it added; how many were left out as copies.
+
+    ``information`` is that by which the gains of the members were computed; the chosen ones are added to it.
 
     Fewer where all others add less than ``LEAST_GAIN``. A structure all of whose atoms have surroundings that those of
     the chosen have is a copy, whatever it adds: labels of calculations have no noise that a second one would lower.
     Ties go to the structure that comes first in the pool.
     """
-    information, known = Information(grade), _Known()
+    known = _Known()
     chosen: list[tuple[Member, float]] = []
     copies = 0
     # Largest gain first; the number of structures that were known when it was computed tells whether it still holds.
@@ -115,7 +117,7 @@ class Reservoir:
 
     def choice(self) -> Sequence[tuple[Member, float]]:
         """The choice among those that have been kept, each with what it added."""
-        chosen, copies = choose(self._grade, self._members, self._number)
+        chosen, copies = choose(Information(self._grade), self._members, self._number)
         self.copies += copies
         return chosen
 
