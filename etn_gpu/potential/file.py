@@ -2,8 +2,8 @@
 
 Terms beside the network are four more tensors, ``terms.repulsion``, ``terms.density``, ``terms.distances`` and
 ``terms.embedding``, all there or none (:class:`etn_gpu.potential.terms.Terms`); so are ``grade.factors``,
-``grade.atoms`` and ``grade.largest`` (:class:`etn_gpu.potential.grade.ExtrapolationGrade`). Files of version 1 have
-neither.
+``grade.atoms`` and ``grade.largest`` (:class:`etn_gpu.potential.grade.ExtrapolationGrade`), which are all that grades
+and the selection of structures need of the training data. Files of version 1 have neither.
 
 The document, the only entry ``etn_gpu`` of the header's metadata, holds ``format`` and ``format_version``, what a model
 is made of (architecture, dtype, metadata), what people and other programs want to read without this library (species,
