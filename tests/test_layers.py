@@ -28,6 +28,7 @@ LAYERS = (
     "potential",
     "training",
     "screening",
+    "selection",
     "calculator",
     "testing",
     "cli",

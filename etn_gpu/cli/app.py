@@ -11,6 +11,7 @@ from etn_gpu.cli.evaluate import evaluate
 from etn_gpu.cli.grade import grade
 from etn_gpu.cli.plan import plan
 from etn_gpu.cli.screen import screen
+from etn_gpu.cli.select import select
 from etn_gpu.cli.train import train
 
 __all__ = ["app"]
@@ -24,7 +25,11 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 
+<<<<<<< HEAD
 for command in (train, evaluate, screen, grade, plan, doctor):
+=======
+for command in (train, evaluate, screen, select, plan, doctor):
+>>>>>>> w17-select
     app.command()(command)
 
 
@@ -42,8 +47,8 @@ def describe(
         bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Show the version and exit.")
     ] = False,
 ) -> None:
-    """Equivariant tensor network interatomic potentials: train, evaluate and
-    screen.
+    """Equivariant tensor network interatomic potentials: train, evaluate,
+    screen and select.
 
     Exit codes: 0 all is fine; 1 some structures failed, the others are done; 2
     wrong use; 3 an unexpected failure, such as a full disk; 130 interrupted.
@@ -53,5 +58,6 @@ def describe(
       etn-gpu screen --demo
       etn-gpu screen nbmotaw candidates.extxyz --output results.csv
       etn-gpu evaluate nbmotaw test.extxyz.gz
+      etn-gpu select model.etn md.traj --output chosen.extxyz
       etn-gpu train train.extxyz.gz --output model.etn
     """

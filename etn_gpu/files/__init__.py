@@ -14,7 +14,7 @@
 from etn_gpu.files.appended import AppendedFile
 from etn_gpu.files.atomic import write_atomically
 from etn_gpu.files.failures import is_system_failure
-from etn_gpu.files.formats import JSON, MODEL, ROWS, Content, check_suffix
+from etn_gpu.files.formats import JSON, MODEL, ROWS, STRUCTURES, Content, check_suffix
 from etn_gpu.files.identity import identity, is_stream
 from etn_gpu.files.locks import locked
 from etn_gpu.files.outputs import check_outputs, check_replaced
@@ -23,6 +23,7 @@ __all__ = [
     "JSON",
     "MODEL",
     "ROWS",
+    "STRUCTURES",
     "AppendedFile",
     "Content",
     "check_outputs",

@@ -115,9 +115,17 @@ class Kernel:
 
     def features(self, parameters: Parameters, environments: Environments) -> NDArray[np.float64]:
         """Features [N, n] of the sites, see :mod:`etn_gpu.potential.grade_program`."""
-        e_bar = np.ones((environments.geometry.n_atoms, 1))
-        out = self._run(feature_program(self.architecture), parameters, environments, e_bar=e_bar)
-        return out["b"].astype(np.float64)
+        return self.features_and_weights(parameters, environments)[0]
+
+    def features_and_weights(
+        self, parameters: Parameters, environments: Environments
+    ) -> tuple[NDArray[np.float64], NDArray[np.float64] | None]:
+        """Features [N, n] of the sites as :meth:`graded` has them, and the weights [N] that the terms leave to the
+        network, None without terms."""
+        weights = None if self.tables is None else self._terms(self.tables, environments).weights
+        e_bar = np.ones(environments.geometry.n_atoms) if weights is None else weights
+        out = self._run(feature_program(self.architecture), parameters, environments, e_bar=e_bar[:, None])
+        return out["b"].astype(np.float64), weights
 
     def _with_gradients(
         self, program: Program, parameters: Parameters, environments: Environments

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from etn_gpu.potential import ETNPotential, Result
 
-__all__ = ["Outcome", "evaluate_each"]
+__all__ = ["Outcome", "evaluate_each", "refuse_too_dense"]
 
 # 25 times diamond. The neighbour list of a denser structure could fill the memory before its distances are checked.
 _MAX_DENSITY = 4.5
@@ -90,7 +90,7 @@ def _evaluate_together(
 ) -> list[Outcome]:
     outcomes: dict[int, Outcome] = {}
     for place, atoms in enumerate(structures):
-        if (refused := _refuse_too_dense(atoms)) is not None:
+        if (refused := refuse_too_dense(atoms)) is not None:
             outcomes[place] = refused
     places = [place for place in range(len(structures)) if place not in outcomes]
     results = model.evaluate_each([structures[place] for place in places], threshold=threshold, **options)
@@ -116,7 +116,8 @@ def _outcome(model: ETNPotential, atoms: Atoms, result: Result | StructureError,
     )
 
 
-def _refuse_too_dense(atoms: Atoms) -> Outcome | None:
+def refuse_too_dense(atoms: Atoms) -> Outcome | None:
+    """The outcome of a structure that is far too dense to look for its neighbours; None for any other."""
     density = number_density(atoms)
     if not _MAX_DENSITY < density < math.inf:
         return None

@@ -44,6 +44,7 @@ _RESERVED = frozenset(
         *("dielectric_tensor", "born_effective_charges"),
         *(_GRADE, _GRADES),
         *("source", "source_index", "status"),
+        *("select_rank", "select_gain", "extrapolation_grade"),
     )
 )
 _NAME = re.compile(r"[^\W\d][\w.+/-]*")
@@ -69,18 +70,32 @@ class FrameWriter:
         """
         if outcome.failed:
             return ""
+        columns = {"energies": column(outcome.energies, len(atoms)), "forces": column(outcome.forces, len(atoms))}
+        entries = [
+            f"energy={float(outcome.energy)!r}",
+            f"free_energy={float(outcome.energy)!r}",
+            *([] if outcome.stress is None else [f'stress="{_numbers(matrix_from_voigt(outcome.stress))}"']),
+            f"source={info_text(row.shown_source)}",
+            f"source_index={info_text(row.index)}",
+            f"status={row.status}",
+        ]
+        return self.frame(atoms, columns, entries)
+
+    def frame(self, atoms: Atoms, results: Mapping[str, Column], entries: Iterable[str]) -> str:
+        """One frame of extended XYZ with these columns and these entries of its header beside the structure itself and
+        what the input carried, its results excepted."""
         try:
-            return self._frame(row, atoms, outcome, *self._kept(atoms), atoms.constraints)
+            return self._frame(atoms, results, entries, *self._kept(atoms), atoms.constraints)
         except Exception as error:
             # The input may carry objects of any kind; what they do when they are looked at must not cost the results.
             self._note(f"everything but structure and results left out ({type(error).__name__})")
-            return self._frame(row, atoms, outcome, {}, {}, ())
+            return self._frame(atoms, results, entries, {}, {}, ())
 
     def _frame(
         self,
-        row: Row,
         atoms: Atoms,
-        outcome: Outcome,
+        results: Mapping[str, Column],
+        own: Iterable[str],
         info: Mapping[Any, Any],
         arrays: Mapping[Any, Any],
         constraints: Iterable[Any],
@@ -91,10 +106,14 @@ class FrameWriter:
         }
         if (mask := self._move_mask(constraints, len(atoms))) is not None:
             columns["move_mask"] = column(mask, len(atoms))
+<<<<<<< HEAD
         columns["energies"] = column(outcome.energies, len(atoms))
         columns["forces"] = column(outcome.forces, len(atoms))
         if outcome.grades is not None:
             columns[_GRADES] = column(outcome.grades, len(atoms))
+=======
+        columns |= results
+>>>>>>> w17-select
         self._add_arrays(columns, arrays, len(atoms))
         properties = ":".join(f"{name}:{c.kind}:{len(c.values)}" for name, c in columns.items())
         cell = np.asarray(atoms.cell)
@@ -102,6 +121,7 @@ class FrameWriter:
             *([f'Lattice="{_numbers(cell)}"'] if cell.any() else []),
             f"Properties={properties}",
             f'pbc="{" ".join("T" if periodic else "F" for periodic in atoms.pbc.tolist())}"',
+<<<<<<< HEAD
             f"energy={float(outcome.energy)!r}",
             f"free_energy={float(outcome.energy)!r}",
             *([] if outcome.stress is None else [f'stress="{_numbers(matrix_from_voigt(outcome.stress))}"']),
@@ -109,6 +129,9 @@ class FrameWriter:
             f"source={info_text(row.shown_source)}",
             f"source_index={info_text(row.index)}",
             f"status={row.status}",
+=======
+            *own,
+>>>>>>> w17-select
             *self._info(info),
         ]
         form = " ".join(c.form for c in columns.values() for _ in c.values) + "\n"

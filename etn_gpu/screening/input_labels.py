@@ -10,7 +10,7 @@ if TYPE_CHECKING:
 
 __all__ = ["InputLabels"]
 
-#: Results that those of the run replace.
+#: Results, which those of a run replace.
 _REPLACED = frozenset(("energy", "free_energy", "energies", "forces", "stress", "stresses"))
 
 
@@ -28,8 +28,8 @@ class InputLabels:
             if atoms is not None:
                 self._plans(atoms)
 
-    def note(self) -> str | None:
-        """What became of the labels, in one sentence; None when there were none."""
+    def note(self, fate: str = "replaced by the results of this run") -> str | None:
+        """What became of the labels, in one sentence; None when there were none. ``fate`` is that of results."""
         keys = {
             source.key
             for plan in self._plans.plans
@@ -38,9 +38,9 @@ class InputLabels:
         if not keys:
             return None
         parts = [
-            f"{', '.join(sorted(some))} ({fate})"
-            for some, fate in (
-                (keys & _REPLACED, "replaced by the results of this run"),
+            f"{', '.join(sorted(some))} ({what})"
+            for some, what in (
+                (keys & _REPLACED, fate),
                 (keys - _REPLACED, "of the input, not compared"),
             )
             if some
