@@ -25,11 +25,7 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 
-<<<<<<< HEAD
-for command in (train, evaluate, screen, grade, plan, doctor):
-=======
-for command in (train, evaluate, screen, select, plan, doctor):
->>>>>>> w17-select
+for command in (train, evaluate, screen, select, grade, plan, doctor):
     app.command()(command)
 
 

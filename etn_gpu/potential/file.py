@@ -1,16 +1,9 @@
 """The model file ``*.etn``: a safetensors file with one float64 tensor per parameter and a JSON document in its header.
 
-<<<<<<< HEAD
 Terms beside the network are five more tensors, ``terms.repulsion``, ``terms.density``, ``terms.distances``,
 ``terms.embedding`` and ``terms.bounds``, all there or none (:class:`etn_gpu.potential.terms.Terms`); so are
-``grade.factors``, ``grade.atoms`` and ``grade.largest`` (:class:`etn_gpu.potential.grade.ExtrapolationGrade`). Files of
-version 1 have neither.
-=======
-Terms beside the network are four more tensors, ``terms.repulsion``, ``terms.density``, ``terms.distances`` and
-``terms.embedding``, all there or none (:class:`etn_gpu.potential.terms.Terms`); so are ``grade.factors``,
-``grade.atoms`` and ``grade.largest`` (:class:`etn_gpu.potential.grade.ExtrapolationGrade`), which are all that grades
-and the selection of structures need of the training data. Files of version 1 have neither.
->>>>>>> w17-select
+``grade.factors``, ``grade.atoms`` and ``grade.largest`` (:class:`etn_gpu.potential.grade.ExtrapolationGrade`), which
+are all that grades and the selection of structures need of the training data. Files of version 1 have neither.
 
 The document, the only entry ``etn_gpu`` of the header's metadata, holds ``format`` and ``format_version``, what a model
 is made of (architecture, dtype, metadata), what people and other programs want to read without this library (species,

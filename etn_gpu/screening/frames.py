@@ -71,10 +71,13 @@ class FrameWriter:
         if outcome.failed:
             return ""
         columns = {"energies": column(outcome.energies, len(atoms)), "forces": column(outcome.forces, len(atoms))}
+        if outcome.grades is not None:
+            columns[_GRADES] = column(outcome.grades, len(atoms))
         entries = [
             f"energy={float(outcome.energy)!r}",
             f"free_energy={float(outcome.energy)!r}",
             *([] if outcome.stress is None else [f'stress="{_numbers(matrix_from_voigt(outcome.stress))}"']),
+            *([] if outcome.grade is None else [f"{_GRADE}={outcome.grade!r}"]),
             f"source={info_text(row.shown_source)}",
             f"source_index={info_text(row.index)}",
             f"status={row.status}",
@@ -106,14 +109,7 @@ class FrameWriter:
         }
         if (mask := self._move_mask(constraints, len(atoms))) is not None:
             columns["move_mask"] = column(mask, len(atoms))
-<<<<<<< HEAD
-        columns["energies"] = column(outcome.energies, len(atoms))
-        columns["forces"] = column(outcome.forces, len(atoms))
-        if outcome.grades is not None:
-            columns[_GRADES] = column(outcome.grades, len(atoms))
-=======
         columns |= results
->>>>>>> w17-select
         self._add_arrays(columns, arrays, len(atoms))
         properties = ":".join(f"{name}:{c.kind}:{len(c.values)}" for name, c in columns.items())
         cell = np.asarray(atoms.cell)
@@ -121,17 +117,7 @@ class FrameWriter:
             *([f'Lattice="{_numbers(cell)}"'] if cell.any() else []),
             f"Properties={properties}",
             f'pbc="{" ".join("T" if periodic else "F" for periodic in atoms.pbc.tolist())}"',
-<<<<<<< HEAD
-            f"energy={float(outcome.energy)!r}",
-            f"free_energy={float(outcome.energy)!r}",
-            *([] if outcome.stress is None else [f'stress="{_numbers(matrix_from_voigt(outcome.stress))}"']),
-            *([] if outcome.grade is None else [f"{_GRADE}={outcome.grade!r}"]),
-            f"source={info_text(row.shown_source)}",
-            f"source_index={info_text(row.index)}",
-            f"status={row.status}",
-=======
             *own,
->>>>>>> w17-select
             *self._info(info),
         ]
         form = " ".join(c.form for c in columns.values() for _ in c.values) + "\n"

@@ -14,11 +14,7 @@ import pytest
 import etn_gpu
 from etn_gpu.cli.app import app
 
-<<<<<<< HEAD
-COMMANDS = ("train", "evaluate", "screen", "grade", "plan", "doctor")
-=======
-COMMANDS = ("train", "evaluate", "screen", "select", "plan", "doctor")
->>>>>>> w17-select
+COMMANDS = ("train", "evaluate", "screen", "select", "grade", "plan", "doctor")
 
 
 def start(*arguments: str) -> subprocess.CompletedProcess[str]:
