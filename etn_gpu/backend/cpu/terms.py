@@ -70,7 +70,8 @@ def _site_terms(
     vectors: Any, edge_offsets: Any, table: Any, sites: Any,
 ) -> None:  # fmt: skip
     n = len(edge_offsets) - 1
-    inverse, farthest = 1.0 / (cutoff * cutoff), np.max(reach)
+    inverse = 1.0 / (cutoff * cutoff)
+    farthest = np.array([row.max() for row in reach])
     first = take(counter) * size
     while first < n:
         for i in range(first, min(n, first + size)):
@@ -81,7 +82,7 @@ def _site_terms(
                 t = max(1.0 - square * inverse, 0.0)
                 density += t * t * t
                 least = min(least, square)
-            if least < farthest:  # rare: the loop above has nothing to decide
+            if least < farthest[species[i]]:  # rare: the loop above has nothing to decide
                 close_by, half = _of_pairs(i, pairs, reach, species, edge_species, vectors, edge_offsets)
             _site(table[species[i]], density, close_by, half, sites[i])
         first = take(counter) * size
@@ -138,15 +139,19 @@ def _add_to_gradients(
 @compiled
 def _site(row: Any, density: float, close_by: float, half: float, site: Any) -> None:
     a, b, c, d = row[LOWEST], row[LOW], row[HIGH], row[HIGHEST]
-    rise, by_rise = 1.0, 0.0
-    if b > 0.0:
+    rise = fall = apart = 1.0
+    by_rise = by_fall = by_apart = 0.0
+    if density < b:
         rise, by_rise = _smoothstep((density - a) / (b - a))
         by_rise /= b - a
-    fall, by_fall = _smoothstep((d - density) / (d - c))
-    apart, by_apart = _smoothstep(1.0 - close_by)
+    if density > c:
+        fall, by_fall = _smoothstep((d - density) / (d - c))
+        by_fall /= d - c
+    if close_by > 0.0:
+        apart, by_apart = _smoothstep(1.0 - close_by)
     beyond = 1.0 - density / row[DENSITY]
     site[WEIGHT] = rise * fall * apart
-    site[BY_DENSITY] = (by_rise * fall - rise * (by_fall / (d - c))) * apart
+    site[BY_DENSITY] = (by_rise * fall - rise * by_fall) * apart
     site[BY_CLOSENESS] = -(rise * fall * by_apart)
     site[OUTSIDE] = row[MEAN] + row[COHESION] * beyond * beyond
     site[SLOPE] = -2.0 * row[COHESION] * beyond / row[DENSITY]
