@@ -218,8 +218,8 @@ def _show(
         console.print(line, style="red", soft_wrap=True)
     if potential.grade is None:
         console.print(
-            f"note: the model {LACKS_GRADE}; until then, extrapolating are structures in which two atoms are closer "
-            "than any pair of their elements in training",
+            f"no grades: the model {LACKS_GRADE}; until then, extrapolating are structures in which two atoms are "
+            "closer than any pair of their elements in training",
             style="yellow",
             soft_wrap=True,
         )

@@ -10,8 +10,10 @@ import pytest
 from ase import Atoms
 from ase.build import bulk
 
+from etn_gpu.errors import BackendError
 from etn_gpu.potential import ETNPotential, on_device
 from etn_gpu.potential.grade import THRESHOLD, graded
+from etn_gpu.potential.grade_program import site_grades
 from etn_gpu.potential.on_device import evaluate_each_on_device
 from etn_gpu.potential.selfcheck import check_terms
 from etn_gpu.structures import StructureBatch
@@ -100,6 +102,24 @@ def test_parts_change_no_bit(
     for found, expected in zip(evaluate(model, many[:5], device), whole, strict=True):
         assert all(np.array_equal(found[name], values) for name, values in expected.items())
         assert found.extrapolating == expected.extrapolating
+
+
+@pytest.mark.parametrize("wrong", ["factor", "offset"])
+def test_grades_that_are_something_else_are_refused(
+    model: ETNPotential, many: list[Atoms], monkeypatch: pytest.MonkeyPatch, wrong: str
+) -> None:
+    """The first evaluation on a device is compared with NumPy, grades as well."""
+    monkeypatch.setattr(on_device, "_agreeing", set())
+    fresh = model.with_grade(model.grade)  # whose factors are on no device yet
+
+    def other_grades(squares: Any, weights: Any) -> Any:
+        return site_grades(1.001 * squares if wrong == "factor" else squares + 1e-3 * squares.max(), weights)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(on_device, "site_grades", other_grades)
+        with pytest.raises(BackendError, match="the cuda backend does not agree with numpy"):
+            evaluate(fresh, many[:1], EmulatedDevice())
+    evaluate(fresh, many[:1], EmulatedDevice())
 
 
 def test_the_threshold_decides(model: ETNPotential, many: list[Atoms], device: EmulatedDevice) -> None:
