@@ -137,8 +137,8 @@ class Selection:
             raise DataError(f"the number of structures to choose must be 1 or more, got {number}")
         if not largest_grade > check_threshold(threshold):
             raise NetworkError(
-                f"the largest grade must be above the threshold, got {largest_grade:g} and {threshold:g}: nothing would "
-                "be left to choose"
+                f"the largest grade must be above the threshold, got {largest_grade:g} and {threshold:g}: nothing "
+                "would be left to choose"
             )
         self.sources = [as_source(source) for source in sources]
         self.limits = limits or BatchLimits()
