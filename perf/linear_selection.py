@@ -9,6 +9,7 @@ to choose from, 500 to judge by, drawn anew for each split; the grade is that of
 by leaving each structure out once. The test split is not read.
 
 * ``per structure``: `etn-gpu select`;
+* ``per structure, inside too``: the same without the threshold, so that structures with a grade below 1 may be chosen;
 * ``per atom``: the structure of the largest gain for its number of atoms, which is cheaper to label;
 * ``random``.
 
@@ -111,14 +112,18 @@ def split_runs(model: ETNPotential, labels: LabelledSet, seed: int) -> Iterator[
                 "energy_mae": mae, "energy_rmse": rmse}  # fmt: skip
 
     yield result("start", [])
-    admission = Admission(model, grade, None, LARGEST_GRADE, {})
+    admission = Admission(model, grade, 0.0, LARGEST_GRADE, {})
     candidates = [Candidate("pool", k, labels.atoms[used[k]]) for k in pool]
     members = [
         m for f in range(0, POOL, CHUNK) for m in admission(candidates[f : f + CHUNK], f) if isinstance(m, Member)
     ]
     chosen = {}
-    for arm, information in (("per structure", Information(grade)), ("per atom", PerAtom(grade))):
-        gained = [replace(member, gain=information.gain(member.surroundings)) for member in members]
+    for arm, information, threshold in (
+        ("per structure", Information(grade), 1.0),
+        ("per structure, inside too", Information(grade), 0.0),
+        ("per atom", PerAtom(grade), 1.0),
+    ):
+        gained = [replace(m, gain=information.gain(m.surroundings)) for m in members if m.grade > threshold]
         chosen[arm] = [member.index for member, _ in choose(information, gained, max(COUNTS))[0]]
     for count in COUNTS:
         for arm, places in {**chosen, "random": list(pool)}.items():

@@ -1,7 +1,7 @@
 """Learning curves: what is chosen by `etn-gpu select` against as many structures at random.
 
     ETN_GPU_DATA=/path/to/data python perf/selection.py                 # nbmotaw and acac
-    ETN_GPU_DATA=/path/to/data python perf/selection.py acac --seeds 5
+    ETN_GPU_DATA=/path/to/data python perf/selection.py acac --seeds 5 --added 100
 
 A potential is trained on a few structures of the train split, and chooses more from the rest of it; the choice, and
 random ones of the same size, are added, and each is trained on from the beginning, for the same number of iterations.
@@ -59,6 +59,7 @@ class Study:
     held: LabelledSet
     preset: str
     iterations: int
+    added: tuple[int, ...]
     folder: Path
 
     def model(self, arm: str, added: list[Atoms], cutoff: float | None) -> ETNPotential:
@@ -77,13 +78,12 @@ class Study:
         start = self.model("start", [], None)
         yield self._result("start", 0, [], start)
         batches = [StructureBatch.build([atoms], start.species, start.cutoff) for atoms in self.base]
-        steps = ADDED[self.name]
-        choices = select(start.with_grade(graded(start, batches)), self.pool, max(steps), threads=1)
+        choices = select(start.with_grade(graded(start, batches)), self.pool, max(self.added), threads=1)
         arms = {"chosen": [choice.index for choice in choices]}
         for seed in range(seeds):
             rng = np.random.default_rng([SEED, seed])
-            arms[f"random {seed}"] = rng.permutation(len(self.pool))[: max(steps)].tolist()
-        for count in steps:
+            arms[f"random {seed}"] = rng.permutation(len(self.pool))[: max(self.added)].tolist()
+        for count in self.added:
             for arm, places in arms.items():
                 added = [self.pool[i] for i in places[:count]]
                 model = self.model(f"{arm.replace(' ', '-')}-{count}", added, start.cutoff)
@@ -119,7 +119,8 @@ def study(name: str, options: argparse.Namespace) -> Study:
         held, left, more = collect_labels([labels.atoms[i] for i in out]), [labels.atoms[i] for i in rest], []
     base, pool = left[: BASE[name]], left[BASE[name] :] + more
     folder = options.models.expanduser() / f"{name}-{options.preset}-{options.iterations}"
-    return Study(name, base, pool, held, options.preset, options.iterations, folder)
+    added = tuple(options.added or ADDED[name])
+    return Study(name, base, pool, held, options.preset, options.iterations, added, folder)
 
 
 def rows(runs: list[dict[str, Any]]) -> Iterator[tuple[str, ...]]:
@@ -151,6 +152,8 @@ def main() -> int:
     parser.add_argument("sets", nargs="*", metavar="SET", help=f"{', '.join(BASE)}; default: all")
     parser.add_argument("--preset", default="small")
     parser.add_argument("--iterations", type=int, default=25, help="of each training, at most")
+    parser.add_argument("--added", type=int, nargs="+", metavar="N", help="structures to add; default: 100 and 200, or 50 "
+                        "and 100")  # fmt: skip
     parser.add_argument("--seeds", type=int, default=2, help="random choices of each size")
     parser.add_argument("--models", type=Path, default=CACHE.parent / "selection", help="folder of the models")
     options = parser.parse_args()

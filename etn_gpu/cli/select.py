@@ -47,9 +47,9 @@ def select(
     ],
     number: Annotated[int, typer.Option("--number", "-n", min=1, help="How many structures to choose.")] = 50,
     threshold: Annotated[
-        float | None,
-        typer.Option(help="Choose only structures with an extrapolation grade of at least this, 1 or more."),
-    ] = None,
+        float,
+        typer.Option(help="Choose only structures with an extrapolation grade above this, 1 or more."),
+    ] = 1.0,
     largest_grade: Annotated[
         float,
         typer.Option(help="Skip structures with a larger extrapolation grade: a calculation would be wasted on them."),
@@ -67,13 +67,14 @@ def select(
 
     Greedy D-optimal choice: each structure is that by whose atoms the
     information of the training set, with that of the structures chosen before
-    it, grows most. So none is like another one that was chosen, and none like
-    those that the model was trained on. The pool is read once, in bounded
-    memory. The model must have an extrapolation grade.
+    it, grows most, so that none is like another one. Only structures with a
+    grade above --threshold are chosen; those that the model was trained on have
+    grades up to 1. The pool is read once, in bounded memory. The model must
+    have an extrapolation grade (etn-gpu grade).
 
     Skipped, with their number: what cannot be read or evaluated, structures
-    with atoms closer than half of the closest pair in the training data, with
-    grades above --largest-grade, or below --threshold.
+    with atoms closer than half of the closest pair in the training data, and
+    with grades above --largest-grade.
 
     The output holds the structures in the order of the choice, with
     select_rank, select_gain (growth of log det of the information),
@@ -148,7 +149,7 @@ def _show(console: Console, report: SelectionReport, output: Path, top: int, not
     for line in untried_lines(report.untried):
         console.print(line, style="red", soft_wrap=True)
     chosen = len(report.choices)
-    asked = "" if chosen == report.number else f" ({report.number} were asked for: no others tell anything new)"
+    asked = "" if chosen == report.number else f" ({report.number} were asked for: no others tell enough)"
     console.print(
         f"{chosen} structures{asked} with {sum(len(choice.atoms) for choice in report.choices)} atoms chosen from "
         f"{report.n_structures} in {report.seconds:.1f} s",

@@ -29,6 +29,8 @@ if TYPE_CHECKING:
 
 #: Atoms closer than this share of what is closest in the training data are no structure that a calculation is worth.
 CLOSEST = 0.5
+#: The most unusual training atom has a grade of 1, up to this factor.
+ROUNDING = 1.0 + 1e-6
 
 
 class Skip(StrEnum):
@@ -36,7 +38,7 @@ class Skip(StrEnum):
 
     CLOSE = "atoms closer than half of the closest pair in the training data"
     ABSURD = "a grade above the largest that is taken for a sensible structure"
-    INSIDE = "a grade below the threshold"
+    INSIDE = "a grade that is not above the threshold"
     KNOWN = "nothing that the training data do not tell"
 
 
@@ -54,7 +56,7 @@ class Admission:
 
     Args:
         model: a potential with what grades need.
-        threshold: structures with a smaller grade are skipped; None for none.
+        threshold: structures with a grade up to this are skipped; up to 1 are those of the training data.
         largest_grade: structures with a larger grade are skipped. Atoms of elements that the training data do not have
             do not count here: their grades say nothing but that.
         options: `backend` and `threads` of the evaluation, in float64 on all of them.
@@ -64,7 +66,7 @@ class Admission:
         self,
         model: ETNPotential,
         grade: ExtrapolationGrade,
-        threshold: float | None,
+        threshold: float,
         largest_grade: float,
         options: Any,
     ) -> None:
@@ -144,7 +146,7 @@ class Admission:
         largest = float(grades.max())
         if grades[self._grade.atoms[species] > 0].max(initial=0.0) > self._largest:
             return Skip.ABSURD
-        if self._threshold is not None and largest < self._threshold:
+        if largest <= self._threshold * ROUNDING:
             return Skip.INSIDE
         gain = self._information.gain(surroundings)
         if gain < LEAST_GAIN:

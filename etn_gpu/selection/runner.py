@@ -103,7 +103,8 @@ class Selection:
         model: a potential that gives extrapolation grades.
         sources: paths of files in any format that ASE reads, or :class:`~etn_gpu.screening.Source` objects.
         number: how many structures to choose.
-        threshold: structures with a smaller extrapolation grade are not chosen, 1 or more; None: whatever the grade.
+        threshold: only structures with an extrapolation grade above it are chosen; 1 or more, for up to 1 are those of
+            the training data.
         largest_grade: structures with a larger grade are not chosen either, for they make no sense.
         memory: bytes for the surroundings of candidates.
         limits: how large a batch may be.
@@ -123,7 +124,7 @@ class Selection:
         sources: Sequence[Source | str | os.PathLike[str]],
         number: int = 50,
         *,
-        threshold: float | None = None,
+        threshold: float = 1.0,
         largest_grade: float = LARGEST_GRADE,
         memory: int = MEMORY,
         limits: BatchLimits | None = None,
@@ -134,11 +135,10 @@ class Selection:
             raise NetworkError(f"this potential {LACKS_GRADE}")
         if number < 1:
             raise DataError(f"the number of structures to choose must be 1 or more, got {number}")
-        least = 1.0 if threshold is None else check_threshold(threshold)
-        if not largest_grade > least:
+        if not largest_grade > check_threshold(threshold):
             raise NetworkError(
-                f"the largest grade must be above {'1' if threshold is None else 'the threshold'}, got {largest_grade} "
-                f"and {least:g}: nothing would be left to choose"
+                f"the largest grade must be above the threshold, got {largest_grade:g} and {threshold:g}: nothing "
+                "would be left to choose"
             )
         self.sources = [as_source(source) for source in sources]
         self.limits = limits or BatchLimits()
@@ -204,7 +204,7 @@ def select(
     structures: Iterable[Atoms],
     number: int = 50,
     *,
-    threshold: float | None = None,
+    threshold: float = 1.0,
     largest_grade: float = LARGEST_GRADE,
     memory: int = MEMORY,
     backend: str | None = None,

@@ -95,7 +95,7 @@ def test_what_fails_and_what_is_skipped_is_counted(case: Case, tmp_path: Path, r
     assert "Xe" in done.out
     assert "not chosen from: 1 with atoms closer than half of the closest pair" in done.out
     assert "not chosen from: 1 that failed" in done.out
-    assert "(50 were asked for: no others tell anything new)" in done.out
+    assert "(50 were asked for: no others tell enough)" in done.out
     assert len(frames(tmp_path / "chosen.extxyz")) <= 30
 
 
@@ -106,9 +106,9 @@ def test_what_fails_and_what_is_skipped_is_counted(case: Case, tmp_path: Path, r
         (("--threshold", 0.5), "must be 1 or more, got 0.5"),
         (
             ("--threshold", 1e9, "--largest-grade", 1e10),
-            "nothing to choose among the 30 structures .* below the thresh",
+            "nothing to choose among the 30 structures .* not above the thresh",
         ),
-        (("--largest-grade", 0.5), "largest grade must be above 1, got 0.5"),
+        (("--largest-grade", 0.5), "largest grade must be above the threshold, got 0.5 and 1"),
     ],
 )
 def test_wrong_options(case: Case, tmp_path: Path, run: Run, options: Sequence[object], message: str) -> None:
