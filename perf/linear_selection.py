@@ -11,7 +11,7 @@ by leaving each structure out once. The test split is not read.
 * ``per structure``: `etn-gpu select`;
 * ``per structure, inside too``: the same without the threshold, so that structures with a grade below 1 may be chosen;
 * ``per atom``: the structure of the largest gain for its number of atoms, which is cheaper to label;
-* ``random``.
+* ``random``, and ``random, as many atoms`` as ``per structure`` has.
 
 Results go into perf/results/linear_selection.json.
 """
@@ -45,7 +45,7 @@ Array = NDArray[np.float64]
 BASE, POOL, HELD = 300, 2000, 500
 COUNTS = (100, 200)
 RIDGES = tuple(10.0**k for k in range(-8, 0))
-HEADERS = ("added", "structures", "atoms", "energy MAE (meV/atom)", "RMSE")
+HEADERS = ("trained on", "structures", "atoms", "energy MAE (meV/atom)", "RMSE")
 #: Structures whose features are computed at once.
 CHUNK = 100
 
@@ -106,9 +106,10 @@ def split_runs(model: ETNPotential, labels: LabelledSet, seed: int) -> Iterator[
     energies = labels.energy[used]
     sizes = atoms.sum(axis=1)
 
-    def result(arm: str, added: Sequence[int]) -> dict[str, Any]:
+    def result(arm: str, added: Sequence[int], count: int | None = None) -> dict[str, Any]:
         mae, rmse = errors(sums, atoms, energies, [*base, *added], held)
-        return {"arm": arm, "seed": seed, "added": len(added), "atoms": int(sizes[[*base, *added]].sum()),
+        return {"arm": arm, "seed": seed, "added": len(added) if count is None else count,
+                "structures": BASE + len(added), "atoms": int(sizes[[*base, *added]].sum()),
                 "energy_mae": mae, "energy_rmse": rmse}  # fmt: skip
 
     yield result("start", [])
@@ -128,17 +129,19 @@ def split_runs(model: ETNPotential, labels: LabelledSet, seed: int) -> Iterator[
     for count in COUNTS:
         for arm, places in {**chosen, "random": list(pool)}.items():
             yield result(arm, places[:count])
+        of_choice = sizes[chosen["per structure"][:count]].sum()
+        yield result("random, as many atoms", pool[: np.searchsorted(np.cumsum(sizes[pool]), of_choice) + 1], count)
 
 
 def rows(runs: list[dict[str, Any]]) -> Iterator[tuple[str, ...]]:
     """Rows of the table: means over splits, and their range."""
     for arm, added in dict.fromkeys((run["arm"], run["added"]) for run in runs):
         same = [run for run in runs if (run["arm"], run["added"]) == (arm, added)]
-        cells = []
+        cells = [str(round(float(np.mean([run[name] for run in same])))) for name in ("structures", "atoms")]
         for name in ("energy_mae", "energy_rmse"):
             values = [run[name] for run in same]
             cells.append(f"{np.mean(values):.2f} ({min(values):.2f} to {max(values):.2f})")
-        yield arm, str(BASE + added), str(round(float(np.mean([run["atoms"] for run in same])))), *cells
+        yield arm if not added else f"{added} {arm}", *cells
 
 
 def main() -> int:

@@ -152,8 +152,7 @@ def main() -> int:
     parser.add_argument("sets", nargs="*", metavar="SET", help=f"{', '.join(BASE)}; default: all")
     parser.add_argument("--preset", default="small")
     parser.add_argument("--iterations", type=int, default=25, help="of each training, at most")
-    parser.add_argument("--added", type=int, nargs="+", metavar="N", help="structures to add; default: 100 and 200, or 50 "
-                        "and 100")  # fmt: skip
+    parser.add_argument("--added", type=int, nargs="+", metavar="N", help="structures to add; default: by the set")
     parser.add_argument("--seeds", type=int, default=2, help="random choices of each size")
     parser.add_argument("--models", type=Path, default=CACHE.parent / "selection", help="folder of the models")
     options = parser.parse_args()
