@@ -101,8 +101,11 @@ def identity(core: Core) -> Array:
     return weights
 
 
-def reference_energies(pieces: list[Piece], n_species: int) -> Array:
-    """Energy per atom of each species, by least squares of the total energies on the compositions (eV)."""
+def reference_energies(pieces: list[Piece], n_species: int, given: Array | None = None) -> Array:
+    """Energy per atom of each species, by least squares of the total energies on the compositions (eV).
+
+    Those that are ``given`` [n_species] stay, and the others, which are nan there, are fitted beside them.
+    """
     rows, energies = [], []
     for piece in pieces:
         batch = piece.batch
@@ -112,7 +115,11 @@ def reference_energies(pieces: list[Piece], n_species: int) -> Array:
         rows.append(counts[known] / counts[known].sum(1, keepdims=True))
         energies.append(piece.energy[known] / counts[known].sum(1))
     matrix, target = np.concatenate(rows), np.concatenate(energies)
-    return np.linalg.lstsq(matrix, target, rcond=1e-6)[0] if len(target) else np.zeros(n_species)
+    found = np.zeros(n_species) if given is None else np.nan_to_num(given)
+    free = np.full(n_species, True) if given is None else np.isnan(given)
+    if len(target) and free.any():
+        found[free] = np.linalg.lstsq(matrix[:, free], target - matrix @ found, rcond=1e-6)[0]
+    return found
 
 
 def _embedding(rng: np.random.Generator, shape: tuple[int, ...]) -> Array:

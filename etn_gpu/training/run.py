@@ -13,16 +13,19 @@ from etn_gpu import backend as backends
 from etn_gpu.errors import TimeLimitError, TrainingError
 from etn_gpu.potential import Architecture
 from etn_gpu.training.checkpoint import Progress
-from etn_gpu.training.config import Event, TrainingConfig
-from etn_gpu.training.data import Piece, checksum
+from etn_gpu.training.config import Event, OnEvent, TrainingConfig
+from etn_gpu.training.data import Piece
 from etn_gpu.training.deadline import Deadline, TimeIsUp
 from etn_gpu.training.evaluation import collect_errors, score, summary
-from etn_gpu.training.objective import in_proportion
+from etn_gpu.training.groups import group_errors
+from etn_gpu.training.initial_model import warm_parameters
+from etn_gpu.training.objective import Errors, in_proportion
+from etn_gpu.training.optimizer import State
 from etn_gpu.training.outputs import claimed_outputs
 from etn_gpu.training.problem import Problem, Problems
 from etn_gpu.training.report import Ended, TrainingReport, build_model, write_report
 from etn_gpu.training.schedule import SWEEP_SHARE, SweepEvent, halved, sweep_due, sweeps_done, sweeps_end
-from etn_gpu.training.setup import OnEvent, loss_weights, read_data
+from etn_gpu.training.setup import loss_weights, read_data
 from etn_gpu.training.start import best_start
 from etn_gpu.training.sweeps import Budget, SweepOptions, sweep
 
@@ -74,7 +77,7 @@ class _Run:
             self.data = read_data(config, self.weights, on_event, check)
         except TimeIsUp:
             raise self._nothing_trained() from None
-        self.problems = Problems(self.weights, self.data.train, backend, config.threads, self.deadline)
+        self.problems = Problems(self.weights, self.data.train, backend, config.threads, self.deadline, self.data.fixed)
         self.options = SweepOptions(Budget.of(self.data.architecture.train))
         self.checkpoint_fault = ""
         self.progress = self._start()
@@ -82,7 +85,7 @@ class _Run:
     def _start(self) -> Progress:
         config, data = self.config, self.data
         preset = data.architecture
-        identity = config.identity() | {"checksum of the data": checksum([*data.train, *data.valid])}
+        identity = config.identity() | data.identity(grouped=bool(config.group_weights))
         if config.resume is not None:
             progress = Progress.load(config.resume, identity, preset.to_dict())
             self.deadline.earlier = progress.elapsed
@@ -90,21 +93,34 @@ class _Run:
             self.on_event(Event("message", text=f"resuming {config.resume} after iteration {progress.iteration}"))
             return progress
         rng = np.random.default_rng(config.seed)
-        problem = self.problems(halved(preset) if config.method == "sweeps" else preset)
+        warm = data.initial is not None
+        problem = self.problems(halved(preset) if config.method == "sweeps" and not warm else preset)
         try:
             problem.compile()
-            state = best_start(
-                problem, data.train[:FIRST_PIECES], config.seed, rng, self.on_event,
-                starts=STARTS, iterations=START_ITERATIONS, late=lambda: self.deadline.late(START_SHARE),
-            )  # fmt: skip
+            if data.initial is not None:
+                state = State(warm_parameters(data.initial, problem), np.inf, np.empty(0))
+            else:
+                state = best_start(
+                    problem, data.train[:FIRST_PIECES], config.seed, rng, self.on_event,
+                    starts=STARTS, iterations=START_ITERATIONS, late=lambda: self.deadline.late(START_SHARE),
+                )  # fmt: skip
+            # Nothing is gained by an iteration on a part of the data from where a model is good on all of them.
+            active = len(data.train) if warm else min(FIRST_PIECES, len(data.train))
+            best_score = self._score_of(problem, state.theta) if warm else np.inf
         except TimeIsUp:
             raise self._nothing_trained() from None
         self.trained = bool(np.isfinite(state.loss))
         architecture = problem.architecture.to_dict()
         return Progress(
-            identity, preset.to_dict(), architecture, state.theta, architecture, state.theta.copy(), np.inf,
-            state.damping, min(FIRST_PIECES, len(data.train)), 0, 0.0, dict(rng.bit_generator.state),
+            identity, preset.to_dict(), architecture, state.theta, architecture, state.theta.copy(), best_score,
+            state.damping, active, 0, 0.0, dict(rng.bit_generator.state),
         )  # fmt: skip
+
+    def _score_of(self, problem: Problem, theta: Array) -> float:
+        """What the iterations of a warm start have to better; infinite where predictions are not finite."""
+        pieces = self.data.valid or self.data.train[:FIRST_PIECES]
+        errors = collect_errors(problem.objective, theta, pieces)
+        return score(in_proportion(errors, pieces), self.weights)
 
     # -- the loop ------------------------------------------------------------------------------------------------
 
@@ -292,6 +308,9 @@ class _Run:
         with self.deadline.lifted():
             # Errors on held-out structures are those of the model that has not seen them.
             valid_errors = collect_errors(problem.objective, progress.best_theta, data.valid)
+        if data.initial is not None and progress.best_score < min((h["score"] for h in progress.history), default=0.0):
+            text = "no iteration made errors smaller than those of the initial model, from which the rest goes on"
+            self.on_event(Event("message", text=text))
         theta, refits, cut_short = self._refit()
         with self.deadline.lifted():
             train_errors = collect_errors(problem.objective, theta, data.train)
@@ -313,16 +332,26 @@ class _Run:
             Ended.time_limit if cut_short else ended,
             refits,
             data.warnings,
+            self._groups(problem, theta, train_errors, valid_errors),
         )
         model = build_model(
-            problem.layout.unpack(theta), problem.architecture, data.labels, data.train, report, self.config
-        )
+            problem.layout.unpack(theta), problem.architecture, data.labels, data.train, report, self.config,
+            data.initial,
+        )  # fmt: skip
         model.save(self.config.output)
         parity = {"train": (data.train, train_errors), "valid": (data.valid, valid_errors)}
         for fault in write_report(report, self.config.output, parity):
             self.on_event(Event("unwritten", text=fault))
         self.on_event(Event("done", report=report.to_dict()))
         return report
+
+    def _groups(self, problem: Problem, theta: Array, train: Errors, valid: Errors) -> dict[str, dict[str, Any]]:
+        """Errors by group, those of what was left out of training and validation included."""
+        data = self.data
+        with self.deadline.lifted():
+            left_out = collect_errors(problem.objective, theta, data.left_out)
+        sets = {"train": (data.train, train), "valid": (data.valid, valid), "left_out": (data.left_out, left_out)}
+        return {name: found for name, (pieces, errors) in sets.items() if (found := group_errors(pieces, errors))}
 
 
 def _n_atoms(pieces: Sequence[Piece]) -> int:

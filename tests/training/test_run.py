@@ -180,7 +180,7 @@ def test_held_out_structures_are_trained_on_in_the_end(
     ]
     assert after.valid == before.valid
     assert after.history[-1]["loss"] == before.history[-1]["loss"]
-    model = metrics(etn_gpu.load(config.output), config.train_file)
+    model = metrics(etn_gpu.load(config.output), config.train_files[0])
     held_out = after.valid["forces_rmse"]
     assert held_out is not None
     assert model.as_dict()["forces"]["rmse"] < held_out
