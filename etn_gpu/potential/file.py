@@ -1,7 +1,8 @@
 """The model file ``*.etn``: a safetensors file with one float64 tensor per parameter and a JSON document in its header.
 
 Terms beside the network are five more tensors, ``terms.repulsion``, ``terms.density``, ``terms.distances``,
-``terms.embedding`` and ``terms.bounds``, all there or none (:class:`etn_gpu.potential.terms.Terms`); files of version 1 have none.
+``terms.embedding`` and ``terms.bounds``, all there or none (:class:`etn_gpu.potential.terms.Terms`); files of version 1
+have none.
 
 The document, the only entry ``etn_gpu`` of the header's metadata, holds ``format`` and ``format_version``, what a model
 is made of (architecture, dtype, metadata), what people and other programs want to read without this library (species,
