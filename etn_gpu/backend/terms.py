@@ -8,8 +8,8 @@ and V stand in for it elsewhere. All of it is float64, whatever the dtype of the
     n_i = sum_j (1 - r^2/rc^2)^3 below the cutoff rc: how dense it is around i
     p_i = sum_j ((on - r)/(on - off))^3 where r < on: whether pairs are closer than any that the network knows
     g_i = S((n_i - a)/(b - a)) (1 - S((n_i - c)/(d - c))) (1 - S(p_i)), without the first factor where b = 0
-    F(n) = e + c x^2 + k max(x, 0)^3 with x = n/n0 - 1: an embedding function in universal form, stiffer where k > 0
-    B(e) = e from low to high, high + w tanh((e - high)/w) with w = ceiling - high above, and so down to the floor below:
+    F(n) = e + c x^2 + k max(x, 0)^3 with x = n/n0 - 1: an embedding function in universal form, stiffer with k
+    B(e) = e from low to high, high + w tanh((e - high)/w) with w = ceiling - high above, and so down to the floor:
         a network that goes wild between its data stays within bounds
     V(r) = K Z Z' / r phi(r/l) (1 - S((r - inner)/(outer - inner))): universal screening; Ziegler, Biersack and
         Littmark, The Stopping and Range of Ions in Solids (Pergamon, 1985)
@@ -35,7 +35,7 @@ WEIGHT, BY_DENSITY, BY_CLOSENESS, OUTSIDE, SLOPE, PAIRS = range(6)
 COLUMNS = 6
 #: Columns of the table of pairs: radii in A, K Z Z' in eV A, 1/l in 1/A.
 INNER, OUTER, OFF, ON, STRENGTH, SCREENING = range(6)
-#: Columns of the table of species: densities a to d, then e and c in eV, n0, k in eV, then bounds of the network in eV.
+#: Columns of the table of species: densities a to d, then e and c in eV, n0, k in eV, then bounds in eV.
 LOWEST, LOW, HIGH, HIGHEST, MEAN, COHESION, DENSITY, STIFFNESS, FLOOR, BOTTOM, TOP, CEILING = range(12)
 #: Coulomb's constant times the square of the elementary charge in eV A; Bohr radius in A times 0.8854.
 COULOMB, SCREENING_LENGTH = 14.399645, 0.8854 * 0.529177
@@ -46,7 +46,7 @@ DECAYS = (3.19980, 0.94229, 0.40290, 0.20162)
 
 @dataclass(frozen=True)
 class TermTables:
-    """The numbers of the terms as loops and kernels read them: pairs [n, n, 6], species [n, 12], columns as named above.
+    """The numbers of the terms as loops and kernels read them: pairs [n, n, 6], species [n, 12], columns as above.
 
     ``cutoff`` in A is that of the density.
     """
@@ -98,7 +98,7 @@ def closeness(r: Array, pairs: Array) -> tuple[Array, Array]:
     return t * t * t, -3.0 * t * t / width
 
 
-def bounded(outputs: Array, species: Array) -> tuple[Array, Array]:
+def bounded(outputs: NDArray[np.floating], species: Array) -> tuple[Array, Array]:
     """B(e) of outputs [m] in eV and its derivative, from the rows [m, 12] of the table of species."""
     floor, bottom, top, ceiling = (species[:, k] for k in (FLOOR, BOTTOM, TOP, CEILING))
     above = outputs > top
@@ -106,7 +106,9 @@ def bounded(outputs: Array, species: Array) -> tuple[Array, Array]:
     width = np.where(above, ceiling - top, bottom - floor)
     beyond = np.tanh((outputs - limit) / width)
     wild = above | (outputs < bottom)
-    return np.where(wild, limit + width * beyond, outputs), np.where(wild, 1.0 - beyond * beyond, 1.0)
+    return np.where(wild, limit + width * beyond, outputs).astype(np.float64), np.where(
+        wild, 1.0 - beyond * beyond, 1.0
+    )
 
 
 def squares(vectors: Array) -> Array:

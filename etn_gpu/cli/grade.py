@@ -123,8 +123,8 @@ def _with_terms(potential: ETNPotential, batches: list[StructureBatch]) -> ETNPo
     there = np.unique(np.concatenate([batch.species_index for batch in batches]))
     if missing := sorted(set(potential.species) - {potential.species[z] for z in there}):
         output_console().print(
-            f"warning: nothing holds atoms apart in this model, and structures without {', '.join(missing)} do not tell "
-            "how to: give all that it was trained on",
+            f"warning: nothing holds atoms apart in this model, and structures without {', '.join(missing)} do not "
+            "tell how to: give all that it was trained on",
             style="yellow",
             soft_wrap=True,
         )

@@ -42,6 +42,13 @@ class Method(StrEnum):
     gradient = "gradient"
 
 
+class Repulsion(StrEnum):
+    """What holds atoms apart beside the network."""
+
+    zbl = "zbl"
+    none = "none"
+
+
 _VALID_FRACTION = 0.1
 
 
@@ -115,6 +122,22 @@ def train(
             show_default="fit",
         ),
     ] = None,
+    repulsion: Annotated[
+        Repulsion,
+        typer.Option(
+            help="zbl holds atoms apart where the network knows nothing, and is out of reach in the data; none leaves the "
+            "network alone."
+        ),
+    ] = Repulsion.zbl,
+    repulsion_reach: Annotated[
+        float,
+        typer.Option(
+            min=1.0,
+            max=2.0,
+            help="Where repulsion begins, over the closest distance in the data; above 1 the network is trained on what "
+            "it leaves of the labels.",
+        ),
+    ] = 1.0,
     time_limit: Annotated[
         str | None,
         typer.Option(
@@ -189,6 +212,8 @@ def train(
         weights=term_weights,
         group_weights=parse_group_weights(group_weight or []),
         reference_energies=parse_reference_energies(reference_energies or "fit"),
+        repulsion=repulsion.value,
+        repulsion_reach=repulsion_reach,
         time_limit=seconds,
         seed=seed,
         resume=resume,

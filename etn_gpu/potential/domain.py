@@ -10,8 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from etn_gpu.backend.terms import densities
-from etn_gpu.errors import StructureError
-from etn_gpu.potential.kernel import Environments, Execution, Kernel
+from etn_gpu.potential.kernel import Environments, Kernel
 from etn_gpu.potential.references import REFERENCES
 from etn_gpu.structures import StructureBatch
 
@@ -30,13 +29,16 @@ PATTERN_ATOMS, PATTERNS = 24, 24
 class Domain:
     """What sites of n species were like; those of isolated atoms, which have no neighbours, are not among them.
 
-    ``sites`` [n] how many there were; ``lowest``, ``mean`` and ``highest`` densities [n] as
+    ``atoms`` [n] how many there were, isolated ones included, and ``sites`` [n] without these; where there are none,
+    ``mean`` and ``energy`` are 0 and extremes infinite; ``lowest``, ``mean`` and ``highest`` densities [n] as
     :mod:`etn_gpu.backend.terms` has them; ``energy`` [n] mean energy in eV that the network gives, without the
-    reference, ``least`` and ``most`` [n] those of single sites; ``closest`` [n, n] distance of each pair of species in A, inf where never within the cutoff. ``patterns``
-    are small ones of the structures, spread over compositions, those with the lowest energy of their composition.
+    reference, ``least`` and ``most`` [n] those of single sites; ``closest`` [n, n] distance of each pair of species in
+    A, inf where never within the cutoff. ``patterns`` are small ones of the structures, spread over compositions, those
+    with the lowest energy of their composition.
     """
 
     species: tuple[str, ...]
+    atoms: NDArray[np.int64]
     sites: NDArray[np.int64]
     lowest: Array
     mean: Array
@@ -48,20 +50,24 @@ class Domain:
     patterns: tuple[Atoms, ...]
 
     def to_dict(self) -> dict[str, Any]:
-        """JSON-ready form, without the patterns; None for pairs that were never within the cutoff."""
-        closest = [[round(float(r), 4) if np.isfinite(r) else None for r in row] for row in self.closest]
-        numbers = {name: getattr(self, name).round(4).tolist() for name in _NUMBERS}
-        return {"species": list(self.species), "sites": self.sites.tolist(), **numbers, "closest": closest}
+        """JSON-ready form, without the patterns; None for what never occurred."""
+        numbers = {name: _rounded(getattr(self, name)) for name in (*_NUMBERS, "closest")}
+        return {"species": list(self.species), "sites": self.sites.tolist(), **numbers}
 
 
-def observed_domain(model: ETNPotential, batches: Iterable[StructureBatch]) -> Domain:
-    """What the sites of these batches are like, which are read one after the other.
+def _rounded(array: Array) -> Any:
+    if array.ndim > 1:
+        return [_rounded(row) for row in array]
+    return [round(float(value), 4) if np.isfinite(value) else None for value in array]
+
+
+def observed_domain(model: ETNPotential, batches: Iterable[StructureBatch], kernel: Kernel) -> Domain:
+    """What the sites of these batches are like, which are read one after the other; ``kernel`` evaluates the network.
 
     Raises:
-        StructureError: a batch of other species or with a smaller cutoff; a species that has no atom in them.
+        StructureError: a batch of other species or with a smaller cutoff.
     """
     n = len(model.species)
-    kernel = Kernel(model.architecture, Execution())
     sites, atoms = np.zeros(n, np.int64), np.zeros(n, np.int64)
     lowest, highest = np.full(n, np.inf), np.zeros(n)
     density_sum, energy_sum = np.zeros(n), np.zeros(n)
@@ -73,7 +79,7 @@ def observed_domain(model: ETNPotential, batches: Iterable[StructureBatch]) -> D
         batch = whole if whole.cutoff == model.cutoff else whole.within(model.cutoff)
         species = batch.species_index
         density = densities(batch.vectors, batch.edge_offsets, model.cutoff)
-        energy = kernel.energies(model.parameters, Environments.of(batch)) - model.parameters[REFERENCES][species]
+        energy = network_energies(model, Environments.of(batch), kernel)
         near = density > 0.0
         atoms += np.bincount(species, minlength=n)
         sites += np.bincount(species[near], minlength=n)
@@ -85,18 +91,23 @@ def observed_domain(model: ETNPotential, batches: Iterable[StructureBatch]) -> D
         np.maximum.at(most, species[near], energy[near])
         closest = np.minimum(closest, batch.minimum_distances())
         _keep_patterns(patterns, batch, energy, n)
-    if missing := [symbol for symbol, number in zip(model.species, atoms, strict=True) if not number]:
-        raise StructureError(
-            f"the structures hold no {', '.join(missing)}: expected those that the potential of "
-            f"{', '.join(model.species)} was trained on"
-        )
     several = np.maximum(sites, 1)
     chosen = [patterns[key] for key in sorted(patterns)]
     every = max(len(chosen) / PATTERNS, 1.0)
     kept = tuple(chosen[int(k * every)][1] for k in range(min(len(chosen), PATTERNS)))
     return Domain(
-        model.species, sites, lowest, density_sum / several, highest, energy_sum / several, least, most, closest, kept
+        model.species, atoms, sites, lowest, density_sum / several, highest, energy_sum / several, least, most,
+        closest, kept,
     )  # fmt: skip
+
+
+def network_energies(model: ETNPotential, environments: Environments, kernel: Kernel) -> Array:
+    """What the network gives each site in eV, without the reference.
+
+    By the Program that is compiled wherever a model was trained, and soon where it is used.
+    """
+    energies, _ = kernel.energies_and_gradients(model.parameters, environments)
+    return energies - model.parameters[REFERENCES][environments.geometry.species]
 
 
 def _keep_patterns(
@@ -105,7 +116,7 @@ def _keep_patterns(
     """Keep the structure with the lowest energy of each size and composition, in quarters."""
     for s, (first, end) in enumerate(zip(batch.atom_offsets[:-1], batch.atom_offsets[1:], strict=True)):
         size = int(end - first)
-        if not 1 < size * (1 + batch.pbc[s].any()) or size > PATTERN_ATOMS:
+        if size > PATTERN_ATOMS or (size == 1 and not batch.pbc[s].any()):
             continue
         shares = np.ceil(4 * np.bincount(batch.species_index[first:end], minlength=n) / size)
         key = (size, *shares.astype(int).tolist())

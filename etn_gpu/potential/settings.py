@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -17,7 +17,7 @@ Integers = NDArray[np.int64]
 
 #: Choices, the usual one first.
 #:
-#: upper and lower: densities where the weight of the network begins to end, and where it has ended, over the highest and
+#: upper and lower: densities where the weight of the network begins to end and where it has ended, over the highest and
 #: the lowest that occurred. pairs: distance at which a close pair has taken all weight, and within which repulsion is
 #: whole, over that of the closest approach, at which both begin. bounds: up to where the network is believed, and how
 #: far it comes at all, beyond the energies that it gives sites of the data, over the distance of these from their mean.
@@ -62,8 +62,11 @@ class Settings:
     def loosest(n: int) -> Settings:
         """Those that let the network act as far out as any."""
         usual = Settings.usual(n)
-        widest = {name: int(np.argmin([c[0] if name == "pairs" else c[1] for c in CHOICES[name]])) for name in ("lower", "pairs")}
-        widest["upper"] = int(np.argmax([d for _, d in CHOICES["upper"]]))
+        widest = {
+            "lower": int(np.argmin([a for _, a in CHOICES["lower"]])),
+            "upper": int(np.argmax([d for _, d in CHOICES["upper"]])),
+            "pairs": int(np.argmin([off for off, _ in CHOICES["pairs"]])),
+        }
         return replace(usual, **{name: np.full_like(getattr(usual, name), choice) for name, choice in widest.items()})
 
     def others(self, name: str, species: tuple[int, ...]) -> Iterator[Settings]:
@@ -93,7 +96,7 @@ class Settings:
         # Sites may all be alike.
         b, c = lowest * np.minimum(lower[:, 0], 1.0 - MARGIN), highest * np.maximum(upper[:, 0], 1.0 + MARGIN)
         density = np.stack([lowest * lower[:, 1], b, c, highest * upper[:, 1]], axis=1)
-        closest = np.minimum(closest_approach(domain), cutoff) * (1.0 - MARGIN)
+        closest = np.minimum(closest_approach(domain.species, domain.closest), cutoff) * (1.0 - MARGIN)
         usual = np.where(seen, domain.mean, np.mean(domain.mean[seen]) if seen.any() else 1.0)
         return Terms(
             repulsion=np.stack([pairs[..., 1] * closest, closest], axis=-1),
@@ -113,18 +116,18 @@ class Settings:
         )
 
 
-def closest_approach(domain: Domain) -> Array:
+def closest_approach(species: Sequence[str], observed: Array) -> Array:
     """How close atoms of each two species come before they are repelled, [n, n] in A.
 
-    That is how close they came in the data; but where these know little more than the distances of a lattice, as for
-    unlike elements, there is more room.
+    That is how close they came in the data, ``observed`` [n, n], inf where they never did; but where these know little
+    more than the distances of a lattice, as for unlike elements, there is more room.
     """
     from ase.data import atomic_numbers, covalent_radii
 
-    radii = np.array([covalent_radii[atomic_numbers[symbol]] for symbol in domain.species])
-    own = np.where(np.isfinite(np.diag(domain.closest)), np.diag(domain.closest), 2.0 * UNSEEN * radii)
+    radii = np.array([covalent_radii[atomic_numbers[symbol]] for symbol in species])
+    own = np.where(np.isfinite(np.diag(observed)), np.diag(observed), 2.0 * UNSEEN * radii)
     mean = 0.5 * (own[:, None] + own)
-    room = np.maximum(mean, np.where(np.isfinite(domain.closest), UNLIKE * domain.closest, 0.0))
-    closest = np.minimum(domain.closest, room)
+    room = np.maximum(mean, np.where(np.isfinite(observed), UNLIKE * observed, 0.0))
+    closest = np.minimum(observed, room)
     np.fill_diagonal(closest, own)
     return closest

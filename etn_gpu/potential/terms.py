@@ -121,8 +121,8 @@ class Terms:
     def _check_embedding(self) -> None:
         self._require(
             (self.embedding[:, 1:3] > 0.0).all(axis=1) & (self.embedding[:, 3] >= 0.0),
-            "a mean energy, a cohesive energy above 0, a density above 0 and a stiffness from 0 on for each species in the "
-            "terms' embedding",
+            "a mean energy, a cohesive energy above 0, a density above 0 and a stiffness from 0 on for each species in "
+            "the terms' embedding",
             self.embedding,
         )
 

@@ -15,11 +15,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from etn_gpu.backend.cpu.terms import CompiledTerms
-from etn_gpu.backend.terms import TermTables, densities
+from etn_gpu.backend.terms import TermTables
+from etn_gpu.backend.terms import densities as site_densities
 from etn_gpu.potential import assembly
-from etn_gpu.potential.domain import Domain
-from etn_gpu.potential.kernel import Environments, Execution, Kernel
-from etn_gpu.potential.references import REFERENCES
+from etn_gpu.potential.domain import Domain, network_energies
+from etn_gpu.potential.kernel import Environments, Kernel
+from etn_gpu.potential.settings import closest_approach
 from etn_gpu.structures import StructureBatch
 
 if TYPE_CHECKING:
@@ -35,6 +36,7 @@ SCALES = np.round(np.arange(1.6, 0.5999, -0.01), 2)
 FARTHEST, NEAREST, STEP = 2.0, 0.5, 0.05
 #: Crystals of pairs of elements and random alloys, at most so many.
 PAIR_CRYSTALS, ALLOYS = 40, 4
+ALONE = " alone"
 #: Structures in a batch.
 BATCH = 1000
 #: A fall of the energy that counts as one, in eV per atom of a structure that is compressed and in eV for a pair.
@@ -83,13 +85,12 @@ class VirtualStructures:
         model: the network; terms that it has do not matter.
         domain: what it was trained on.
         loosest: terms that let the network act as far out as any that :meth:`falls` will be asked for.
+        kernel: evaluates the network.
     """
 
-    def __init__(self, model: ETNPotential, domain: Domain, loosest: TermTables) -> None:
+    def __init__(self, model: ETNPotential, domain: Domain, loosest: TermTables, kernel: Kernel) -> None:
         self.paths: list[Path] = []
-        self._references = model.parameters[REFERENCES]
         self._batches: list[tuple[StructureBatch, Environments, Array]] = []
-        kernel = Kernel(model.architecture, Execution())
         structures: list[Atoms] = []
         for kind, name, species, members, start in _all_paths(model, domain):
             first = len(structures)
@@ -103,8 +104,7 @@ class VirtualStructures:
             outputs = np.zeros(batch.n_atoms)
             if known.size:
                 part, _ = environments.gather(known)
-                energies = kernel.energies(model.parameters, part)
-                outputs[known] = energies - self._references[batch.species_index[known]]
+                outputs[known] = network_energies(model, part, kernel)
             self._batches.append((batch, environments, outputs))
 
     def energies(self, tables: TermTables) -> Array:
@@ -150,9 +150,7 @@ def _valley(energies: Array, start: int) -> int:
         place = lower
 
 
-def _all_paths(
-    model: ETNPotential, domain: Domain
-) -> Iterator[tuple[str, str, tuple[int, ...], list[Atoms], int]]:
+def _all_paths(model: ETNPotential, domain: Domain) -> Iterator[tuple[str, str, tuple[int, ...], list[Atoms], int]]:
     """Kind, name, species, structures and start of each path."""
     crystals = list(_crystals(model, domain))
     patterns = [(f"{atoms.get_chemical_formula()} of the data", atoms) for atoms in domain.patterns]
@@ -160,30 +158,32 @@ def _all_paths(
         present = tuple(sorted({model.species.index(symbol) for symbol in atoms.get_chemical_symbols()}))
         scaled = [_scaled(atoms, scale) for scale in SCALES]
         yield "volume", name, present, scaled, int(np.argmin(np.abs(SCALES - 1.0)))
-    for name, atoms in [*_dimers(model.species), *crystals, *patterns]:
-        yield from _pairs(name, atoms, model, domain)
+    for name, atoms in [*_dimers(model, closest_approach(domain.species, domain.closest)), *crystals, *patterns]:
+        yield from _pairs(name, atoms, model)
 
 
 def _crystals(model: ETNPotential, domain: Domain) -> Iterator[tuple[str, Atoms]]:
     """Crystals of each element, ordered ones of pairs and random alloys, as dense as the sites of the data."""
     from ase import Atoms
 
-    n = len(model.species)
+    known = [int(z) for z in np.flatnonzero(domain.sites)]
     rng = np.random.default_rng(0)
-    members = [(lattice, (z,) * len(sites)) for z in range(n) for lattice, sites in _CUBIC.items()]
-    pairs = list(combinations(range(n), 2))
+    members = [(lattice, (z,) * len(sites)) for z in known for lattice, sites in _CUBIC.items()]
+    pairs = list(combinations(known, 2))
     every = max(len(pairs) / PAIR_CRYSTALS, 1.0)
     members += [("bcc", pairs[int(k * every)]) for k in range(min(len(pairs), PAIR_CRYSTALS))]
-    if n > 2:
-        members += [("diamond", tuple(rng.integers(0, n, 8).tolist())) for _ in range(ALLOYS)]
-    found = []
-    for lattice, species in members:
-        symbols = [model.species[z] for z in species]
-        atoms = Atoms(symbols, scaled_positions=_CUBIC[lattice], cell=np.eye(3), pbc=True)
-        found.append((f"{lattice} {atoms.get_chemical_formula('reduce')}", atoms, float(domain.mean[list(species)].mean())))
-    lengths = _lengths([atoms for _, atoms, _ in found], np.array([density for *_, density in found]), model)
-    for (name, atoms, _), length in zip(found, lengths, strict=True):
-        yield name, _scaled(atoms, length)
+    if len(known) > 2:
+        members += [("diamond", tuple(rng.choice(known, 8).tolist())) for _ in range(ALLOYS)]
+    unscaled = [
+        Atoms([model.species[z] for z in species], scaled_positions=_CUBIC[lattice], cell=np.eye(3), pbc=True)
+        for lattice, species in members
+    ]
+    densities = np.array([domain.mean[list(species)].mean() for _, species in members])
+    if not members:
+        return
+    lengths = _lengths(unscaled, densities, model)
+    for (lattice, _), atoms, length in zip(members, unscaled, lengths, strict=True):
+        yield f"{lattice} {atoms.get_chemical_formula()}", _scaled(atoms, length)
 
 
 def _lengths(structures: Sequence[Atoms], wanted: Array, model: ETNPotential) -> Array:
@@ -194,7 +194,7 @@ def _lengths(structures: Sequence[Atoms], wanted: Array, model: ETNPotential) ->
         middle = 0.5 * (low + high)
         scaled = [_scaled(atoms, length) for atoms, length in zip(structures, middle, strict=True)]
         batch = StructureBatch.build(scaled, model.species, model.cutoff)
-        density = densities(batch.vectors, batch.edge_offsets, model.cutoff)
+        density = site_densities(batch.vectors, batch.edge_offsets, model.cutoff)
         mean = assembly.segment_sum(density[:, None], batch.atom_offsets)[:, 0] / count
         low, high = np.where(mean > wanted, middle, low), np.where(mean > wanted, high, middle)
     return 0.5 * (low + high)
@@ -207,15 +207,18 @@ def _scaled(atoms: Atoms, factor: float) -> Atoms:
     return scaled
 
 
-def _dimers(species: Sequence[str]) -> Iterator[tuple[str, Atoms]]:
+def _dimers(model: ETNPotential, closest: Array) -> Iterator[tuple[str, Atoms]]:
+    """Pairs alone, at first as close as any came: two atoms attract each other until they are a molecule."""
     from ase import Atoms
 
-    for first, second in combinations_with_replacement(species, 2):
-        yield f"{first}-{second} alone", Atoms([first, second], [[0, 0, 0], [FARTHEST, 0, 0]])
+    for first, second in combinations_with_replacement(range(len(model.species)), 2):
+        pair = [model.species[first], model.species[second]]
+        length = min(closest[first, second], FARTHEST, 0.9 * model.cutoff)
+        yield f"{'-'.join(pair)}{ALONE}", Atoms(pair, [[0, 0, 0], [length, 0, 0]])
 
 
 def _pairs(
-    name: str, atoms: Atoms, model: ETNPotential, domain: Domain
+    name: str, atoms: Atoms, model: ETNPotential
 ) -> Iterator[tuple[str, str, tuple[int, ...], list[Atoms], int]]:
     """Paths on which the closest pair of each two elements of a structure is pushed together."""
     if len(atoms) == 1:
@@ -238,4 +241,5 @@ def _pairs(
             pushed.positions[i] += shift
             pushed.positions[j] -= shift
             members.append(pushed)
-        yield "pair", f"{model.species[a]}-{model.species[b]} in {name}", (int(a), int(b)), members, 0
+        title = name if name.endswith(ALONE) else f"{model.species[a]}-{model.species[b]} in {name}"
+        yield "pair", title, (int(a), int(b)), members, 0

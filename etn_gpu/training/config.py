@@ -21,6 +21,10 @@ METHODS = ("sweeps", "gradient")
 DEFAULT_PRESET = "standard"
 #: Where reference energies of the elements come from, if they are not given.
 FITTED, ISOLATED = "fit", "isolated"
+#: What holds atoms apart beside the network.
+ZBL = "zbl"
+REPULSIONS = (ZBL, "none")
+MOST_REACH = 2.0
 
 
 @dataclass(frozen=True)
@@ -36,13 +40,16 @@ class TrainingConfig:
     property (1 keeps it, 0 leaves the property out); ``group_weights`` multiply the loss of the structures of a group
     (:mod:`etn_gpu.training.groups`; 0 leaves it out of the training); ``reference_energies`` are energies E0 in eV of
     some elements, which stay as they are, 'isolated' for those of the isolated atoms among the structures, or 'fit'
-    (:mod:`etn_gpu.training.atomic_energies`); ``time_limit`` in seconds for the whole run, reading, compilation, report
-    and resumed parts included: what is under way then ends, and the model is that of the last step; ``resume`` a
-    checkpoint of the same run; ``overwrite`` whether the files of an earlier run may be replaced, as those of the
-    resumed run always are; ``allow_large`` accepts sizes whose compilation may take minutes and gigabytes
-    (:mod:`etn_gpu.potential.size`); ``label_keys`` keys of labels to use instead of the usual ones; ``format`` and
-    ``species`` of the files, as :func:`etn_gpu.structures.read_structures` takes them; ``metadata`` goes into the model
-    file.
+    (:mod:`etn_gpu.training.atomic_energies`); ``repulsion`` 'zbl' gives the model terms that hold atoms apart and take
+    over where the network knows nothing (:mod:`etn_gpu.potential.calibration`), 'none' leaves it the network alone;
+    ``repulsion_reach`` the distance at which repulsion begins, over the closest in the data: above 1 it reaches into
+    them, and the network is trained on what is left of the labels; ``time_limit`` in seconds for the whole run,
+    reading, compilation, report and resumed parts included: what is under way then ends, and the model is that of
+    the last step; ``resume`` a checkpoint of the same run; ``overwrite`` whether the files of an earlier run may be
+    replaced, as those of the resumed run always are; ``allow_large`` accepts sizes whose compilation may take
+    minutes and gigabytes (:mod:`etn_gpu.potential.size`); ``label_keys`` keys of labels to use instead of the usual
+    ones; ``format`` and ``species`` of the files, as :func:`etn_gpu.structures.read_structures` takes them;
+    ``metadata`` goes into the model file.
 
     Raises:
         TrainingError: an option that cannot be meant.
@@ -59,6 +66,8 @@ class TrainingConfig:
     weights: dict[str, float] | None = None
     group_weights: dict[str, float] = field(default_factory=dict)
     reference_energies: str | dict[str, float] = FITTED
+    repulsion: str = ZBL
+    repulsion_reach: float = 1.0
     time_limit: float | None = None
     seed: int = 0
     resume: Path | None = None
@@ -90,6 +99,7 @@ class TrainingConfig:
         if bad := {k: v for k, v in self.group_weights.items() if not (isfinite(v) and v >= 0)}:
             raise TrainingError(f"weights of groups must be numbers >= 0, got {bad}")
         self._check_reference_energies()
+        self._check_repulsion()
         if self.time_limit is not None and not self.time_limit > 0:
             raise TrainingError(f"the time limit must be positive, got {self.time_limit} s")
         if not 0 <= self.valid_fraction < 1:
@@ -135,6 +145,19 @@ class TrainingConfig:
         if bad := {symbol: energy for symbol, energy in given.items() if not isfinite(energy)}:
             raise TrainingError(f"reference energies must be finite numbers (eV), got {bad}")
 
+    def _check_repulsion(self) -> None:
+        if self.repulsion not in REPULSIONS:
+            raise TrainingError(f"{self.repulsion!r} is no repulsion; choose one of {', '.join(REPULSIONS)}")
+        if not 1.0 <= self.repulsion_reach <= MOST_REACH:
+            raise TrainingError(
+                f"the repulsion must reach from 1 to {MOST_REACH:g} times as far as the closest pairs of the data, got "
+                f"{self.repulsion_reach:g}"
+            )
+        if self.repulsion != ZBL and self.repulsion_reach != 1.0:
+            raise TrainingError(
+                f"a reach of {self.repulsion_reach:g} is given, but no repulsion: leave one of them out"
+            )
+
     def _check_counts(self) -> None:
         for name, least in (("seed", 0), ("threads", 1), ("max_iterations", 1)):
             value = getattr(self, name)
@@ -172,6 +195,10 @@ class TrainingConfig:
             chosen["group_weights"] = self.group_weights
         if self.reference_energies != FITTED:
             chosen["reference_energies"] = self.reference_energies
+        if self.repulsion != ZBL:
+            chosen["repulsion"] = self.repulsion
+        if self.repulsion_reach != 1.0:
+            chosen["repulsion_reach"] = self.repulsion_reach
         identity: dict[str, Any] = json.loads(json.dumps(chosen, default=str))
         return identity
 

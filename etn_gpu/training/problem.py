@@ -13,6 +13,7 @@ from etn_gpu import backend as backends
 from etn_gpu.plan import Program
 from etn_gpu.potential import Architecture
 from etn_gpu.potential.kernel import Execution, Kernel
+from etn_gpu.potential.grade_program import feature_program
 from etn_gpu.potential.programs import programs
 from etn_gpu.training.curvature import atoms_in_rows, gauss_newton_matrix
 from etn_gpu.training.data import Piece
@@ -91,7 +92,7 @@ class Problem:
             TimeIsUp: before they were done.
         """
         found = programs(self.architecture)
-        exact = [found.gradient, found.parameter_gradient]
+        exact = [found.gradient, found.parameter_gradient, feature_program(self.architecture)]
         fast = [found.parameter_gradient, found.energy_parameter_gradient]
         self._prepare([(p, self.exact.dtype) for p in exact] + [(p, self.fast.dtype) for p in fast])
 

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from etn_gpu.errors import TrainingError
 from etn_gpu.files import write_atomically
 from etn_gpu.potential import Architecture, ETNPotential
+from etn_gpu.potential.calibration import Calibration
 from etn_gpu.structures import LabelledSet
 from etn_gpu.training.config import TrainingConfig
 from etn_gpu.training.data import Piece
@@ -79,6 +80,7 @@ def build_model(
     report: TrainingReport,
     config: TrainingConfig,
     initial: InitialModel | None = None,
+    calibration: Calibration | None = None,
 ) -> ETNPotential:
     """The trained potential with everything that its file should tell."""
     closest = np.min([piece.batch.minimum_distances() for piece in pieces], axis=0)
@@ -104,12 +106,15 @@ def build_model(
     if initial is not None:
         closest = np.minimum(closest, initial.closest(architecture.species))
         told = initial.told(told)
+    if calibration is not None:
+        told["calibration"] = calibration.to_dict()
     metadata = {**_encodable(told), **config.metadata}
     return ETNPotential(
         architecture,
         parameters,
         minimum_distances=np.where(np.isfinite(closest), closest, 0.0),
         metadata=metadata,
+        terms=None if calibration is None else calibration.terms,
     )
 
 

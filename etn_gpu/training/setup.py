@@ -8,6 +8,7 @@ from math import ceil
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from etn_gpu.errors import TrainingError
 from etn_gpu.potential import Architecture, preset_architecture
@@ -25,6 +26,7 @@ from etn_gpu.training.neighbourhood import usual_cutoff
 from etn_gpu.training.objective import Weights
 from etn_gpu.training.reading import read_training_files, read_validation_file
 from etn_gpu.training.references import formation_reference_structures, reference_warnings
+from etn_gpu.training.terms import repulsion_radii, without_repulsion
 from etn_gpu.training.tolerance import with_tolerances
 
 #: Structures for each parameter below which a set is too small for a model.
@@ -35,7 +37,8 @@ FEWEST = 0.01
 class TrainingData:
     """All labels, the pieces to train and to validate on, those left out of both, and the architecture.
 
-    ``initial`` is the model to start from, ``fixed`` the parameters that are not trained.
+    ``initial`` is the model to start from, ``fixed`` the parameters that are not trained; ``repulsion`` the radii
+    [n, n, 2] in A of what the labels of the pieces are without (:mod:`etn_gpu.training.terms`), None if of nothing.
     """
 
     labels: LabelledSet
@@ -46,6 +49,7 @@ class TrainingData:
     fixed: Fixed
     initial: InitialModel | None = None
     warnings: tuple[str, ...] = ()
+    repulsion: NDArray[np.float64] | None = None
 
     def identity(self, *, grouped: bool) -> dict[str, Any]:
         """What a resumed run must share besides its options: the content of data, groups and initial model."""
@@ -115,6 +119,8 @@ def read_data(
     if "energy" not in trained or not np.isfinite(labels.energy[chosen]).any():
         on_event(Event("message", text="no energies are trained on: energies will have an arbitrary zero"))
     train_pieces = cut_pieces(labels, chosen, species, cutoff)
+    repulsion = repulsion_radii(train_pieces, species, cutoff, config)
+    train_pieces, valid, left_out = (without_repulsion(pieces, repulsion) for pieces in (train_pieces, valid, left_out))
     references = reference_energies(train_pieces, len(species))
     train_pieces, valid = (
         with_group_weights(with_tolerances(pieces, references), config.group_weights)
@@ -149,7 +155,7 @@ def read_data(
     for text in warnings:
         on_event(Event("message", text=f"warning: {text}"))
     return TrainingData(
-        labels, train_pieces, valid, left_out, architecture, fixed, initial, (*audit_warnings, *warnings)
+        labels, train_pieces, valid, left_out, architecture, fixed, initial, (*audit_warnings, *warnings), repulsion
     )
 
 

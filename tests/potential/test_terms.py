@@ -415,8 +415,14 @@ def test_a_network_without_weight_may_overflow(backend: str, dtype: str, plain: 
         ({"density": np.zeros((0, 4))}, r"density has shape \(0, 4\), expected \(1, 4\) for 1 species"),
         ({"density": 3.0}, r"density has shape \(\), expected \(1, 4\)"),
         ({"embedding": [[np.nan, 1, 1, 0], [0, 1, 1, 0]]}, "embedding holds NaN or infinite values"),
-        ({"embedding": [[0, 1, 1, 0], [0, -1, 1, 0]]}, r"a cohesive energy above 0, .*; got \[0.0, -1.0, 1.0, 0.0\] for .* \[1\]"),
-        ({"embedding": [[0, 1, 0, 0], [0, 1, 1, 0]]}, r"a density above 0 .*; got \[0.0, 1.0, 0.0, 0.0\] for species \[0\]"),
+        (
+            {"embedding": [[0, 1, 1, 0], [0, -1, 1, 0]]},
+            r"a cohesive energy above 0, .*; got \[0.0, -1.0, 1.0, 0.0\] for .* \[1\]",
+        ),
+        (
+            {"embedding": [[0, 1, 0, 0], [0, 1, 1, 0]]},
+            r"a density above 0 .*; got \[0.0, 1.0, 0.0, 0.0\] for species \[0\]",
+        ),
         ({"embedding": [[0, 1, 1, -1], [0, 1, 1, 0]]}, r"a stiffness from 0 on .* for species \[0\]"),
         ({"density": [[0.5, 0.5, 1, 2], [0, 0, 1, 2]]}, r"0 <= a < b < c < d .* or a = b = 0"),
         ({"density": [[0.5, 0.0, 1, 2], [0, 0, 1, 2]]}, r"0 <= a < b < c < d .*; got \[0.5, 0.0, 1.0, 2.0\]"),
@@ -460,7 +466,9 @@ def test_terms_are_copied_and_read_only() -> None:
 def test_pairs_and_limits_that_are_none(backend: str, plain: ETNPotential) -> None:
     """Without radii and limits nothing is added, whatever the structure."""
     none, sites = np.zeros((2, 2, 2)), np.ones((2, 1))
-    nothing = Terms(none, sites * [0.0, 0.0, 1e6, 2e6], none, sites * [0.0, 1.0, 1.0, 0.0], sites * [-2e6, -1e6, 1e6, 2e6])
+    nothing = Terms(
+        none, sites * [0.0, 0.0, 1e6, 2e6], none, sites * [0.0, 1.0, 1.0, 0.0], sites * [-2e6, -1e6, 1e6, 2e6]
+    )
     many = list(REGIONS.values())
     results = zip(*(p.evaluate(many, backend=backend) for p in (plain, plain.with_terms(nothing))), strict=True)
     for before, after in results:

@@ -51,8 +51,8 @@ def test_check_terms_are_all_at_work_on_the_check_structures(plain: ETNPotential
 
 #: Terms that give the network no weight at all on check structures.
 HIDING = Terms(
-    np.full((2, 2, 2), [0.1, 0.2]), np.full((2, 4), [0, 0, 0.1, 0.2]), np.zeros((2, 2, 2)), np.full((2, 4), [0, 1, 1, 0]),
-    np.full((2, 4), [-2, -1, 1, 2]),
+    np.full((2, 2, 2), [0.1, 0.2]), np.full((2, 4), [0, 0, 0.1, 0.2]), np.zeros((2, 2, 2)),
+    np.full((2, 4), [0, 1, 1, 0]), np.full((2, 4), [-2, -1, 1, 2]),
 )  # fmt: skip
 
 
