@@ -125,7 +125,7 @@ def train(
     repulsion: Annotated[
         Repulsion,
         typer.Option(
-            help="zbl holds atoms apart where the network knows nothing, and is out of reach in the data; none leaves the "
+            help="zbl holds atoms apart where the network knows nothing, out of reach in the data; none leaves the "
             "network alone."
         ),
     ] = Repulsion.zbl,
@@ -134,7 +134,7 @@ def train(
         typer.Option(
             min=1.0,
             max=2.0,
-            help="Where repulsion begins, over the closest distance in the data; above 1 the network is trained on what "
+            help="Where repulsion begins, over the closest distance in the data; above 1 training is on what "
             "it leaves of the labels.",
         ),
     ] = 1.0,

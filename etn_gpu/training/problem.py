@@ -12,8 +12,8 @@ from numpy.typing import NDArray
 from etn_gpu import backend as backends
 from etn_gpu.plan import Program
 from etn_gpu.potential import Architecture
-from etn_gpu.potential.kernel import Execution, Kernel
 from etn_gpu.potential.grade_program import feature_program
+from etn_gpu.potential.kernel import Execution, Kernel
 from etn_gpu.potential.programs import programs
 from etn_gpu.training.curvature import atoms_in_rows, gauss_newton_matrix
 from etn_gpu.training.data import Piece

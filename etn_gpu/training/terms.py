@@ -1,4 +1,4 @@
-"""What a model has beside its network, in training: the repulsion that labels are reduced by, terms and grades at the end.
+"""What a model has beside its network: the repulsion that labels are reduced by, and at the end terms and grades.
 
 With radii that follow from the training data the repulsion vanishes on all of them: training is that of the network
 alone. Where it is asked to reach further, labels are trained on without it: energies, forces and stresses.
