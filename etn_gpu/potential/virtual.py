@@ -36,11 +36,13 @@ SCALES = np.round(np.arange(1.6, 0.5999, -0.01), 2)
 FARTHEST, NEAREST, STEP = 2.0, 0.5, 0.05
 #: Crystals of pairs of elements and random alloys, at most so many.
 PAIR_CRYSTALS, ALLOYS = 40, 4
-ALONE = " alone"
+#: Repulsion begins at the closest approach, and then takes a little to outdo what attracts atoms that are alone.
+ALONE, ONSET = " alone", 0.95
 #: Structures in a batch.
 BATCH = 1000
 #: A fall of the energy that counts as one, in eV per atom of a structure that is compressed and in eV for a pair.
-TOLERANCE = 1e-4
+#: Crystals that no data hold may have a second minimum where they are thinner: a little of that is no fault.
+TOLERANCE, TOLERANCE_EXPANDED = 1e-4, 0.05
 
 _CUBIC = {
     "sc": ((0, 0, 0),),
@@ -133,9 +135,9 @@ class VirtualStructures:
                 least = _valley(per_atom, path.start)
                 candidates = {"compression": per_atom[least:], "expansion": per_atom[least::-1]}
             for kind, values in candidates.items():
-                drops = np.maximum(-np.diff(values) - TOLERANCE, 0.0)
-                if drops.any():
-                    found.append(Fall(path, kind, float(drops.sum())))
+                drop = float(np.maximum(-np.diff(values) - TOLERANCE, 0.0).sum())
+                if drop > (TOLERANCE_EXPANDED if kind == "expansion" else 0.0):
+                    found.append(Fall(path, kind, drop))
         return found
 
 
@@ -208,12 +210,12 @@ def _scaled(atoms: Atoms, factor: float) -> Atoms:
 
 
 def _dimers(model: ETNPotential, closest: Array) -> Iterator[tuple[str, Atoms]]:
-    """Pairs alone, at first as close as any came: two atoms attract each other until they are a molecule."""
+    """Pairs alone, first a little closer than any came: two atoms attract each other until they are a molecule."""
     from ase import Atoms
 
     for first, second in combinations_with_replacement(range(len(model.species)), 2):
         pair = [model.species[first], model.species[second]]
-        length = min(closest[first, second], FARTHEST, 0.9 * model.cutoff)
+        length = min(ONSET * closest[first, second], FARTHEST, 0.9 * model.cutoff)
         yield f"{'-'.join(pair)}{ALONE}", Atoms(pair, [[0, 0, 0], [length, 0, 0]])
 
 
