@@ -125,13 +125,8 @@ def train(
     repulsion: Annotated[
         Repulsion,
         typer.Option(
-<<<<<<< HEAD
-            help="zbl holds atoms apart where the network knows nothing, out of reach in the data; none leaves the "
-            "network alone."
-=======
             help="zbl holds atoms apart where the network knows nothing, and is out of reach in the data; none leaves "
             "the network alone."
->>>>>>> w17-calib
         ),
     ] = Repulsion.zbl,
     repulsion_reach: Annotated[
@@ -139,13 +134,8 @@ def train(
         typer.Option(
             min=1.0,
             max=2.0,
-<<<<<<< HEAD
-            help="Where repulsion begins, over the closest distance in the data; above 1 training is on what "
-            "it leaves of the labels.",
-=======
             help="Where repulsion begins, over the closest distance in the data; above 1 the network is trained on "
             "what it leaves of the labels.",
->>>>>>> w17-calib
         ),
     ] = 1.0,
     time_limit: Annotated[
