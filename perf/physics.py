@@ -61,6 +61,8 @@ TEMPERATURE, PRESSURE, STEP = 5000.0, 100.0, 1.0
 RELAXATIONS, MOST_STEPS, FORCE = 100, 200, 0.05
 #: The known basin: formation energies in eV/atom and volumes over those of the elements.
 BASIN_ENERGY, BASIN_VOLUME = (-0.3, 0.15), (0.93, 1.07)
+#: Volumes below which nothing is left to relax, over the usual ones.
+COLLAPSED = 0.3
 
 
 def energies(model: ETNPotential, structures: list[Atoms]) -> Array:
@@ -111,13 +113,23 @@ def curves(model: ETNPotential) -> dict[str, Any]:
     falls = {}
     paths = list(crystals(model))
     for name, atoms in paths:
-        around = np.arange(1.1, 0.9, -0.005)
+        around = np.arange(1.1, 0.6, -0.005)
         near = energies(model, [_scaled(atoms, s) for s in around])
-        start = around[int(np.nanargmin(near))]
+        start = around[_valley(near, int(np.argmin(np.abs(around - 1.0))))]
         values = energies(model, [_scaled(atoms, start * s) for s in SCALES]) / len(atoms)
         if (fall := _fall(values)) > 0.0:
             falls[name] = fall
     return {"paths": len(paths), "rising": len(paths) - len(falls), "falls": falls}
+
+
+def _valley(values: Array, place: int) -> int:
+    """The minimum that one comes to downhill from a place."""
+    while True:
+        first = max(place - 1, 0)
+        lower = first + int(np.nanargmin(values[first : place + 2]))
+        if lower == place:
+            return place
+        place = lower
 
 
 def pairs(model: ETNPotential) -> dict[str, Any]:
@@ -219,7 +231,7 @@ def relaxations(model: ETNPotential) -> dict[str, Any]:
     rng = np.random.default_rng(2)
     sizes = ((1, 1, 1), (2, 1, 1), (2, 2, 1), (3, 1, 1))
     calculator = ETNCalculator(model, threads=1)
-    counts = dict.fromkeys(("known basin", "elsewhere, above", "elsewhere, below", "not converged", "error"), 0)
+    counts = dict.fromkeys(("known basin", "elsewhere, above", "elsewhere, below", "not converged", "collapsed"), 0)
     notes = []
     for k in range(RELAXATIONS):
         atoms = _alloy(model, rng, sizes[k % len(sizes)])
@@ -227,10 +239,16 @@ def relaxations(model: ETNPotential) -> dict[str, Any]:
         atoms.set_cell(atoms.cell * scale, scale_atoms=True)
         atoms.positions += 0.02 * rng.normal(size=(len(atoms), 3))
         atoms.calc = calculator
-        end, energy, volume = "error", np.nan, np.nan
+        end, energy, volume = "collapsed", np.nan, np.nan
         try:
             moving: Any = FrechetCellFilter(atoms)
-            converged = BFGS(moving, logfile=None).run(fmax=FORCE, steps=MOST_STEPS)
+            optimiser = BFGS(moving, logfile=None)
+            for _ in range(MOST_STEPS):
+                converged = optimiser.run(fmax=FORCE, steps=1)
+                if converged or atoms.get_volume() < COLLAPSED * usual:
+                    break
+            if atoms.get_volume() < COLLAPSED * usual:
+                raise StructureError("collapsed")
             energy = (atoms.get_potential_energy() - sum(reference[s] for s in atoms.symbols)) / len(atoms)
             volume = atoms.get_volume() / usual
             end = "known basin" if converged else "not converged"
@@ -239,9 +257,9 @@ def relaxations(model: ETNPotential) -> dict[str, Any]:
             elif converged and not _within(volume, BASIN_VOLUME):
                 end = "elsewhere, above"
         except (EtnGpuError, ValueError, RuntimeError, np.linalg.LinAlgError) as error:
-            notes.append(f"{atoms.symbols} from {scale:.2f}: {type(error).__name__}")
+            notes.append(f"{atoms.symbols} from {scale:.2f}: {type(error).__name__} {error}")
         counts[end] += 1
-        if end not in ("known basin", "error"):
+        if end not in ("known basin", "collapsed"):
             notes.append(f"{atoms.symbols} from {scale:.2f}: {end}, {energy:.3f} eV/atom, volume {volume:.2f}")
     return {"relaxations": RELAXATIONS, **counts, "notes": notes}
 
@@ -319,11 +337,13 @@ def main() -> int:
     parser.add_argument("--steps", type=int, default=10_000, help="of dynamics; default: 10000")
     options = parser.parse_args()
     path = common.RESULTS / "physics.json"
-    report: dict[str, Any] = json.loads(path.read_text()) if path.exists() else {"models": {}}
+    report: dict[str, Any] = {"models": {}}
     try:
         for name in options.models:
             model = load(name)
             found = measure(model, options.parts, options.steps)
+            if path.exists():  # it may have grown meanwhile
+                report = json.loads(path.read_text())
             entry = report["models"].setdefault(Path(name).stem, {})
             entry |= {**found, "machine": common.machine()}
             common.save("physics", report)

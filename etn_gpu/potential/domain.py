@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from etn_gpu.backend.terms import densities
+from etn_gpu.backend.terms import densities, squares
 from etn_gpu.potential.kernel import Environments, Kernel
 from etn_gpu.potential.references import REFERENCES
 from etn_gpu.structures import StructureBatch
@@ -33,8 +33,9 @@ class Domain:
     ``mean`` and ``energy`` are 0 and extremes infinite; ``lowest``, ``mean`` and ``highest`` densities [n] as
     :mod:`etn_gpu.backend.terms` has them; ``energy`` [n] mean energy in eV that the network gives, without the
     reference, ``least`` and ``most`` [n] those of single sites; ``closest`` [n, n] distance of each pair of species in
-    A, inf where never within the cutoff. ``patterns`` are small ones of the structures, spread over compositions, those
-    with the lowest energy of their composition.
+    A, and ``nearest`` the mean over sites of the first from the closest of the second, inf where never within the
+    cutoff. ``patterns`` are small ones of the structures, spread over compositions, those with the lowest energy of
+    their composition.
     """
 
     species: tuple[str, ...]
@@ -47,11 +48,12 @@ class Domain:
     least: Array
     most: Array
     closest: Array
+    nearest: Array
     patterns: tuple[Atoms, ...]
 
     def to_dict(self) -> dict[str, Any]:
         """JSON-ready form, without the patterns; None for what never occurred."""
-        numbers = {name: _rounded(getattr(self, name)) for name in (*_NUMBERS, "closest")}
+        numbers = {name: _rounded(getattr(self, name)) for name in (*_NUMBERS, "closest", "nearest")}
         return {"species": list(self.species), "sites": self.sites.tolist(), **numbers}
 
 
@@ -72,7 +74,7 @@ def observed_domain(model: ETNPotential, batches: Iterable[StructureBatch], kern
     lowest, highest = np.full(n, np.inf), np.zeros(n)
     density_sum, energy_sum = np.zeros(n), np.zeros(n)
     least, most = np.full(n, np.inf), np.full(n, -np.inf)
-    closest = np.full((n, n), np.inf)
+    closest, nearest_sum, pairs = np.full((n, n), np.inf), np.zeros((n, n)), np.zeros((n, n), np.int64)
     patterns: dict[tuple[int, ...], tuple[float, Atoms]] = {}
     for whole in batches:
         model.check_batch(whole)
@@ -89,7 +91,13 @@ def observed_domain(model: ETNPotential, batches: Iterable[StructureBatch], kern
         np.maximum.at(highest, species[near], density[near])
         np.minimum.at(least, species[near], energy[near])
         np.maximum.at(most, species[near], energy[near])
-        closest = np.minimum(closest, batch.minimum_distances())
+        of_atoms = nearest_neighbours(batch)
+        for z in range(n):
+            nearest = of_atoms[species == z]
+            there = np.isfinite(nearest)
+            closest[z] = np.minimum(closest[z], nearest.min(axis=0, initial=np.inf))
+            nearest_sum[z] += np.where(there, nearest, 0.0).sum(axis=0)
+            pairs[z] += there.sum(axis=0)
         _keep_patterns(patterns, batch, energy, n)
     several = np.maximum(sites, 1)
     chosen = [patterns[key] for key in sorted(patterns)]
@@ -97,8 +105,17 @@ def observed_domain(model: ETNPotential, batches: Iterable[StructureBatch], kern
     kept = tuple(chosen[int(k * every)][1] for k in range(min(len(chosen), PATTERNS)))
     return Domain(
         model.species, atoms, sites, lowest, density_sum / several, highest, energy_sum / several, least, most,
-        closest, kept,
+        closest, np.where(pairs > 0, nearest_sum / np.maximum(pairs, 1), np.inf), kept,
     )  # fmt: skip
+
+
+def nearest_neighbours(batch: StructureBatch) -> Array:
+    """The distance of each atom from its nearest neighbour of each species, [N, n_species] in A, inf without one."""
+    n = len(batch.species)
+    nearest = np.full(batch.n_atoms * n, np.inf)
+    place = batch.centre * n + batch.species_index[batch.neighbour]
+    np.minimum.at(nearest, place, np.sqrt(squares(batch.vectors)))
+    return nearest.reshape(-1, n)
 
 
 def network_energies(model: ETNPotential, environments: Environments, kernel: Kernel) -> Array:

@@ -32,11 +32,13 @@ CHOICES: dict[str, tuple[Any, ...]] = {
 }
 #: Limits are that much beside what occurred: round-off decides about no site of the training data.
 MARGIN = 1e-6
+#: Distances are that of the closest approach: in more data there would be closer pairs.
+MORE_DATA = 0.97
 #: Below, the network is believed and comes that far beyond the energies that it gives, in the same measure; distances
 #: in eV and A that are not too small.
 BELOW, SPREAD = (0.25, 0.5), 0.1
-#: How close unlike elements may come beside what like ones do; how close those that were never seen, over their bond.
-UNLIKE, UNSEEN = 0.85, 0.6
+#: How close atoms come in motion, over the distance of neighbours; how close unknown ones come, over their bond.
+ROOM, UNSEEN = 0.85, 0.6
 #: Densities that no site has: for species of which no data tell anything but the energy of their atom.
 NOWHERE = (1e6, 2e6, 3e6, 4e6)
 
@@ -96,7 +98,7 @@ class Settings:
         # Sites may all be alike.
         b, c = lowest * np.minimum(lower[:, 0], 1.0 - MARGIN), highest * np.maximum(upper[:, 0], 1.0 + MARGIN)
         density = np.stack([lowest * lower[:, 1], b, c, highest * upper[:, 1]], axis=1)
-        closest = np.minimum(closest_approach(domain.species, domain.closest), cutoff) * (1.0 - MARGIN)
+        closest = np.minimum(closest_approach(domain.species, domain.closest, domain.nearest), cutoff) * MORE_DATA
         usual = np.where(seen, domain.mean, np.mean(domain.mean[seen]) if seen.any() else 1.0)
         return Terms(
             repulsion=np.stack([pairs[..., 1] * closest, closest], axis=-1),
@@ -116,18 +118,18 @@ class Settings:
         )
 
 
-def closest_approach(species: Sequence[str], observed: Array) -> Array:
+def closest_approach(species: Sequence[str], observed: Array, nearest: Array) -> Array:
     """How close atoms of each two species come before they are repelled, [n, n] in A.
 
     That is how close they came in the data, ``observed`` [n, n], inf where they never did; but where these know little
-    more than the distances of a lattice, as for unlike elements, there is more room.
+    more than the distances of a lattice, there is more room: some part of the distance of neighbours in the mean,
+    ``nearest`` [n, n], and for unlike elements the mean of what like ones have.
     """
     from ase.data import atomic_numbers, covalent_radii
 
     radii = np.array([covalent_radii[atomic_numbers[symbol]] for symbol in species])
-    own = np.where(np.isfinite(np.diag(observed)), np.diag(observed), 2.0 * UNSEEN * radii)
-    mean = 0.5 * (own[:, None] + own)
-    room = np.maximum(mean, np.where(np.isfinite(observed), UNLIKE * observed, 0.0))
-    closest = np.minimum(observed, room)
+    closest = np.minimum(observed, ROOM * np.minimum(nearest, nearest.T))
+    own = np.where(np.isfinite(np.diag(closest)), np.diag(closest), 2.0 * UNSEEN * radii)
+    closest = np.minimum(closest, 0.5 * (own[:, None] + own))
     np.fill_diagonal(closest, own)
     return closest

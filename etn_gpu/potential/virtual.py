@@ -160,7 +160,11 @@ def _all_paths(model: ETNPotential, domain: Domain) -> Iterator[tuple[str, str, 
         present = tuple(sorted({model.species.index(symbol) for symbol in atoms.get_chemical_symbols()}))
         scaled = [_scaled(atoms, scale) for scale in SCALES]
         yield "volume", name, present, scaled, int(np.argmin(np.abs(SCALES - 1.0)))
-    for name, atoms in [*_dimers(model, closest_approach(domain.species, domain.closest)), *crystals, *patterns]:
+    for name, atoms in [
+        *_dimers(model, closest_approach(domain.species, domain.closest, domain.nearest)),
+        *crystals,
+        *patterns,
+    ]:
         yield from _pairs(name, atoms, model)
 
 

@@ -18,7 +18,7 @@ from etn_gpu.potential import ETNPotential, assembly
 from etn_gpu.potential.calibration import Calibration, calibrated_terms
 from etn_gpu.potential.grade import graded
 from etn_gpu.potential.kernel import Execution, Kernel
-from etn_gpu.potential.settings import closest_approach
+from etn_gpu.potential.settings import ROOM, closest_approach
 from etn_gpu.structures.elements import SYMBOLS
 from etn_gpu.training.config import ZBL, TrainingConfig
 from etn_gpu.training.data import Piece
@@ -41,8 +41,8 @@ def repulsion_radii(
     if config.repulsion != ZBL or config.repulsion_reach == 1.0:
         return None
     observed = np.min([piece.batch.minimum_distances() for piece in pieces], axis=0)
-    closest = np.minimum(closest_approach(species, observed), cutoff / config.repulsion_reach)
-    return np.stack([INNER * closest, np.minimum(config.repulsion_reach * closest, cutoff)], axis=-1)
+    closest = np.minimum(closest_approach(species, observed, observed / ROOM), cutoff / config.repulsion_reach)
+    return np.stack([INNER * closest, config.repulsion_reach * closest], axis=-1)
 
 
 def without_repulsion(pieces: Sequence[Piece], radii: Array | None) -> list[Piece]:
