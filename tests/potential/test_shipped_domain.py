@@ -69,8 +69,10 @@ def test_energy_rises_under_compression(name: str, model: ETNPotential) -> None:
 
 
 def test_pairs_are_repelled(name: str, model: ETNPotential) -> None:
-    """Down to 0.5 A from where repulsion begins, alone and where one atom of a crystal is pushed towards a neighbour. From
-    2 A to there a pair may be drawn together a little (the bond of Mo2 is 1.94 A long, and the data have closer pairs)."""
+    """Down to 0.5 A from where repulsion begins, alone and where one atom of a crystal is pushed towards a neighbour.
+
+    From 2 A to there a pair may be drawn together a little: the bond of Mo2 is 1.94 A long.
+    """
     assert model.terms is not None
     distances = np.arange(2.0, 0.49, -0.05)
     for a, b in combinations_with_replacement(CRYSTALS[name], 2):
