@@ -128,7 +128,8 @@ def _warn_of_unbounded_energies(model: ETNPotential, name: str | os.PathLike[str
         _warned.add(whole)
         warnings.warn(
             f"the model {os.fspath(name)} has nothing that holds atoms apart: its energies may fall without bound at "
-            f"short distances; `etn-gpu grade {os.fspath(name)} train.extxyz` adds what is missing",
+            f"short distances; `etn-gpu grade {os.fspath(name)} train.extxyz --output NEW.etn` adds "
+            "what is missing",
             ModelWarning,
             stacklevel=3,
         )

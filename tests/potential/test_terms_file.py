@@ -149,7 +149,9 @@ def test_a_model_without_terms_warns_once(old: Path, monkeypatch: pytest.MonkeyP
     assert warning.filename == __file__
     text = str(warning.message)
     assert text.startswith(f"the model {old} has nothing that holds atoms apart: its energies may fall without bound")
-    assert text.endswith(f"at short distances; `etn-gpu grade {old} train.extxyz` adds what is missing")
+    assert text.endswith(
+        f"at short distances; `etn-gpu grade {old} train.extxyz --output NEW.etn` adds what is missing"
+    )
 
 
 def test_each_file_has_its_warning(old: Path) -> None:
