@@ -69,7 +69,7 @@ def test_a_run_from_data_to_model(configure: Configure, alloys: tuple[Path, Path
     assert not list(config.output.parent.glob(".*"))
 
     # and what it told on the way
-    assert [event.kind for event in events] == ["audit", "audit", "message", *["iteration"] * 8, "message", "done"]
+    assert [event.kind for event in events] == ["audit", "audit", "message", *["iteration"] * 8, "done"]
     assert "20 structures, 160 atoms" in events[0].text
     assert "6 structures, 48 atoms" in events[1].text
     parameters = report.n_parameters
