@@ -137,8 +137,8 @@ class VirtualStructures:
                 least = _valley(per_atom, path.start)
                 candidates = {"compression": per_atom[least:], "expansion": per_atom[least::-1]}
             for kind, values in candidates.items():
-                least = LEAST_FORCE * STEP if kind == "pair" else -TOLERANCE
-                drop = float(np.maximum(least - np.diff(values), 0.0).sum())
+                rise = LEAST_FORCE * STEP if kind == "pair" else -TOLERANCE
+                drop = float(np.maximum(rise - np.diff(values), 0.0).sum())
                 if drop > 0.0:
                     found.append(Fall(path, kind, drop))
         return found
