@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from etn_gpu import backend as backends
 from etn_gpu.plan import Core, ProgramBuilder
+from etn_gpu.plan.cores import Path
 from etn_gpu.potential.architecture import Architecture
 from etn_gpu.potential.programs import programs
 from etn_gpu.potential.references import REFERENCES
@@ -68,11 +69,12 @@ def parameter_scales(architecture: Architecture, sizes: Mapping[int, Array]) -> 
 
 
 def initial_parameters(
-    architecture: Architecture, scales: dict[str, Array], references: Array, seed: int
+    architecture: Architecture, scales: dict[str, Array], references: Array, seed: int, constant: float = 0.0
 ) -> dict[str, Array]:
     """Random parameters of natural size, cores smaller and in the middle of the train near the identity.
 
-    ``references`` [n_species] are the atomic energies in eV.
+    ``references`` [n_species] are the atomic energies in eV; ``constant`` is what the network gives every atom beside,
+    where these are not those of a fit.
     """
     rng = np.random.default_rng(seed)
     cores = [core.name for core in architecture.train.cores]
@@ -87,7 +89,27 @@ def initial_parameters(
             parameters[name] = gains.get(name, 1.0) * scales[name] * rng.normal(size=shape)
     for core in architecture.train.cores[1:-1]:
         parameters[core.name] += identity(core)
+    if constant:
+        _add_constant(architecture, parameters, constant)
     return parameters
+
+
+def _add_constant(architecture: Architecture, parameters: dict[str, Array], constant: float) -> None:
+    """The first scalar component of each bond hands on the constant of the site vector, which ends as this energy."""
+    *before, last = architecture.train.cores
+    for core in before:
+        for path in core.paths:
+            if (path.out.l, path.out.p) == (0, 1):
+                parameters[core.name][path.places[0]] = 0.0
+                if _all_scalar(path):
+                    parameters[core.name][path.places[0, 0, 0]] = 1.0
+    for path in last.paths:
+        if _all_scalar(path):
+            parameters[last.name][path.places[0, 0, 0]] = constant
+
+
+def _all_scalar(path: Path) -> bool:
+    return all((sector.l, sector.p) == (0, 1) for sector in (path.left, path.feature, path.out))
 
 
 def identity(core: Core) -> Array:

@@ -125,6 +125,15 @@ class Problem:
         return reference_energies(list(self.train), self.architecture.n_species, self.fixed.references)
 
     @cached_property
+    def constant(self) -> float:
+        """Energy in eV that atoms have beyond these in the mean; 0 where all are fitted, as it then nearly is."""
+        if not np.isfinite(self.fixed.references).any():
+            return 0.0
+        excess = np.concatenate([piece.excess_energies(self.references) for piece in self.train])
+        known = excess[np.isfinite(excess)]
+        return float(np.median(known)) if known.size else 0.0
+
+    @cached_property
     def scales(self) -> dict[str, Array]:
         """Natural size of every parameter."""
         return parameter_scales(self.architecture, self._radial_sizes)
