@@ -36,7 +36,7 @@ LEAST_COHESION = 1.0
 #: fall is taken, else the one that helps most, if it is ``WORTH`` it. No more than ``MOST`` eV of a fall count.
 REMEDIES = {
     "compression": ("stiffness", "pairs", "upper", "bounds"),
-    "expansion": ("lower", "cohesion"),
+    "expansion": ("lower",),
     "pair": ("pairs", "bounds", "upper", "lower"),
 }
 ENOUGH, WORTH, MOST = 0.7, 0.05, 100.0

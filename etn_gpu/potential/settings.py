@@ -21,14 +21,13 @@ Integers = NDArray[np.int64]
 #: the lowest that occurred. pairs: distance at which a close pair has taken all weight, and within which repulsion is
 #: whole, over that of the closest approach, at which both begin. bounds: up to where the network is believed, and how
 #: far it comes at all, beyond the energies that it gives sites of the data, over the distance of these from their mean.
-#: cohesion: a factor on cohesive energies. stiffness: of sites denser than usual, over the cohesive energy.
+#: stiffness: of sites denser than usual, over the cohesive energy.
 CHOICES: dict[str, tuple[Any, ...]] = {
     "upper": ((1.2, 1.5), (1.1, 1.5), (1.0, 1.5), (1.2, 1.6), (1.1, 1.6), (1.0, 1.25)),
-    "lower": ((0.9, 0.4), (0.95, 0.5), (1.0, 0.6), (1.0, 0.8)),
+    "lower": ((0.9, 0.4), (0.95, 0.5), (1.0, 0.6), (1.0, 0.8), (0.9, 0.2), (0.7, 0.2)),
     "pairs": ((0.75, 0.75), (0.75, 0.85), (0.85, 0.8), (0.8, 0.8), (0.65, 0.85), (0.9, 0.85)),
     "bounds": ((0.25, 0.75), (0.15, 0.45), (0.05, 0.25)),
     "stiffness": ((0.0,), (0.5,), (1.0,), (2.0,), (5.0,), (20.0,)),
-    "cohesion": ((1.0,), (1.2,), (1.5,), (2.0,)),
 }
 #: Limits are that much beside what occurred: round-off decides about no site of the training data.
 MARGIN = 1e-6
@@ -52,13 +51,12 @@ class Settings:
     pairs: Integers
     bounds: Integers
     stiffness: Integers
-    cohesion: Integers
 
     @staticmethod
     def usual(n: int) -> Settings:
         """The first choices, for n species."""
         each = np.zeros(n, np.int64)
-        return Settings(each, each, np.zeros((n, n), np.int64), each, each, each)
+        return Settings(each, each, np.zeros((n, n), np.int64), each, each)
 
     @staticmethod
     def loosest(n: int) -> Settings:
@@ -92,7 +90,7 @@ class Settings:
     def terms(self, domain: Domain, cohesion: Array, cutoff: float) -> Terms:
         """The terms that follow from a domain and cohesive energies [n] in eV; nothing reaches beyond the cutoff."""
         lower, upper, pairs = self.factors("lower"), self.factors("upper"), self.factors("pairs")
-        more, stiffer = self.factors("cohesion"), self.factors("stiffness")
+        stiffness = cohesion * self.factors("stiffness")[:, 0]
         seen = domain.sites > 0
         lowest, highest = np.where(seen, domain.lowest, 1.0), np.where(seen, domain.highest, 1.0)
         # Sites may all be alike.
@@ -104,7 +102,7 @@ class Settings:
             repulsion=np.stack([pairs[..., 1] * closest, closest], axis=-1),
             density=np.where(seen[:, None], density, NOWHERE),
             distances=np.stack([pairs[..., 0] * closest, closest], axis=-1),
-            embedding=np.stack([domain.energy, cohesion * more[:, 0], usual, cohesion * stiffer[:, 0]], axis=1),
+            embedding=np.stack([domain.energy, cohesion, usual, stiffness], axis=1),
             bounds=self._bounds(domain),
         )
 

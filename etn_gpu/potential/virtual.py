@@ -33,16 +33,17 @@ Array = NDArray[np.float64]
 #: Lengths of the compressed and expanded structures over those of the pattern, from the largest to the smallest.
 SCALES = np.round(np.arange(1.6, 0.5999, -0.01), 2)
 #: Distances of pairs in A, from the largest to the smallest.
-FARTHEST, NEAREST, STEP = 2.0, 0.5, 0.05
+FARTHEST, NEAREST, STEP = 2.0, 0.5, 0.03
 #: Crystals of pairs of elements and random alloys, at most so many.
 PAIR_CRYSTALS, ALLOYS = 40, 4
 #: Repulsion begins at the closest approach, and then takes a little to outdo what attracts atoms that are alone.
 ALONE, ONSET = " alone", 0.95
 #: Structures in a batch.
 BATCH = 1000
-#: A fall of the energy that counts as one, in eV per atom of a structure that is compressed and in eV for a pair.
-#: Crystals that no data hold may have a second minimum where they are thinner: a little of that is no fault.
-TOLERANCE, TOLERANCE_EXPANDED = 1e-4, 0.05
+#: A fall of the energy that counts as one, in eV per atom of a structure that is compressed.
+TOLERANCE = 1e-4
+#: Along neighbouring paths pairs would not be repelled quite alike: the least force in eV/A.
+LEAST_FORCE = 0.5
 
 _CUBIC = {
     "sc": ((0, 0, 0),),
@@ -70,7 +71,8 @@ class Path:
 
 @dataclass(frozen=True)
 class Fall:
-    """Where the energy falls along a path, and by how much altogether, in eV (per atom on paths of volumes).
+    """Where the energy falls along a path, and by how much altogether, in eV (per atom on paths of volumes; of pairs,
+    by how much it should rise more).
 
     ``kind`` is 'compression', 'expansion' or 'pair'.
     """
@@ -135,8 +137,9 @@ class VirtualStructures:
                 least = _valley(per_atom, path.start)
                 candidates = {"compression": per_atom[least:], "expansion": per_atom[least::-1]}
             for kind, values in candidates.items():
-                drop = float(np.maximum(-np.diff(values) - TOLERANCE, 0.0).sum())
-                if drop > (TOLERANCE_EXPANDED if kind == "expansion" else 0.0):
+                rise = LEAST_FORCE * STEP if kind == "pair" else -TOLERANCE
+                drop = float(np.maximum(rise - np.diff(values), 0.0).sum())
+                if drop > 0.0:
                     found.append(Fall(path, kind, drop))
         return found
 
@@ -239,9 +242,8 @@ def _pairs(
         edge = of_pair[np.argmin(length[of_pair])]
         i, j, vector, start = centre[edge], neighbour[edge], batch.vectors[edge], length[edge]
         first = min(start, FARTHEST)
-        steps = int(np.ceil((first - NEAREST) / STEP)) + 1
         members = []
-        for r in np.linspace(first, NEAREST, max(steps, 2)):
+        for r in np.arange(first, NEAREST, -STEP):
             pushed = atoms.copy()
             shift = 0.5 * (1.0 - r / start) * vector
             pushed.positions[i] += shift

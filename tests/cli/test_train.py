@@ -77,6 +77,8 @@ def test_defaults(run: Run, configs: list[Any]) -> None:
         "preset": None,
         "group_weights": {},
         "reference_energies": "fit",
+        "repulsion": "zbl",
+        "repulsion_reach": 1.0,
         "method": "gradient",
         "cutoff": None,
         "weights": None,
@@ -108,6 +110,13 @@ def test_options_of_warm_starts_groups_and_reference_energies(run: Run, configs:
     [config] = configs
     assert config.train_file == (Path("a.xyz"), Path("b.xyz"))
     assert (config.init, config.group_weights, config.reference_energies) == ("mo", {"a": 2.0, "b": 0.0}, {"Mo": -4.6})
+
+
+def test_options_of_repulsion(run: Run, configs: list[Any]) -> None:
+    assert run("train", "a.xyz", "-o", "m.etn", "--repulsion", "none").code == 0
+    assert run("train", "a.xyz", "-o", "m.etn", "--repulsion-reach", 1.2).code == 0
+    assert [(config.repulsion, config.repulsion_reach) for config in configs] == [("none", 1.0), ("zbl", 1.2)]
+    assert run("train", "a.xyz", "-o", "m.etn", "--repulsion-reach", 0.5).code == 2
 
 
 def test_output_in_a_pipe_is_plain_lines(run: Run, configs: list[Any]) -> None:
