@@ -80,7 +80,7 @@ def errors(
     counts = atoms.sum(axis=1, keepdims=True)
     shares, y = atoms / counts, energies / counts[:, 0]
     y = y - shares @ np.linalg.lstsq(shares[fitted], y[fitted], rcond=None)[0]
-    x = rows / counts
+    x = np.concatenate((rows / counts, shares), axis=1)
     x = x / np.maximum(np.sqrt(np.mean(x[fitted] ** 2, axis=0)), 1e-12)
     u, s, vt = np.linalg.svd(x[fitted], full_matrices=False)
     projected = u.T @ y[fitted]

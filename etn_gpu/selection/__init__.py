@@ -3,12 +3,13 @@
 :func:`select` is the whole job on structures in memory; :class:`Selection` is the same job on streams, with its state
 open to the caller.
 
-==================  ================================================================================
+===================  =================================================================================
 :mod:`.information`  what labels of a structure would add to what the training data know
-:mod:`.greedy`      the choice among structures in memory, and what is kept of a stream
-:mod:`.admission`   structures become candidates, or a reason why they do not
-:mod:`.runner`      the pass over the pool
-==================  ================================================================================
+:mod:`.greedy`       the choice among structures in memory, and what is kept of a stream
+:mod:`.admission`    structures become candidates, or a reason why they do not
+:mod:`.runner`       the pass over the pool
+:mod:`.writing`      the file of chosen structures
+===================  =================================================================================
 """
 
 from __future__ import annotations

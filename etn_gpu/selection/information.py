@@ -17,7 +17,7 @@ active set has as many surroundings as there are parameters.
 
 The gain is that of a structure, not that for each of its atoms, although larger ones are dearer to label: 200 alloys
 chosen so lowered the error of a linear potential on others to 1.1 meV/atom, as many chosen by the gain for each atom,
-with 19 % fewer atoms, to 1.6 (100: 2.3 and 2.0), at random to 4.2 (means over four splits,
+with 19 % fewer atoms, to 1.6 (100: 2.3 and 2.0), at random to 4.8 (means over four splits,
 ``perf/linear_selection.py``).
 """
 
