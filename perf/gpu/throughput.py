@@ -162,7 +162,7 @@ def _with_list(
     seconds = timed(device, lambda: evaluator.evaluate(given, segments))
     taken = _taken_bytes(device)
     results = evaluator.evaluate(given, segments)
-    return seconds, taken, {name: device.to_host(array) for name, array in vars(results).items()}
+    return seconds, taken, {n: device.to_host(array) for n, array in vars(results).items() if array is not None}
 
 
 def _from_host_to_host(device: Device, evaluator: Evaluator, structures: Structures) -> list[np.ndarray]:

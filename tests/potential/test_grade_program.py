@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from etn_gpu import backend as backends
 from etn_gpu import tensor as tn
+from etn_gpu.errors import NetworkError
 from etn_gpu.network import from_train
 from etn_gpu.plan import ProgramBuilder
 from etn_gpu.potential import ETNPotential
@@ -101,8 +102,7 @@ def test_features_of_any_architecture(
     channels = (*channels[:-1], max(channels[-1], 1))
     try:
         potential = make_potential(2, channels=channels, bonds=bonds)
-    except Exception as error:  # ranks that allow no path
-        assert "no path" in str(error)  # noqa: PT017
+    except NetworkError:  # ranks that allow no path, or too few to scale random numbers by
         return
     environments = environments_of(potential, [make_structures(2)["tiny skewed"]])
     found = Kernel(potential.architecture, Execution("numpy")).features(potential.parameters, environments)

@@ -64,8 +64,9 @@ def test_what_is_under_way_ends_and_the_last_step_is_kept(configure: Configure, 
     config = configure(time_limit=limit, max_iterations=1000)
     report = train(config)
     assert report.ended == "time_limit"
-    # an execution that began just before the end, the errors after a first iteration, and those of the final model
-    assert clock.now <= limit + 5
+    # an execution that began just before the end, the errors after a first iteration, and those, terms and grade of the
+    # final model: each of them an execution or a few, which this clock takes for as long as any other
+    assert clock.now <= limit + 8
     model = etn_gpu.load(config.output)
     assert model.metadata["training"]["ended"] == "time_limit"
     assert json.loads(config.output.with_suffix(".json").read_text())["ended"] == "time_limit"

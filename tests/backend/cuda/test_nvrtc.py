@@ -39,8 +39,8 @@ MOST_REGISTERS = {
     "margins.cu": {"atom_margins": 48},
     "terms.cu": {
         "site_terms": 72,
-        "site_energies_float32": 24,
-        "site_energies_float64": 24,
+        "site_energies_float32": 32,
+        "site_energies_float64": 32,
         "add_to_gradients_float32": 72,
         "add_to_gradients_float64": 72,
     },
