@@ -63,6 +63,7 @@ def test_the_same_labels_everywhere(
 
 
 @pytest.mark.usefixtures("plots")
+@pytest.mark.filterwarnings("ignore::etn_gpu.errors.ModelWarning")
 @pytest.mark.filterwarnings("error")
 def test_energies_only_can_be_plotted(
     fit: Callable[..., TrainingReport],

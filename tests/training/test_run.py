@@ -69,13 +69,13 @@ def test_a_run_from_data_to_model(configure: Configure, alloys: tuple[Path, Path
     assert not list(config.output.parent.glob(".*"))
 
     # and what it told on the way
-    assert [event.kind for event in events] == ["audit", "audit", "message", *["iteration"] * 8, "message", "done"]
+    assert [event.kind for event in events] == ["audit", "audit", "message", *["iteration"] * 8, "done"]
     assert "20 structures, 160 atoms" in events[0].text
     assert "6 structures, 48 atoms" in events[1].text
     parameters = report.n_parameters
     sizes = f"{parameters} parameters, cutoff {config.cutoff:g} A"
     assert events[2].text == f"training on 20 structures (160 atoms), validating on 6; {sizes}"
-    iterations = events[3:-2]
+    iterations = events[3:-1]
     assert [event.iteration for event in iterations] == list(range(1, 9))
     assert all(earlier.elapsed < later.elapsed for earlier, later in pairwise(iterations))
     assert [event.loss for event in iterations] == [entry["loss"] for entry in report.history]
