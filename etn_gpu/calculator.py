@@ -25,6 +25,7 @@ from typing import Any
 import numpy as np
 from ase import Atoms
 from ase.calculators.calculator import Calculator, PropertyNotImplementedError, all_changes
+from ase.outputs import Properties
 from numpy.typing import NDArray
 
 from etn_gpu import backend as backends
@@ -203,6 +204,10 @@ class ETNCalculator(Calculator):
         """What ASE stores beside results: the parameters that were given and a description of the model."""
         given = {key: value for key, value in self.parameters.items() if value is not None or not skip_default}
         return {"model": repr(self.model), **given}
+
+    def export_properties(self) -> Properties:
+        """The results that ASE knows, which extrapolation grades are none of."""
+        return Properties({name: value for name, value in self.results.items() if name in self.implemented_properties})
 
     def get_property(self, name: str, atoms: Atoms | None = None, allow_calculation: bool = True) -> Any:
         """A property, calculated if it must be.

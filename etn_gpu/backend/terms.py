@@ -1,6 +1,6 @@
 """What a potential adds to its network: the formulas, on tables of numbers, in NumPy; this is the oracle.
 
-    E_i = E0 + g_i e_i + (1 - g_i) F(n_i) + 1/2 sum_j V(r_ij)
+    E_i = E0 + g_i B(e_i) + (1 - g_i) F(n_i) + 1/2 sum_j V(r_ij)
 
 e_i comes from the Program of a network. The weight g_i is 1 where the network knows the surroundings of atom i, and F
 and V stand in for it elsewhere. All of it is float64, whatever the dtype of the Program.
@@ -8,7 +8,9 @@ and V stand in for it elsewhere. All of it is float64, whatever the dtype of the
     n_i = sum_j (1 - r^2/rc^2)^3 below the cutoff rc: how dense it is around i
     p_i = sum_j ((on - r)/(on - off))^3 where r < on: whether pairs are closer than any that the network knows
     g_i = S((n_i - a)/(b - a)) (1 - S((n_i - c)/(d - c))) (1 - S(p_i)), without the first factor where b = 0
-    F(n) = e + c (1 - n/n0)^2: an embedding function in universal form
+    F(n) = e + c x^2 + k max(x, 0)^3 with x = n/n0 - 1: an embedding function in universal form, stiffer with k
+    B(e) = e from low to high, high + w tanh((e - high)/w) with w = ceiling - high above, and so down to the floor:
+        a network that goes wild between its data stays within bounds
     V(r) = K Z Z' / r phi(r/l) (1 - S((r - inner)/(outer - inner))): universal screening; Ziegler, Biersack and
         Littmark, The Stopping and Range of Ions in Solids (Pergamon, 1985)
 
@@ -33,8 +35,8 @@ WEIGHT, BY_DENSITY, BY_CLOSENESS, OUTSIDE, SLOPE, PAIRS = range(6)
 COLUMNS = 6
 #: Columns of the table of pairs: radii in A, K Z Z' in eV A, 1/l in 1/A.
 INNER, OUTER, OFF, ON, STRENGTH, SCREENING = range(6)
-#: Columns of the table of species: densities a to d, then e and c in eV, n0.
-LOWEST, LOW, HIGH, HIGHEST, MEAN, COHESION, DENSITY = range(7)
+#: Columns of the table of species: densities a to d, then e and c in eV, n0, k in eV, then bounds in eV.
+LOWEST, LOW, HIGH, HIGHEST, MEAN, COHESION, DENSITY, STIFFNESS, FLOOR, BOTTOM, TOP, CEILING = range(12)
 #: Coulomb's constant times the square of the elementary charge in eV A; Bohr radius in A times 0.8854.
 COULOMB, SCREENING_LENGTH = 14.399645, 0.8854 * 0.529177
 #: phi(x) = sum of shares exp(-decays x).
@@ -44,7 +46,7 @@ DECAYS = (3.19980, 0.94229, 0.40290, 0.20162)
 
 @dataclass(frozen=True)
 class TermTables:
-    """The numbers of the terms as loops and kernels read them: pairs [n, n, 6], species [n, 7], columns as named above.
+    """The numbers of the terms as loops and kernels read them: pairs [n, n, 6], species [n, 12], columns as above.
 
     ``cutoff`` in A is that of the density.
     """
@@ -96,6 +98,19 @@ def closeness(r: Array, pairs: Array) -> tuple[Array, Array]:
     return t * t * t, -3.0 * t * t / width
 
 
+def bounded(outputs: NDArray[np.floating], species: Array) -> tuple[Array, Array]:
+    """B(e) of outputs [m] in eV and its derivative, from the rows [m, 12] of the table of species."""
+    floor, bottom, top, ceiling = (species[:, k] for k in (FLOOR, BOTTOM, TOP, CEILING))
+    above = outputs > top
+    limit = np.where(above, top, bottom)
+    width = np.where(above, ceiling - top, bottom - floor)
+    beyond = np.tanh((outputs - limit) / width)
+    wild = above | (outputs < bottom)
+    return np.where(wild, limit + width * beyond, outputs).astype(np.float64), np.where(
+        wild, 1.0 - beyond * beyond, 1.0
+    )
+
+
 def squares(vectors: Array) -> Array:
     """Squared lengths [E] of edge vectors [E, 3]."""
     x, y, z = vectors[:, 0], vectors[:, 1], vectors[:, 2]
@@ -136,7 +151,7 @@ class SiteTerms:
         Where the weight is 0 the output does not matter: it may be anything where atoms collapse, infinite included.
         """
         weight = self.weights
-        known = np.where(weight > 0.0, outputs.astype(np.float64), 0.0)
+        known, _ = self._bounded(outputs)
         energies: Array = weight * known + (1.0 - weight) * self.sites[:, OUTSIDE] + self.sites[:, PAIRS]
         return energies
 
@@ -147,8 +162,11 @@ class SiteTerms:
         keep the bits of their edges.
         """
         weight, sites, centres = self.weights, self.sites, self._centres()
-        gradient[(weight == 0.0)[centres]] = 0.0
-        excess = np.where(weight > 0.0, outputs.astype(np.float64) - sites[:, OUTSIDE], 0.0)
+        known, slope = self._bounded(outputs)
+        off, wild = ((slope == 0.0)[centres], np.flatnonzero((slope < 1.0)[centres]))
+        gradient[wild] *= slope[centres[wild], None]
+        gradient[off] = 0.0
+        excess = np.where(weight > 0.0, known - sites[:, OUTSIDE], 0.0)
         by_density = excess * sites[:, BY_DENSITY] + (1.0 - weight) * sites[:, SLOPE]
         by_closeness = excess * sites[:, BY_CLOSENESS]
 
@@ -162,6 +180,12 @@ class SiteTerms:
         added = np.flatnonzero(factors)
         gradient[added] += factors[added, None] * self.vectors[added]
 
+    def _bounded(self, outputs: NDArray[np.floating]) -> tuple[Array, Array]:
+        """B(e) of the outputs [N] and its derivative, both 0 where the network has no weight."""
+        values: Array = np.where(self.weights > 0.0, outputs.astype(np.float64), 0.0)
+        known, slope = bounded(values, self.tables.species[self.geometry.species])
+        return np.where(self.weights > 0.0, known, 0.0), np.where(self.weights > 0.0, slope, 0.0)
+
     def _sites(self) -> Array:
         species = self.geometry.species
         n_atoms = len(species)
@@ -170,20 +194,21 @@ class SiteTerms:
         close_by = _sum(closeness(r, pairs)[0], centre, n_atoms)
         half = _sum(0.5 * repulsion(r, pairs)[0], centre, n_atoms)
 
-        a, b, c, d, mean, cohesion, usual = self.tables.species[species].T
+        a, b, c, d, mean, cohesion, usual, stiffness = self.tables.species[species, :FLOOR].T
         bounded = b > 0.0
         width = np.where(bounded, b - a, 1.0)
         rise, by_rise = smoothstep(np.where(bounded, (density - a) / width, 1.0))
         fall, by_fall = smoothstep((d - density) / (d - c))
         apart, by_apart = smoothstep(1.0 - close_by)
-        beyond = 1.0 - density / usual
+        beyond = density / usual - 1.0
+        dense = np.maximum(beyond, 0.0)
 
         out = np.empty((n_atoms, COLUMNS))
         out[:, WEIGHT] = rise * fall * apart
         out[:, BY_DENSITY] = (by_rise / width * fall - rise * (by_fall / (d - c))) * apart
         out[:, BY_CLOSENESS] = -(rise * fall * by_apart)
-        out[:, OUTSIDE] = mean + cohesion * beyond * beyond
-        out[:, SLOPE] = -2.0 * cohesion * beyond / usual
+        out[:, OUTSIDE] = mean + cohesion * beyond * beyond + stiffness * (dense * dense * dense)
+        out[:, SLOPE] = (2.0 * cohesion * beyond + 3.0 * stiffness * (dense * dense)) / usual
         out[:, PAIRS] = half
         return out
 

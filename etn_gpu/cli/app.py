@@ -8,6 +8,7 @@ import typer
 
 from etn_gpu.cli.doctor import doctor
 from etn_gpu.cli.evaluate import evaluate
+from etn_gpu.cli.grade import grade
 from etn_gpu.cli.plan import plan
 from etn_gpu.cli.screen import screen
 from etn_gpu.cli.select import select
@@ -24,7 +25,7 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 
-for command in (train, evaluate, screen, select, plan, doctor):
+for command in (train, evaluate, screen, select, grade, plan, doctor):
     app.command()(command)
 
 

@@ -84,7 +84,9 @@ def evaluate(
     failures.
 
     Labels whose sign, unit or zero is not that of the model, though else they
-    agree with it, are named in a warning.
+    agree with it, are named in a warning. If the model gives extrapolation
+    grades, how many structures are above 1.5 is told as well, and in JSON under
+    extrapolation_grade (threshold, above, largest; null without).
 
     Exit codes: 0 all structures evaluated, 1 some failed and are listed, 2
     wrong use, 3 an unexpected failure, 130 interrupted.
@@ -130,9 +132,16 @@ def evaluate(
         f"backend {name}, {options['dtype']}{compiled(compilation)}",
         soft_wrap=True,
     )
+    if (grades := evaluation.grades) is not None:
+        console.print(
+            f"extrapolation grade above {grades.threshold:g}: {grades.above} of {total.n_structures} structures; the "
+            f"largest is {grades.largest:.4g}{escaped(grades.where)}",
+            soft_wrap=True,
+        )
     if json_file is not None:
         report = {"model": model, "files": [str(path) for path in files], **metrics.as_dict()}
         report |= {"seconds": seconds, "compilation_seconds": compilation, **options}
+        report |= {"extrapolation_grade": None if grades is None else grades.as_dict()}
         report |= {"warnings": evaluation.warnings, "failures": failures}
         write_atomically(json_file, (json.dumps(report, indent=2) + "\n").encode(), WrongUseError)
     if failures:
@@ -140,14 +149,33 @@ def evaluate(
 
 
 @dataclass
+class _Grades:
+    """How many structures have an extrapolation grade above the threshold, the largest grade and whose it is."""
+
+    threshold: float
+    above: int = 0
+    largest: float = 0.0
+    where: str = ""
+
+    def add(self, grade: float, path: Path, index: int) -> None:
+        self.above += grade > self.threshold
+        if grade > self.largest:
+            self.largest, self.where = grade, f" ({path} [{index}])"
+
+    def as_dict(self) -> dict[str, float | int]:
+        return {"threshold": self.threshold, "above": self.above, "largest": self.largest}
+
+
+@dataclass
 class _Evaluation:
-    """Metrics over all files, and what else there is to say of them.
+    """Metrics over all files, and what else there is to say of them; `grades` of a model that gives them.
 
     untried: for each file that could not be read to its end, how many structures were never tried; seconds: what the
     evaluation took.
     """
 
     metrics: GroupedMetrics
+    grades: _Grades | None
     failures: list[dict[str, Any]] = field(default_factory=list)
     untried: dict[str, int | None] = field(default_factory=dict)
     warnings: list[dict[str, Any]] = field(default_factory=list)
@@ -163,13 +191,14 @@ class _Evaluation:
 def _evaluate_files(
     potential: ETNPotential, files: list[Path], reading: dict[str, Any], options: dict[str, Any], batch_atoms: int
 ) -> _Evaluation:
+    from etn_gpu.potential.grade import THRESHOLD
     from etn_gpu.potential.label_checks import LabelChecks
     from etn_gpu.potential.metrics import GroupedMetrics
     from etn_gpu.screening import BatchLimits, evaluate_each
     from etn_gpu.screening.batching import Candidate, batches
     from etn_gpu.structures import read_labelled
 
-    evaluation = _Evaluation(GroupedMetrics())
+    evaluation = _Evaluation(GroupedMetrics(), None if potential.grade is None else _Grades(THRESHOLD))
     checks = LabelChecks()
     for path in files:
         broken: list[Frame] = []
@@ -192,6 +221,8 @@ def _evaluate_files(
                         evaluation.fail(path, labels.frames[place], outcome.message)
                         continue
                     results, given, atoms = outcome.results(), labels.of(place), labels.atoms[place]
+                    if evaluation.grades is not None and outcome.grade is not None:
+                        evaluation.grades.add(outcome.grade, path, labels.frames[place])
                     evaluation.metrics.add(labels.config_type[place], results, **given)
                     checks.add(results, numbers=atoms.numbers, volume=abs(atoms.cell.volume), **given)
                 advance(len(batch), str(path))

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from etn_gpu.cli.console import output_console
 from etn_gpu.cli.options import AllowLarge
+
+if TYPE_CHECKING:
+    from etn_gpu.potential import ETNPotential
 
 __all__ = ["plan"]
 
@@ -19,7 +22,8 @@ def plan(
     allow_large: AllowLarge = False,
 ) -> None:
     """Show how a model is contracted: the path, flops and bytes per atom, the
-    largest intermediate; and what its file tells of data, licence and citation.
+    largest intermediate; whether it gives extrapolation grades; and what its file
+    tells of data, licence and citation.
 
     \b
     Examples:
@@ -38,7 +42,18 @@ def plan(
     console.print(f"energy                {terms}", soft_wrap=True)
     console.print(f"bonds                 {' | '.join(potential.architecture.bonds)}", soft_wrap=True)
     console.print(str(potential.plan_report()), soft_wrap=True)
+    if potential.architecture.is_energy:
+        console.print(f"extrapolation grade   {_grade(potential)}", soft_wrap=True)
     for label, name in (("data", "training_data_origin"), ("licence", "licence"), ("cite", "citation")):
         told = potential.metadata.get(name, ())
         for line in told if isinstance(told, list | tuple) else (told,):
             console.print(f"{label:<22}{line}", soft_wrap=True, markup=False, highlight=False)
+
+
+def _grade(potential: ETNPotential) -> str:
+    from etn_gpu.potential.grade import LACKS_GRADE
+
+    if potential.grade is None:
+        return f"none: the model {LACKS_GRADE}"
+    counts = ", ".join(f"{n:.0f} {s}" for s, n in zip(potential.species, potential.grade.atoms, strict=True))
+    return f"from {potential.grade.atoms.sum():.0f} training atoms ({counts})"

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
@@ -22,6 +21,7 @@ from etn_gpu.cli.interrupt import remembered_interrupts
 from etn_gpu.cli.options import AllowLarge, Backend, BatchAtoms, Dtype, Format, Overwrite, Species, Threads
 from etn_gpu.cli.progress import structure_progress
 from etn_gpu.cli.reading import reading_options, untried_lines
+from etn_gpu.errors import NetworkError
 from etn_gpu.screening.ranking import RankBy
 from etn_gpu.screening.text import escaped
 
@@ -67,6 +67,17 @@ def screen(
         typer.Option(help="What the table at the end sorts by, lowest first (pressure: smallest magnitude first)."),
     ] = RankBy.formation_energy,
     top: Annotated[int, typer.Option(min=0, help="Rows of the table at the end; 0 for no table.")] = 20,
+    grade_threshold: Annotated[
+        float | None,
+        typer.Option(
+            metavar="GRADE",
+            help="Extrapolation grade above which a structure is extrapolating, 1 or more. Default: 1.5.",
+            show_default=False,
+        ),
+    ] = None,
+    drop_extrapolating: Annotated[
+        bool, typer.Option("--drop-extrapolating", help="Leave extrapolating structures out of the ranking.")
+    ] = False,
     demo: Annotated[bool, typer.Option("--demo", help="Build 2000 random NbMoTaW bcc alloys and screen them.")] = False,
     seed: Annotated[int, typer.Option(min=0, help="Seed of the structures of --demo.")] = 0,
     format: Format = None,
@@ -81,14 +92,17 @@ def screen(
     size of the files.
 
     A structure that cannot be evaluated becomes a row with status "failed" and
-    its reason. One with a pair of atoms closer than any in training is
-    evaluated, gets the status "extrapolating", and ranks after all others.
-    Ctrl-C leaves the rows done so far.
+    its reason. The extrapolation grade of a structure is that of its most
+    unusual atom: up to 1 for training structures, the higher the further
+    outside. Above --grade-threshold the status is "extrapolating": the structure
+    is evaluated and ranked, and its numbers may be wrong. A model without grades
+    gives that status where two atoms are closer than any pair of their elements
+    in training. Ctrl-C leaves the rows done so far.
 
     Columns: source, index, formula, n_atoms, energy (eV), energy_per_atom and
     formation_energy (eV/atom, the latter relative to the pure elements of the
     training set), max_force (eV/A), pressure (GPa, positive under compression),
-    status, message. In text, what is not printable is escaped as in Python
+    extrapolation_grade, status, message. In text, what is not printable is escaped as in Python
     (a byte that is not UTF-8: \\udcff), and what a spreadsheet would take for a
     formula is prefixed, names with ./ and messages with '.
 
@@ -101,6 +115,7 @@ def screen(
       etn-gpu screen nbmotaw candidates.extxyz --output results.csv
       etn-gpu screen model.etn run1/XDATCAR run2/*.cif --structures out.extxyz
       etn-gpu screen nbmotaw big.extxyz.gz --rank max_force --top 50
+      etn-gpu screen model.etn a.cif --grade-threshold 3 --drop-extrapolating
     """
     _check_arguments(model, files, demo)
 
@@ -120,6 +135,8 @@ def screen(
         protected=[model_path(model or _DEMO_MODEL)],
         rank=rank,
         top=top,
+        grade_threshold=_threshold(potential, grade_threshold),
+        drop_extrapolating=drop_extrapolating,
         limits=BatchLimits.for_atoms(batch_atoms),
         backend=backend,
         dtype=dtype and dtype.value,
@@ -127,7 +144,7 @@ def screen(
     )
     console = output_console()
     interrupted = _run(screening, _DEMO_STRUCTURES if demo else None)
-    _show(console, screening.report, output, structures, potential.metadata)
+    _show(console, screening.report, output, structures, potential)
     if interrupted:
         console.print("interrupted: the rows above are complete, later structures are missing", style="bold yellow")
         raise typer.Exit(INTERRUPTED)
@@ -142,6 +159,20 @@ def _check_arguments(model: str | None, files: list[Path] | None, demo: bool) ->
         raise WrongUseError("give a model and files of structures (etn-gpu screen MODEL FILES...), or --demo")
     if not demo and not files:
         raise WrongUseError(f"no files of structures to screen with {model}: etn-gpu screen MODEL FILES..., or --demo")
+
+
+def _threshold(potential: ETNPotential, given: float | None) -> float:
+    """The value of --grade-threshold, or its default."""
+    from etn_gpu.potential.grade import LACKS_GRADE, THRESHOLD, check_threshold
+
+    if given is None:
+        return THRESHOLD
+    if potential.grade is None:
+        raise WrongUseError(f"--grade-threshold {given:g}: the model {LACKS_GRADE}")
+    try:
+        return check_threshold(given)
+    except NetworkError as error:
+        raise WrongUseError(f"--grade-threshold {given:g}: {error}") from None
 
 
 def _demo_source(potential: ETNPotential, seed: int) -> Source:
@@ -169,13 +200,14 @@ def _run(screening: Screening, total: int | None) -> bool:
 
 
 def _show(
-    console: Console, report: ScreeningReport, output: Path, structures: Path | None, metadata: Mapping[str, Any]
+    console: Console, report: ScreeningReport, output: Path, structures: Path | None, potential: ETNPotential
 ) -> None:
+    from etn_gpu.potential.grade import LACKS_GRADE
     from etn_gpu.screening.references import describe_references
 
     if report.ranking.top:
         _show_ranking(console, report)
-        if report.ranking.rows() and (line := describe_references(metadata)):
+        if report.ranking.rows() and (line := describe_references(potential.metadata)):
             console.print(line, soft_wrap=True, markup=False)
     for row in report.failures:
         where = row.shown_source if row.index is None else f"{row.shown_source} [{row.index}]"
@@ -184,6 +216,13 @@ def _show(
         console.print(f"... and {more} more failed; see the column message", style="red")
     for line in untried_lines(report.untried):
         console.print(line, style="red", soft_wrap=True)
+    if potential.grade is None:
+        console.print(
+            f"no grades: the model {LACKS_GRADE}; until then, extrapolating are structures in which two atoms are "
+            "closer than any pair of their elements in training",
+            style="yellow",
+            soft_wrap=True,
+        )
     evaluated = report.n_rows - report.n_failed
     console.print(
         f"{evaluated} structures ({report.n_atoms} atoms) evaluated in {report.seconds:.1f} s "
@@ -211,7 +250,13 @@ def _show_ranking(console: Console, report: ScreeningReport) -> None:
     ranking = report.ranking
     rows = ranking.rows()
     if not rows:
-        if report.n_rows > report.n_failed:
+        if ranking.n_dropped:
+            console.print(
+                f"all {ranking.n_dropped} structures that could be ranked are extrapolating; rank them without "
+                "--drop-extrapolating",
+                soft_wrap=True,
+            )
+        elif report.n_rows > report.n_failed:
             console.print(
                 f"no structure has a {ranking.by.value} to rank by: formation energies need a reference in the model "
                 "for every element, pressures need three periodic directions. Try --rank energy_per_atom",
@@ -227,10 +272,15 @@ def _show_ranking(console: Console, report: ScreeningReport) -> None:
     columns = [ranking.by, *(column for column in RankBy if column is not ranking.by)]
     for column in columns:
         table.add_column(_HEADINGS[column], justify="right", no_wrap=True)
+    graded = any(row.extrapolation_grade is not None for row in rows)
+    if graded:
+        table.add_column("grade", justify="right", no_wrap=True)
     table.add_column("status", no_wrap=True)
     for place, row in enumerate(rows, start=1):
         values = [getattr(row, column.value) for column in columns]
         numbers = ["-" if value is None else f"{value:.4f}" for value in values]
+        if graded:
+            numbers.append("-" if row.extrapolation_grade is None else f"{row.extrapolation_grade:.2f}")
         style = "yellow" if row.status == "extrapolating" else None
         table.add_row(
             str(place),
@@ -242,4 +292,7 @@ def _show_ranking(console: Console, report: ScreeningReport) -> None:
             row.status,
             style=style,
         )
-    show_table(console, f"Best {len(rows)} of {ranking.n_ranked} by {ranking.by.value}, {ranking.by.order}", table)
+    title = f"Best {len(rows)} of {ranking.n_ranked} by {ranking.by.value}, {ranking.by.order}"
+    if ranking.drop_extrapolating:
+        title += f"; {ranking.n_dropped} extrapolating left out"
+    show_table(console, title, table)

@@ -21,7 +21,7 @@ from etn_gpu.cli.options import (
     Threads,
     VirialKey,
 )
-from etn_gpu.cli.parsing import parse_time_limit, parse_weights
+from etn_gpu.cli.parsing import parse_group_weights, parse_reference_energies, parse_time_limit, parse_weights
 from etn_gpu.cli.reading import reading_options
 
 __all__ = ["train"]
@@ -42,12 +42,22 @@ class Method(StrEnum):
     gradient = "gradient"
 
 
+class Repulsion(StrEnum):
+    """What holds atoms apart beside the network."""
+
+    zbl = "zbl"
+    none = "none"
+
+
 _VALID_FRACTION = 0.1
 
 
 def train(
-    train_file: Annotated[
-        Path, typer.Argument(metavar="TRAIN_FILE", help="Labelled structures, in any format that ASE reads.")
+    train_files: Annotated[
+        list[Path],
+        typer.Argument(
+            metavar="TRAIN_FILE...", help="Labelled structures, in any format that ASE reads; one file or several."
+        ),
     ],
     output: Annotated[Path, typer.Option("--output", "-o", help="The model file to write.")],
     valid: Annotated[Path | None, typer.Option(help="Labelled structures to validate on.")] = None,
@@ -56,18 +66,33 @@ def train(
         typer.Option(
             min=0.0,
             max=0.9,
-            help="Part of TRAIN_FILE to validate on when there is no --valid. Default: 0.1.",
+            help="Part of the TRAIN_FILEs to validate on when there is no --valid. Default: 0.1.",
             show_default=False,
         ),
     ] = None,
-    preset: Annotated[Preset, typer.Option(help="Size of the model: accuracy against speed.")] = Preset.standard,
+    init: Annotated[
+        str | None,
+        typer.Option(
+            metavar="MODEL",
+            help="Start from a model, a shipped one's name or a file: its sizes and cutoff, its elements and those of "
+            "the data.",
+            show_default=False,
+        ),
+    ] = None,
+    preset: Annotated[
+        Preset | None,
+        typer.Option(
+            help="Size of the model: accuracy against speed. Default: standard, or that of --init.", show_default=False
+        ),
+    ] = None,
     method: Annotated[
         Method, typer.Option(help="sweeps adapts the ranks to the data, gradient keeps those of the preset.")
     ] = Method.gradient,
     cutoff: Annotated[
         float | None,
         typer.Option(
-            help="Radius of the neighbourhood of an atom, in A. Default: 5.0 to 5.6, by the volume of an atom.",
+            help="Radius of the neighbourhood of an atom, in A. Default: 5.0 to 5.6, by the volume of an atom, or "
+            "that of --init.",
             show_default=False,
         ),
     ] = None,
@@ -79,6 +104,40 @@ def train(
             show_default=False,
         ),
     ] = None,
+    group_weight: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="NAME=FACTOR",
+            help="Factor on the loss of the structures whose config_type is NAME, for each group a --group-weight; 0 "
+            "leaves them out of the training.",
+            show_default=False,
+        ),
+    ] = None,
+    reference_energies: Annotated[
+        str | None,
+        typer.Option(
+            metavar="fit|isolated|Mo=..,W=..|FILE.json",
+            help="Energies of the elements in eV that the model adds to what it learns: fitted; those of the isolated "
+            "atoms among the structures; or given, here or in a file {symbol: energy}. Given ones are not trained.",
+            show_default="fit",
+        ),
+    ] = None,
+    repulsion: Annotated[
+        Repulsion,
+        typer.Option(
+            help="zbl holds atoms apart where the network knows nothing, and is out of reach in the data; none leaves "
+            "the network alone."
+        ),
+    ] = Repulsion.zbl,
+    repulsion_reach: Annotated[
+        float,
+        typer.Option(
+            min=1.0,
+            max=2.0,
+            help="Where repulsion begins, over the closest distance in the data; above 1 the network is trained on "
+            "what it leaves of the labels.",
+        ),
+    ] = 1.0,
     time_limit: Annotated[
         str | None,
         typer.Option(
@@ -110,6 +169,11 @@ def train(
     are a JSON report and a plot of the learning curve and of parity. Those of an
     earlier run are kept: go on with --resume, or replace them with --overwrite.
 
+    With --init an element that the model does not know begins as the average of
+    those that it knows, and one that the data lack stays in the model; what it
+    shall not forget has to be among the data. Structures of several TRAIN_FILEs
+    without a config_type are in a group of the name of their file.
+
     Exit codes: 0 trained to the end, 2 wrong use, 3 something could not be
     written, 4 a time limit came before the end (the model so far is written), 130
     interrupted.
@@ -119,6 +183,9 @@ def train(
       etn-gpu train train.extxyz.gz --output model.etn
       etn-gpu train a.extxyz --valid b.extxyz --output model.etn --time-limit 30m
       etn-gpu train md.traj -o m.etn --preset small --weights energy=1,forces=0.1
+      etn-gpu train old.extxyz new.extxyz -o m.etn --group-weight new.extxyz=5
+      etn-gpu train tungsten.extxyz --init mo -o mow.etn
+      etn-gpu train a.extxyz -o m.etn --reference-energies isolated --group-weight gas=0
     """
     if valid is not None and valid_fraction is not None:
         raise WrongUseError(
@@ -134,14 +201,19 @@ def train(
     from etn_gpu.training import train as run_training
 
     config = TrainingConfig(
-        train_file=train_file,
+        train_file=tuple(train_files),
         output=output,
         valid_file=valid,
         valid_fraction=_VALID_FRACTION if valid_fraction is None else valid_fraction,
-        preset=preset.value,
+        init=init,
+        preset=preset and preset.value,
         method=method.value,
         cutoff=cutoff,
         weights=term_weights,
+        group_weights=parse_group_weights(group_weight or []),
+        reference_energies=parse_reference_energies(reference_energies or "fit"),
+        repulsion=repulsion.value,
+        repulsion_reach=repulsion_reach,
         time_limit=seconds,
         seed=seed,
         resume=resume,

@@ -1,9 +1,9 @@
 """The model file ``*.etn``: a safetensors file with one float64 tensor per parameter and a JSON document in its header.
 
-Terms beside the network are four more tensors, ``terms.repulsion``, ``terms.density``, ``terms.distances`` and
-``terms.embedding``, all there or none (:class:`etn_gpu.potential.terms.Terms`); so are ``grade.factors``,
-``grade.atoms`` and ``grade.largest`` (:class:`etn_gpu.potential.grade.ExtrapolationGrade`), which are all that grades
-and the selection of structures need of the training data. Files of version 1 have neither.
+Terms beside the network are five more tensors, ``terms.repulsion``, ``terms.density``, ``terms.distances``,
+``terms.embedding`` and ``terms.bounds``, all there or none (:class:`etn_gpu.potential.terms.Terms`); so are
+``grade.factors``, ``grade.atoms`` and ``grade.largest`` (:class:`etn_gpu.potential.grade.ExtrapolationGrade`), which
+are all that grades and the selection of structures need of the training data. Files of version 1 have neither.
 
 The document, the only entry ``etn_gpu`` of the header's metadata, holds ``format`` and ``format_version``, what a model
 is made of (architecture, dtype, metadata), what people and other programs want to read without this library (species,
@@ -128,7 +128,8 @@ def _warn_of_unbounded_energies(model: ETNPotential, name: str | os.PathLike[str
         _warned.add(whole)
         warnings.warn(
             f"the model {os.fspath(name)} has nothing that holds atoms apart: its energies may fall without bound at "
-            f"short distances; `etn-gpu grade {os.fspath(name)} train.extxyz` adds what is missing",
+            f"short distances; `etn-gpu grade {os.fspath(name)} train.extxyz --output NEW.etn` adds "
+            "what is missing",
             ModelWarning,
             stacklevel=3,
         )

@@ -146,7 +146,7 @@ def graded(
                 gram[z] += (weights[:, None] * rows).T @ rows
                 total[z] += weights.sum()
         for z in map(int, np.flatnonzero(total)):
-            factors[z] = _inverse_root(gram[z] / total[z])
+            factors[z] = inverse_root(gram[z] / total[z])
     for batch in batches:
         for z, rows in features.by_species(batch):
             largest[z] = max(largest[z], np.sqrt(_squares(rows, factors[z]).max()))
@@ -174,7 +174,7 @@ class _Features:
         return [(int(z), b[batch.species_index == z]) for z in np.unique(batch.species_index)]
 
 
-def _inverse_root(covariance: Array) -> Array:
+def inverse_root(covariance: Array) -> Array:
     """F [n, n] with F^T F the inverse of ``covariance`` (the second moment), its small eigenvalues raised.
 
     Columns are scaled before, for features of different kinds differ by orders of magnitude. A feature that is zero on

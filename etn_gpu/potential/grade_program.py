@@ -41,9 +41,9 @@ def site_grades(squares: NDArray[np.floating], weights: Array | None) -> Array:
     """Grades [N] from the ``q`` [N] of the graded Program and the weights [N] of the network, None where all are 1.
 
     Where the terms beside the network take its weight away, nobody has seen such surroundings: the grade rises by
-    (1 - g)/g, at most ``MOST_LOST``.
+    (1 - g)/g, at most ``MOST_LOST``. What has overflowed is as far outside as can be, and has no threshold above it.
     """
-    grades: Array = np.sqrt(np.asarray(squares, np.float64))
+    grades: Array = np.sqrt(np.where(np.isnan(squares), np.inf, np.asarray(squares, np.float64)))
     if weights is None:
         return grades
     return grades + (1.0 - weights) / np.maximum(weights, 1.0 / MOST_LOST)

@@ -11,10 +11,11 @@ if TYPE_CHECKING:
 
     from ase import Atoms
 
-    from etn_gpu.potential import ETNPotential
+    from etn_gpu.potential import Architecture, ETNPotential
+    from etn_gpu.potential.grade import ExtrapolationGrade
     from etn_gpu.potential.terms import Terms
 
-__all__ = ["ORACLE", "TOLERANCES", "check_structures", "check_terms", "largest_difference"]
+__all__ = ["ORACLE", "TOLERANCES", "check_grade", "check_structures", "check_terms", "largest_difference"]
 
 ORACLE = "numpy"
 """The backend that the others are compared with, in float64."""
@@ -50,19 +51,32 @@ def check_terms(n_species: int, cutoff: float) -> Terms:
         repulsion=cutoff * np.array([0.3, 0.8]) * pairs,
         density=np.array([0.5, 1.5, 2.5, 4.0]) * sites,
         distances=cutoff * np.array([0.3, 0.75]) * pairs,
-        embedding=np.array([-1.0, 3.0, 2.0]) * sites,
+        embedding=np.array([-1.0, 3.0, 2.0, 0.5]) * sites,
+        bounds=np.array([-2.0, -0.1, 0.1, 1.0]) * sites,
     )
+
+
+def check_grade(architecture: Architecture) -> ExtrapolationGrade:
+    """A grade that is the norm of the features."""
+    from etn_gpu.potential.grade import ExtrapolationGrade
+    from etn_gpu.potential.grade_program import n_features
+
+    species, n = architecture.n_species, n_features(architecture)
+    return ExtrapolationGrade(np.broadcast_to(np.eye(n), (species, n, n)), np.ones(species), np.ones(species))
 
 
 def largest_difference(
     model: ETNPotential, evaluate: Callable[[ETNPotential, list[Atoms]], Sequence[Mapping[str, Any]]]
 ) -> float:
-    """Largest difference of any energy, force or stress component from the oracle's, relative to the largest of its
-    kind; ``evaluate`` gives results of a model under ASE's names.
+    """Largest difference of any energy, force, stress component or extrapolation grade from the oracle's, relative to
+    the largest of its kind; ``evaluate`` gives results of a model under ASE's names.
 
     A model with terms beside its network is compared without them, for they may hide it on structures that it does not
-    know, and with those of :func:`check_terms`.
+    know, and with those of :func:`check_terms`. Grades are those of :func:`check_grade`, in which all features count
+    alike: factors from training data make much of little, and only in float64 with all digits.
     """
+    if model.grade is not None:
+        model = model.with_grade(check_grade(model.architecture))
     if model.terms is None:
         return _difference(model, evaluate)
     others = check_terms(len(model.species), model.cutoff)
@@ -82,7 +96,8 @@ def _difference(
     found = evaluate(model, structures)
     references = [model.reference_energies[symbol] for atoms in structures for symbol in atoms.symbols]
     differences = []
-    for quantity, base in (("energies", np.array(references)), ("forces", 0.0), ("stress", 0.0)):
+    zeros = dict.fromkeys(("forces", "stress", *(("extrapolation_grades",) if model.grade is not None else ())), 0.0)
+    for quantity, base in {"energies": np.array(references), **zeros}.items():
         oracle = np.concatenate([result[quantity] for result in expected if quantity in result])
         values = np.concatenate([result[quantity] for result in found if quantity in result])
         beyond = np.maximum(np.abs(values - oracle) - np.spacing(np.abs(oracle)), 0.0)

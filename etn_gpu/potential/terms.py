@@ -31,8 +31,10 @@ class Terms:
             c all of it. Without a lower limit where b = 0; otherwise a < b.
         distances: [n, n, 2] (off, on) in A: a pair closer than the second begins to take weight from the network, one
             at the first takes all of it; both 0: none.
-        embedding: [n, 3] (e, c, n0): mean energy that the network gives a site in eV, cohesive energy in eV and mean
-            density, both positive.
+        embedding: [n, 4] (e, c, n0, k): mean energy that the network gives a site in eV, cohesive energy in eV and mean
+            density, both positive, and in eV how much stiffer sites are at higher densities, from 0 on.
+        bounds: [n, 4] energies floor < low < high < ceiling in eV: what the network gives a site is taken as it is from
+            low to high, and stays between floor and ceiling.
 
     Raises:
         NetworkError: shapes, values that are not finite, orders that are not as above, pairs that are not symmetric.
@@ -42,6 +44,7 @@ class Terms:
     density: Array
     distances: Array
     embedding: Array
+    bounds: Array
 
     def __post_init__(self) -> None:
         for field in fields(self):
@@ -54,6 +57,7 @@ class Terms:
             self._check_pairs(name)
         self._check_density()
         self._check_embedding()
+        self._check_bounds()
 
     @property
     def n_species(self) -> int:
@@ -83,10 +87,12 @@ class Terms:
                 )
         numbers = np.array([SYMBOLS.index(symbol) + 1 for symbol in species])
         pairs = np.concatenate([self.repulsion, self.distances, screening(numbers)], axis=-1)
-        return TermTables(pairs, np.concatenate([self.density, self.embedding], axis=-1), float(cutoff))
+        return TermTables(pairs, np.concatenate([self.density, self.embedding, self.bounds], axis=-1), float(cutoff))
 
     def _check_shapes(self, n: int) -> None:
-        shapes = {"density": (n, 4), "repulsion": (n, n, 2), "distances": (n, n, 2), "embedding": (n, 3)}
+        shapes = {
+            "density": (n, 4), "repulsion": (n, n, 2), "distances": (n, n, 2), "embedding": (n, 4), "bounds": (n, 4),
+        }  # fmt: skip
         for name, shape in shapes.items():
             array = getattr(self, name)
             if array.shape != shape:
@@ -114,9 +120,17 @@ class Terms:
 
     def _check_embedding(self) -> None:
         self._require(
-            (self.embedding[:, 1:] > 0.0).all(axis=1),
-            "a mean energy, a cohesive energy above 0 and a density above 0 for each species in the terms' embedding",
+            (self.embedding[:, 1:3] > 0.0).all(axis=1) & (self.embedding[:, 3] >= 0.0),
+            "a mean energy, a cohesive energy above 0, a density above 0 and a stiffness from 0 on for each species in "
+            "the terms' embedding",
             self.embedding,
+        )
+
+    def _check_bounds(self) -> None:
+        self._require(
+            (np.diff(self.bounds, axis=1) > 0.0).all(axis=1),
+            "four energies floor < low < high < ceiling in eV for each species in the terms' bounds",
+            self.bounds,
         )
 
     @staticmethod

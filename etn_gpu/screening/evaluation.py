@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from etn_gpu.errors import EtnGpuError, StructureError
+from etn_gpu.potential.grade import THRESHOLD
 from etn_gpu.screening.batching import number_density
 from etn_gpu.structures import StructureBatch
 
@@ -34,7 +35,9 @@ class Outcome:
         forces: (n, 3) [eV/A].
         stress: (6,), Voigt order xx, yy, zz, yz, xz, xy [eV/A^3]; None unless periodic in all three directions.
         energies: (n,) energies of the atoms [eV].
-        extrapolating: a pair of atoms is closer than any in training.
+        grades: (n,) extrapolation grades of the atoms (:mod:`etn_gpu.potential.grade`); None from a model without.
+        extrapolating: the largest grade is above the threshold; for a model without grades, a pair of atoms is closer
+            than any in training.
         failed: there are no numbers; `message` says why.
         message: the reason for `extrapolating` or `failed`.
     """
@@ -43,9 +46,15 @@ class Outcome:
     forces: NDArray[np.float64] = field(default_factory=lambda: np.empty((0, 3)))
     stress: NDArray[np.float64] | None = None
     energies: NDArray[np.float64] = field(default_factory=lambda: np.empty(0))
+    grades: NDArray[np.float64] | None = None
     extrapolating: bool = False
     failed: bool = False
     message: str = ""
+
+    @property
+    def grade(self) -> float | None:
+        """The largest of the grades."""
+        return None if self.grades is None else float(self.grades.max())
 
     def results(self) -> dict[str, Any]:
         """The numbers under ASE's property names."""
@@ -53,7 +62,9 @@ class Outcome:
         return results if self.stress is None else results | {"stress": self.stress}
 
 
-def evaluate_each(model: ETNPotential, structures: Sequence[Atoms], **options: Any) -> list[Outcome]:
+def evaluate_each(
+    model: ETNPotential, structures: Sequence[Atoms], *, threshold: float = THRESHOLD, **options: Any
+) -> list[Outcome]:
     """Evaluates all structures as one batch and returns one outcome for each, in order.
 
     A structure that is no valid input is left out of the batch. When the evaluation of the batch itself fails, for
@@ -62,38 +73,46 @@ def evaluate_each(model: ETNPotential, structures: Sequence[Atoms], **options: A
     Args:
         model: the potential.
         structures: any number of structures.
+        threshold: the extrapolation grade above which a structure counts as extrapolating, 1 or more.
         options: passed on to `model.evaluate_each` (`backend`, `dtype`, `threads`).
     """
     try:
-        return _evaluate_together(model, structures, options)
+        return _evaluate_together(model, structures, threshold, options)
     except Exception as error:  # whatever it is, it must not take the other structures with it
         if len(structures) == 1:
             reason = str(error) if isinstance(error, EtnGpuError) else f"{type(error).__name__}: {error}"
             return [Outcome(failed=True, message=reason)]
-    return [evaluate_each(model, [atoms], **options)[0] for atoms in structures]
+    return [evaluate_each(model, [atoms], threshold=threshold, **options)[0] for atoms in structures]
 
 
-def _evaluate_together(model: ETNPotential, structures: Sequence[Atoms], options: dict[str, Any]) -> list[Outcome]:
+def _evaluate_together(
+    model: ETNPotential, structures: Sequence[Atoms], threshold: float, options: dict[str, Any]
+) -> list[Outcome]:
     outcomes: dict[int, Outcome] = {}
     for place, atoms in enumerate(structures):
         if (refused := refuse_too_dense(atoms)) is not None:
             outcomes[place] = refused
     places = [place for place in range(len(structures)) if place not in outcomes]
-    results = model.evaluate_each([structures[place] for place in places], **options)
-    outcomes |= {p: _outcome(model, structures[p], result) for p, result in zip(places, results, strict=True)}
+    results = model.evaluate_each([structures[place] for place in places], threshold=threshold, **options)
+    for place, result in zip(places, results, strict=True):
+        outcomes[place] = _outcome(model, structures[place], result, threshold)
     return [outcomes[place] for place in range(len(structures))]
 
 
-def _outcome(model: ETNPotential, atoms: Atoms, result: Result | StructureError) -> Outcome:
+def _outcome(model: ETNPotential, atoms: Atoms, result: Result | StructureError, threshold: float) -> Outcome:
     if isinstance(result, StructureError):
         return Outcome(failed=True, message=str(result))
+    grades, message = result.get("extrapolation_grades"), ""
+    if result.extrapolating:
+        message = _describe_closest_pair(model, atoms) if grades is None else _describe_grade(grades, atoms, threshold)
     return Outcome(
         energy=result["energy"],
         energies=result["energies"],
         forces=result["forces"],
         stress=result.get("stress"),
+        grades=grades,
         extrapolating=result.extrapolating,
-        message=_describe_closest_pair(model, atoms) if result.extrapolating else "",
+        message=message,
     )
 
 
@@ -109,8 +128,14 @@ def refuse_too_dense(atoms: Atoms) -> Outcome | None:
     )
 
 
+def _describe_grade(grades: NDArray[np.float64], atoms: Atoms, threshold: float) -> str:
+    """Names the atom with the largest grade, counted from 0."""
+    worst = int(np.argmax(grades))
+    return f"extrapolation grade {grades[worst]:.4g} at atom {worst} ({atoms.symbols[worst]}), above {threshold:g}"
+
+
 def _describe_closest_pair(model: ETNPotential, atoms: Atoms) -> str:
-    """Names the pair that is furthest below the smallest distance seen in training."""
+    """For models without grades: names the pair that is furthest below the smallest distance seen in training."""
     batch = StructureBatch.build([atoms], model.species, model.cutoff)
     distances = np.linalg.norm(batch.vectors, axis=1)
     centres, neighbours = batch.species_index[batch.centre], batch.species_index[batch.neighbour]

@@ -28,8 +28,9 @@ if TYPE_CHECKING:
 
 __all__ = ["FrameWriter"]
 
+_GRADE, _GRADES = "extrapolation_grade", "extrapolation_grades"
 #: Results of other calculations, which those of this run replace.
-_REPLACED = frozenset(("energy", "free_energy", "stress", "energies", "forces", "stresses"))
+_REPLACED = frozenset(("energy", "free_energy", "stress", "energies", "forces", "stresses", _GRADE, _GRADES))
 #: Arrays of ASE that are the structure itself.
 _STRUCTURE = frozenset(("numbers", "positions"))
 #: Names, in whatever case, that readers take for the structure, its results or constraints, and those of this run.
@@ -41,6 +42,7 @@ _RESERVED = frozenset(
         *("energy", "energies", "free_energy", "force", "forces", "stress", "stresses", "virial", "virials"),
         *("magmom", "magmoms", "charge", "charges", "dipole", "polarization"),
         *("dielectric_tensor", "born_effective_charges"),
+        *(_GRADE, _GRADES),
         *("source", "source_index", "status"),
         *("select_rank", "select_gain", "extrapolation_grade"),
     )
@@ -69,10 +71,13 @@ class FrameWriter:
         if outcome.failed:
             return ""
         columns = {"energies": column(outcome.energies, len(atoms)), "forces": column(outcome.forces, len(atoms))}
+        if outcome.grades is not None:
+            columns[_GRADES] = column(outcome.grades, len(atoms))
         entries = [
             f"energy={float(outcome.energy)!r}",
             f"free_energy={float(outcome.energy)!r}",
             *([] if outcome.stress is None else [f'stress="{_numbers(matrix_from_voigt(outcome.stress))}"']),
+            *([] if outcome.grade is None else [f"{_GRADE}={outcome.grade!r}"]),
             f"source={info_text(row.shown_source)}",
             f"source_index={info_text(row.index)}",
             f"status={row.status}",

@@ -30,28 +30,33 @@ class RankBy(StrEnum):
 class Ranking:
     """The `top` best rows by one column.
 
-    A potential is not to be trusted where atoms are closer than in any structure it was trained on, and such
-    structures often have absurdly low energies. So extrapolating rows come after all trusted ones. Rows without the
-    value (failed structures, the pressure of a cluster) are not ranked. Ties keep the order in which rows were
-    offered.
+    Extrapolating rows keep their place, for their status says what they are; with `drop_extrapolating` they are not
+    ranked. Neither are rows without the value (failed structures, the pressure of a cluster). Ties keep the order in
+    which rows were offered.
     """
 
-    def __init__(self, by: RankBy | str = RankBy.formation_energy, top: int = 20) -> None:
+    def __init__(
+        self, by: RankBy | str = RankBy.formation_energy, top: int = 20, *, drop_extrapolating: bool = False
+    ) -> None:
         self.by = RankBy(by)
         self.top = top
-        self.n_ranked = 0
-        self._heap: list[tuple[bool, float, int, Row]] = []
+        self.drop_extrapolating = drop_extrapolating
+        self.n_ranked = self.n_dropped = 0
+        self._heap: list[tuple[float, int, Row]] = []
 
     def offer(self, row: Row) -> None:
         """Shows the ranking one more row, which it keeps while it is among the best."""
         value: float | None = getattr(row, self.by.value)
         if value is None or math.isnan(value):
             return
+        if self.drop_extrapolating and row.status == "extrapolating":
+            self.n_dropped += 1
+            return
         if self.by is RankBy.pressure:
             value = abs(value)
         self.n_ranked += 1
         # heapq pops the smallest entry, which has to be the worst row kept: every part of the key is negated.
-        entry = (row.status != "extrapolating", -value, -self.n_ranked, row)
+        entry = (-value, -self.n_ranked, row)
         if len(self._heap) < self.top:
             heapq.heappush(self._heap, entry)
         elif self.top > 0:

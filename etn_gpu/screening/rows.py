@@ -34,8 +34,10 @@ class Row:
         formation_energy: energy relative to the pure elements, see :func:`formation_energy` [eV/atom].
         max_force: largest norm of a force on one atom [eV/A].
         pressure: -trace(stress) / 3, positive under compression [GPa]; None unless periodic in all three directions.
-        status: "ok"; "extrapolating" when a pair of atoms is closer than any in training; "failed" when nothing was
-            computed.
+        extrapolation_grade: the largest grade of an atom, 1 or less inside of what the training data span
+            (:mod:`etn_gpu.potential.grade`); None from a model without grades.
+        status: "ok"; "extrapolating" when the grade is above the threshold, or, for a model without grades, when a pair
+            of atoms is closer than any in training; "failed" when nothing was computed.
         message: the reason for any status but "ok".
     """
 
@@ -48,6 +50,7 @@ class Row:
     formation_energy: float | None = None
     max_force: float | None = None
     pressure: float | None = None
+    extrapolation_grade: float | None = None
     status: Literal["ok", "extrapolating", "failed"] = "failed"
     message: str = ""
 
@@ -113,6 +116,7 @@ def make_row(candidate: Candidate, outcome: Outcome, references: Mapping[str, fl
         formation_energy=formation_energy(outcome.energy, atoms.get_chemical_symbols(), references),
         max_force=float(np.linalg.norm(outcome.forces, axis=1).max()),
         pressure=None if outcome.stress is None else float(pressure(outcome.stress) / GPA),
+        extrapolation_grade=outcome.grade,
         status="extrapolating" if outcome.extrapolating else "ok",
         message=message,
     )

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from etn_gpu.backend import resolve
 from etn_gpu.errors import ModelFileError
+from etn_gpu.potential.grade import THRESHOLD, check_threshold
 from etn_gpu.potential.warm_up import warm_up
 from etn_gpu.screening.batching import BatchLimits, Candidate, batches
 from etn_gpu.screening.evaluation import Outcome, evaluate_each
@@ -45,6 +46,8 @@ class Screening:
         protected: further files that neither may replace, whatever `overwrite` is: the model's, for instance.
         rank: what the ranking sorts by.
         top: how many rows the ranking keeps.
+        grade_threshold: rows with an extrapolation grade above it have the status "extrapolating".
+        drop_extrapolating: whether such rows are left out of the ranking.
         limits: how large a batch may be.
         backend: backend of the evaluation; by default as everywhere in etn_gpu.
         dtype: "float64" or "float32"; by default the model's, on a GPU "float32".
@@ -54,6 +57,7 @@ class Screening:
         DataError: an output cannot be written, see :func:`~etn_gpu.screening.writing.check_outputs`.
         BackendError: the backend or the dtype that was asked for cannot be used here.
         ModelFileError: the model's reference energies for formation energies are no energies.
+        NetworkError: a threshold below 1.
     """
 
     def __init__(
@@ -67,6 +71,8 @@ class Screening:
         protected: Iterable[str | os.PathLike[str]] = (),
         rank: RankBy | str = RankBy.formation_energy,
         top: int = 20,
+        grade_threshold: float = THRESHOLD,
+        drop_extrapolating: bool = False,
         limits: BatchLimits | None = None,
         backend: str | None = None,
         dtype: str | None = None,
@@ -82,9 +88,11 @@ class Screening:
         self._references = _references(model)
         inputs = [*protected, *(source.path for source in self.sources if isinstance(source, FileSource))]
         check_outputs(self.output, self.structures, inputs, overwrite=overwrite)
+        self._threshold = check_threshold(grade_threshold)
         self._options = {"backend": resolve(backend), "dtype": dtype, "threads": threads}
         model.precision(resolve(backend), dtype)
-        self.report = ScreeningReport(backend=resolve(backend), ranking=Ranking(rank, top))
+        ranking = Ranking(rank, top, drop_extrapolating=drop_extrapolating)
+        self.report = ScreeningReport(backend=resolve(backend), ranking=ranking)
 
     def __iter__(self) -> Iterator[list[Row]]:
         candidates = chain.from_iterable(source.candidates() for source in self.sources)
@@ -109,7 +117,8 @@ class Screening:
 
     def _evaluate(self, batch: list[Candidate]) -> list[Outcome]:
         readable = [candidate.atoms for candidate in batch if candidate.atoms is not None]
-        outcomes = iter(evaluate_each(self.model, readable, **self._options) if readable else [])
+        found = evaluate_each(self.model, readable, threshold=self._threshold, **self._options) if readable else []
+        outcomes = iter(found)
         return [Outcome(failed=True, message=c.error) if c.atoms is None else next(outcomes) for c in batch]
 
 

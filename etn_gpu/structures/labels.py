@@ -57,7 +57,8 @@ class LabelledSet:
     in how many the forces of some atoms only; unused: keys that look like labels and were not used, with structures;
     disagreements: by property, the key taken and another one; foreign_units and unstated_units: for each property, the
     structures whose label was in a stated other unit, and those whose label had none while others of the same structure
-    had; unconverged: frames left out because the log of their calculation says so.
+    had; unconverged: frames left out because the log of their calculation says so. parts: source and size of each set
+    of which this one was joined (:mod:`etn_gpu.structures.joined`).
     """
 
     source: str
@@ -76,6 +77,15 @@ class LabelledSet:
     foreign_units: Counter[str] = field(default_factory=Counter)
     unstated_units: Counter[str] = field(default_factory=Counter)
     unconverged: tuple[int, ...] = ()
+    parts: tuple[tuple[str, int], ...] = ()
+
+    def where(self, index: int) -> str:
+        """The source of a structure and its place in it, for messages."""
+        for source, size in self.parts:
+            if index < size:
+                return f"{source}, structure {index} (counted from 0)"
+            index -= size
+        return f"{self.source}, structure {index} (counted from 0)"
 
     def of(self, index: int) -> dict[str, Any]:
         """Number of atoms and labels of one structure, by the names of what errors are computed from."""

@@ -71,8 +71,9 @@ class Progress:
             raise TrainingError(f"there is no checkpoint {path}; a run writes MODEL.ckpt.npz beside its model")
         header, arrays = _read(path)
         progress = Progress(**arrays, **header)
+        was = progress.identity
         if different := {
-            k: (progress.identity.get(k), v) for k, v in identity.items() if progress.identity.get(k) != v
+            k: (was.get(k), identity.get(k)) for k in {**identity, **was} if was.get(k) != identity.get(k)
         }:
             changes = "; ".join(f"{k} was {shortened(old)}, is {new!r}" for k, (old, new) in different.items())
             raise TrainingError(

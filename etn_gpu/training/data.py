@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from itertools import chain
 
@@ -28,7 +28,7 @@ class Piece:
     """A batch with labels, nan where missing: energy [S] in eV, forces [N, 3] in eV/A, stress [S, 6] in eV/A^3.
 
     An error counts after division by the tolerance, [N] of the atom for a force and [S] of the structure for its energy
-    and stress: see :mod:`etn_gpu.training.tolerance`. None stands for 1.
+    and stress: see :mod:`etn_gpu.training.tolerance`. None stands for 1. ``groups`` [S] are names, None without one.
     """
 
     batch: StructureBatch
@@ -37,6 +37,7 @@ class Piece:
     stress: Array
     atom_tolerance: Array | None = None
     structure_tolerance: Array | None = None
+    groups: tuple[str | None, ...] = field(default=(), kw_only=True)
 
     @cached_property
     def environments(self) -> Environments:
@@ -90,7 +91,7 @@ def _piece(labels: LabelledSet, indices: list[int], species: tuple[str, ...], cu
     structures = [labels.atoms[i] for i in indices]
     batch = StructureBatch.build(structures, species, cutoff, on_error="collect")
     for place, error in batch.failures.items():
-        raise StructureError(f"{labels.source}, structure {indices[place]} (counted from 0): {error}")
+        raise StructureError(f"{labels.where(indices[place])}: {error}")
     rows = []
     for i in indices:
         forces = labels.forces[i]
@@ -98,7 +99,8 @@ def _piece(labels: LabelledSet, indices: list[int], species: tuple[str, ...], cu
     stress = np.where(np.isfinite(batch.volumes)[:, None], labels.stress[indices], np.nan)
     for i in indices:
         _check_labels(labels, i)
-    return Piece(batch, labels.energy[indices].copy(), np.concatenate(rows), stress)
+    groups = tuple(labels.config_type[i] for i in indices)
+    return Piece(batch, labels.energy[indices].copy(), np.concatenate(rows), stress, groups=groups)
 
 
 def _check_labels(labels: LabelledSet, index: int) -> None:
@@ -107,19 +109,21 @@ def _check_labels(labels: LabelledSet, index: int) -> None:
     for name, values in given.items():
         if values is not None and (wild := np.abs(values) > LARGEST_LABEL).any():
             raise DataError(
-                f"{labels.source}, structure {index} (counted from 0): a label is {np.extract(wild, values)[0]:g} "
-                f"({name}), expected at most {LARGEST_LABEL:g}. Remove the label, or correct its unit."
+                f"{labels.where(index)}: a label is {np.extract(wild, values)[0]:g} ({name}), expected at most "
+                f"{LARGEST_LABEL:g}. Remove the label, or correct its unit."
             )
 
 
-def checksum(pieces: Iterable[Piece]) -> str:
-    """Structures, labels and their order in a few characters: equal for equal data only."""
+def checksum(pieces: Iterable[Piece], *, grouped: bool = False) -> str:
+    """Structures, labels and their order in a few characters, groups included if wanted: equal for equal data only."""
     digest = hashlib.sha256()
     for piece in pieces:
         batch = piece.batch
         arrays = (batch.atom_offsets, batch.species_index, batch.positions, batch.cells, batch.pbc)
         for array in (*arrays, piece.energy, piece.forces, piece.stress):
             digest.update(array.tobytes())
+        if grouped:
+            digest.update(repr(piece.groups).encode())
     return digest.hexdigest()[:16]
 
 

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from etn_gpu import backend as backends
 from etn_gpu.plan import Core, ProgramBuilder
+from etn_gpu.plan.cores import Path
 from etn_gpu.potential.architecture import Architecture
 from etn_gpu.potential.programs import programs
 from etn_gpu.potential.references import REFERENCES
@@ -68,11 +69,12 @@ def parameter_scales(architecture: Architecture, sizes: Mapping[int, Array]) -> 
 
 
 def initial_parameters(
-    architecture: Architecture, scales: dict[str, Array], references: Array, seed: int
+    architecture: Architecture, scales: dict[str, Array], references: Array, seed: int, constant: float = 0.0
 ) -> dict[str, Array]:
     """Random parameters of natural size, cores smaller and in the middle of the train near the identity.
 
-    ``references`` [n_species] are the atomic energies in eV.
+    ``references`` [n_species] are the atomic energies in eV; ``constant`` is what the network gives every atom beside,
+    where these are not those of a fit.
     """
     rng = np.random.default_rng(seed)
     cores = [core.name for core in architecture.train.cores]
@@ -87,7 +89,27 @@ def initial_parameters(
             parameters[name] = gains.get(name, 1.0) * scales[name] * rng.normal(size=shape)
     for core in architecture.train.cores[1:-1]:
         parameters[core.name] += identity(core)
+    if constant:
+        _add_constant(architecture, parameters, constant)
     return parameters
+
+
+def _add_constant(architecture: Architecture, parameters: dict[str, Array], constant: float) -> None:
+    """The first scalar component of each bond hands on the constant of the site vector, which ends as this energy."""
+    *before, last = architecture.train.cores
+    for core in before:
+        for path in core.paths:
+            if (path.out.l, path.out.p) == (0, 1):
+                parameters[core.name][path.places[0]] = 0.0
+                if _all_scalar(path):
+                    parameters[core.name][path.places[0, 0, 0]] = 1.0
+    for path in last.paths:
+        if _all_scalar(path):
+            parameters[last.name][path.places[0, 0, 0]] = constant
+
+
+def _all_scalar(path: Path) -> bool:
+    return all((sector.l, sector.p) == (0, 1) for sector in (path.left, path.feature, path.out))
 
 
 def identity(core: Core) -> Array:
@@ -101,8 +123,11 @@ def identity(core: Core) -> Array:
     return weights
 
 
-def reference_energies(pieces: list[Piece], n_species: int) -> Array:
-    """Energy per atom of each species, by least squares of the total energies on the compositions (eV)."""
+def reference_energies(pieces: list[Piece], n_species: int, given: Array | None = None) -> Array:
+    """Energy per atom of each species, by least squares of the total energies on the compositions (eV).
+
+    Those that are ``given`` [n_species] stay, and the others, which are nan there, are fitted beside them.
+    """
     rows, energies = [], []
     for piece in pieces:
         batch = piece.batch
@@ -112,7 +137,11 @@ def reference_energies(pieces: list[Piece], n_species: int) -> Array:
         rows.append(counts[known] / counts[known].sum(1, keepdims=True))
         energies.append(piece.energy[known] / counts[known].sum(1))
     matrix, target = np.concatenate(rows), np.concatenate(energies)
-    return np.linalg.lstsq(matrix, target, rcond=1e-6)[0] if len(target) else np.zeros(n_species)
+    found = np.zeros(n_species) if given is None else np.nan_to_num(given)
+    free = np.full(n_species, True) if given is None else np.isnan(given)
+    if len(target) and free.any():
+        found[free] = np.linalg.lstsq(matrix[:, free], target - matrix @ found, rcond=1e-6)[0]
+    return found
 
 
 def _embedding(rng: np.random.Generator, shape: tuple[int, ...]) -> Array:

@@ -53,14 +53,23 @@ class Unknowns:
     along: tuple[tuple[Irrep, Indices], ...]
 
     @staticmethod
-    def of(layout: ParameterVector, core: Core, ridge: Array, leg: str, kept: Irreps | None = None) -> Unknowns:
+    def of(
+        layout: ParameterVector,
+        core: Core,
+        ridge: Array,
+        leg: str,
+        kept: Irreps | None = None,
+        held: NDArray[np.bool_] | None = None,
+    ) -> Unknowns:
         """Unknowns of a core: of each sector of its leg 'left' or 'out' the first components, as many as ``kept`` has.
 
-        ``ridge`` [size, size] is that on the weights of the core. Reference energies are free.
+        ``ridge`` [size, size] is that on the weights of the core. Reference energies are free, but for those among the
+        ``held`` parameters [P], which stay.
         """
         start = layout.slices[core.name].start
-        free = layout.slices.get(REFERENCES, slice(0, 0))
-        places, along = [np.arange(free.start, free.stop)], []
+        references = layout.slices.get(REFERENCES, slice(0, 0))
+        free = np.arange(references.start, references.stop)
+        places, along = [free if held is None else free[~held[references]]], []
         n = len(places[0])
         for path in core.paths:
             grid = start + path.places

@@ -7,6 +7,7 @@ from contextlib import contextmanager
 
 from etn_gpu import files
 from etn_gpu.errors import TrainingError
+from etn_gpu.potential.file import model_path
 from etn_gpu.training.config import TrainingConfig
 
 
@@ -22,7 +23,8 @@ def claimed_outputs(config: TrainingConfig) -> Iterator[None]:
         raise TrainingError(f"cannot write the model to {config.output}: give the name of a file, like model.etn")
     # A run that goes on writes its own files, the checkpoint that it has read among them.
     goes_on = config.resume is not None and files.identity(config.resume) == files.identity(config.checkpoint)
-    read = [config.train_file, config.valid_file, None if goes_on else config.resume]
+    initial = None if config.init is None else model_path(config.init)
+    read = [*config.train_files, config.valid_file, initial, None if goes_on else config.resume]
     files.check_outputs(config.written, [path for path in read if path is not None], TrainingError)
     with files.locked((config.output, config.checkpoint), TrainingError):
         hint = ""

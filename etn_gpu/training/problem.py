@@ -12,11 +12,13 @@ from numpy.typing import NDArray
 from etn_gpu import backend as backends
 from etn_gpu.plan import Program
 from etn_gpu.potential import Architecture
+from etn_gpu.potential.grade_program import feature_program
 from etn_gpu.potential.kernel import Execution, Kernel
 from etn_gpu.potential.programs import programs
 from etn_gpu.training.curvature import atoms_in_rows, gauss_newton_matrix
 from etn_gpu.training.data import Piece
 from etn_gpu.training.deadline import Deadline, TimeIsUp
+from etn_gpu.training.fixed import Fixed
 from etn_gpu.training.initial import parameter_scales, radial_sizes, reference_energies
 from etn_gpu.training.jacobian import JacobianRows
 from etn_gpu.training.objective import Objective, Weights, count_labels
@@ -50,7 +52,7 @@ class Problem:
     """Objective, rows of its Jacobian and prior for the parameters of one architecture.
 
     Parameters: ``train``, all pieces that there are to train on; ``backend`` and ``threads``, None for the best backend
-    and all cores; ``deadline``, after which computations end with TimeIsUp.
+    and all cores; ``deadline``, after which computations end with TimeIsUp; ``fixed`` parameters, None for none.
     """
 
     def __init__(
@@ -61,8 +63,10 @@ class Problem:
         backend: str | None = None,
         threads: int | None = None,
         deadline: Deadline | None = None,
+        fixed: Fixed | None = None,
     ) -> None:
         self.architecture = architecture
+        self.fixed = fixed or Fixed.nothing(architecture.n_species)
         self.deadline = deadline or Deadline(None)
         self.weights = weights
         self.train = train
@@ -88,7 +92,7 @@ class Problem:
             TimeIsUp: before they were done.
         """
         found = programs(self.architecture)
-        exact = [found.gradient, found.parameter_gradient]
+        exact = [found.gradient, found.parameter_gradient, feature_program(self.architecture)]
         fast = [found.parameter_gradient, found.energy_parameter_gradient]
         self._prepare([(p, self.exact.dtype) for p in exact] + [(p, self.fast.dtype) for p in fast])
 
@@ -110,6 +114,25 @@ class Problem:
     def layout(self) -> ParameterVector:
         """Where each parameter lies in a vector."""
         return self.objective.layout
+
+    @cached_property
+    def held(self) -> NDArray[np.bool_]:
+        """Which parameters of a vector are fixed."""
+        return self.fixed.places(self.layout)
+
+    @cached_property
+    def references(self) -> Array:
+        """Reference energies [n_species] in eV to begin with: those that are fixed, and a fit of the others."""
+        return reference_energies(list(self.train), self.architecture.n_species, self.fixed.references)
+
+    @cached_property
+    def constant(self) -> float:
+        """Energy in eV that atoms have beyond these in the mean; 0 where all are fitted, as it then nearly is."""
+        if not np.isfinite(self.fixed.references).any():
+            return 0.0
+        excess = np.concatenate([piece.excess_energies(self.references) for piece in self.train])
+        known = excess[np.isfinite(excess)]
+        return float(np.median(known)) if known.size else 0.0
 
     @cached_property
     def scales(self) -> dict[str, Array]:
@@ -138,7 +161,7 @@ class Problem:
 
     @cached_property
     def _usual_norm(self) -> float:
-        return usual_norm(self.train, reference_energies(list(self.train), self.architecture.n_species))
+        return usual_norm(self.train, self.references)
 
     def share(self, pieces: Sequence[Piece]) -> float:
         """Share of the training data, in atoms, that ``pieces`` are."""
@@ -149,11 +172,17 @@ class Problem:
         return Model(self.architecture, self.layout.unpack(theta))
 
     def at(self, theta: Array, pieces: Sequence[Piece], strength: float) -> Point:
-        """The loss, with a prior of this strength, and its gradient on request."""
+        """The loss, with a prior of this strength, and its gradient on request, zero for fixed parameters."""
         factor = strength * self.share(pieces)
         errors = [self.objective.errors(theta, piece) for piece in pieces]
         loss = self.objective.loss(pieces, errors) + factor * self.prior.value(theta)
-        return Point(loss, lambda: self.objective.gradient(theta, pieces, errors) + factor * self.prior.gradient(theta))
+
+        def gradient() -> Array:
+            found = self.objective.gradient(theta, pieces, errors) + factor * self.prior.gradient(theta)
+            found[self.held] = 0.0
+            return found
+
+        return Point(loss, gradient)
 
     def iterate(
         self,
@@ -174,6 +203,7 @@ class Problem:
         )
         strength = self.strength(theta)
         matrix += strength * self.share(pieces) * self.prior.curvature(theta)
+        matrix[self.held] = matrix[:, self.held] = 0.0
         start = self.at(theta, pieces, strength)
         gradient = start.gradient()
         require_finite(start.loss if np.isfinite(gradient).all() else np.inf)
@@ -202,9 +232,10 @@ class Problems:
         backend: str | None = None,
         threads: int | None = None,
         deadline: Deadline | None = None,
+        fixed: Fixed | None = None,
     ) -> None:
         self._make = lru_cache(REMEMBERED)(
-            lambda architecture: Problem(architecture, weights, train, backend, threads, deadline)
+            lambda architecture: Problem(architecture, weights, train, backend, threads, deadline, fixed)
         )
 
     def __call__(self, architecture: Architecture) -> Problem:

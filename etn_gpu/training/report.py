@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 import json
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from enum import StrEnum
 from pathlib import Path
 from typing import Any
@@ -16,15 +16,19 @@ from numpy.typing import NDArray
 from etn_gpu.errors import TrainingError
 from etn_gpu.files import write_atomically
 from etn_gpu.potential import Architecture, ETNPotential
+from etn_gpu.potential.calibration import Calibration
 from etn_gpu.structures import LabelledSet
 from etn_gpu.training.config import TrainingConfig
 from etn_gpu.training.data import Piece
+from etn_gpu.training.initial_model import InitialModel
 from etn_gpu.training.objective import Errors
 from etn_gpu.training.references import formation_reference_structures, formation_references
 
 Array = NDArray[np.float64]
 
 
+#: Options that are files.
+_FILES = ("train_file", "valid_file", "output", "init")
 #: Pieces and the errors on them, by the name of the set.
 Parity = dict[str, tuple[list[Piece], Errors]]
 
@@ -46,6 +50,8 @@ class TrainingReport:
     were no further iterations; where it is the time limit, more time may give a better model. ``refits`` iterations on
     all structures, those held out included, came last: errors ``train`` are those of the model after them, the one that
     is written, and errors ``valid`` those of the model before them. ``warnings`` are those of the audit and of the run.
+    ``groups`` are the same errors by group, for each set that has groups, and those of the structures ``left_out``
+    because the weight of their group is 0.
     """
 
     options: dict[str, Any]
@@ -59,6 +65,7 @@ class TrainingReport:
     ended: Ended
     refits: int
     warnings: tuple[str, ...] = ()
+    groups: dict[str, dict[str, Any]] = field(default_factory=dict)
 
     def to_dict(self) -> dict[str, Any]:
         """JSON-ready form."""
@@ -72,16 +79,15 @@ def build_model(
     pieces: Sequence[Piece],
     report: TrainingReport,
     config: TrainingConfig,
+    initial: InitialModel | None = None,
+    calibration: Calibration | None = None,
 ) -> ETNPotential:
     """The trained potential with everything that its file should tell."""
     closest = np.min([piece.batch.minimum_distances() for piece in pieces], axis=0)
-    # Names only: a model file travels, the folders of the machine that trained it mean nothing elsewhere.
-    options = {
-        k: Path(v).name if k in ("train_file", "valid_file", "output") and v else v for k, v in report.options.items()
-    }
+    options = {k: _bare(v) if k in _FILES else v for k, v in report.options.items()}
     told = {
         "training_data": {
-            "file": config.train_file.name,
+            "file": ", ".join(path.name for path in config.train_files),
             "structures": len(labels),
             "atoms": sum(len(a) for a in labels.atoms),
             "label_keys": {name: dict(counter) for name, counter in labels.keys.items()},
@@ -97,13 +103,26 @@ def build_model(
             "options": options,
         },
     }
+    if initial is not None:
+        closest = np.minimum(closest, initial.closest(architecture.species))
+        told = initial.told(told)
+    if calibration is not None:
+        told["calibration"] = calibration.to_dict()
     metadata = {**_encodable(told), **config.metadata}
     return ETNPotential(
         architecture,
         parameters,
         minimum_distances=np.where(np.isfinite(closest), closest, 0.0),
         metadata=metadata,
+        terms=None if calibration is None else calibration.terms,
     )
+
+
+def _bare(files: Any) -> Any:
+    """Names only: a model file travels, the folders of the machine that trained it mean nothing elsewhere."""
+    if isinstance(files, list):
+        return [_bare(file) for file in files]
+    return Path(files).name if files else files
 
 
 def _encodable(value: Any) -> Any:
@@ -112,6 +131,8 @@ def _encodable(value: Any) -> Any:
         return value.encode("utf-8", "backslashreplace").decode()
     if isinstance(value, dict):
         return {_encodable(key): _encodable(item) for key, item in value.items()}
+    if isinstance(value, list):
+        return [_encodable(item) for item in value]
     return value
 
 

@@ -5,37 +5,62 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from math import ceil
-from pathlib import Path
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from etn_gpu.errors import TrainingError
 from etn_gpu.potential import Architecture, preset_architecture
 from etn_gpu.potential.size import too_large
-from etn_gpu.structures import LabelledSet, read_labelled
+from etn_gpu.structures import LabelledSet
 from etn_gpu.structures.copies import fingerprint
-from etn_gpu.training.config import DEFAULT_SIGMA, Event, TrainingConfig
-from etn_gpu.training.data import Piece, cut_pieces, labelled, species_of, split_validation
+from etn_gpu.training.atomic_energies import cohesion_warnings, given_references
+from etn_gpu.training.config import DEFAULT_PRESET, DEFAULT_SIGMA, Event, OnEvent, TrainingConfig
+from etn_gpu.training.data import Piece, checksum, cut_pieces, labelled, species_of, split_validation
+from etn_gpu.training.fixed import Fixed
+from etn_gpu.training.groups import check_groups, split_weightless, with_group_weights
 from etn_gpu.training.initial import reference_energies
+from etn_gpu.training.initial_model import InitialModel
 from etn_gpu.training.neighbourhood import usual_cutoff
 from etn_gpu.training.objective import Weights
+from etn_gpu.training.reading import read_training_files, read_validation_file
 from etn_gpu.training.references import formation_reference_structures, reference_warnings
+from etn_gpu.training.terms import repulsion_radii, without_repulsion
 from etn_gpu.training.tolerance import with_tolerances
 
-OnEvent = Callable[[Event], None]
 #: Structures for each parameter below which a set is too small for a model.
 FEWEST = 0.01
 
 
 @dataclass(frozen=True)
 class TrainingData:
-    """All labels, the pieces to train and to validate on, and the architecture."""
+    """All labels, the pieces to train and to validate on, those left out of both, and the architecture.
+
+    ``initial`` is the model to start from, ``fixed`` the parameters that are not trained; ``repulsion`` the radii
+    [n, n, 2] in A of what the labels of the pieces are without (:mod:`etn_gpu.training.terms`), None if of nothing.
+    """
 
     labels: LabelledSet
     train: list[Piece]
     valid: list[Piece]
+    left_out: list[Piece]
     architecture: Architecture
+    fixed: Fixed
+    initial: InitialModel | None = None
     warnings: tuple[str, ...] = ()
+    repulsion: NDArray[np.float64] | None = None
+
+    def identity(self, *, grouped: bool) -> dict[str, Any]:
+        """What a resumed run must share besides its options: the content of data, groups and initial model."""
+        given = ~self.fixed.embedded & np.isfinite(self.fixed.references)
+        energies = zip(self.architecture.species, self.fixed.references, given, strict=True)
+        resolved = {symbol: float(energy) for symbol, energy, mine in energies if mine}
+        return {
+            "checksum of the data": checksum([*self.train, *self.valid], grouped=grouped),
+            **({} if self.initial is None else {"init": self.initial.checksum}),
+            **({"reference_energies": resolved} if resolved else {}),
+        }
 
 
 def loss_weights(config: TrainingConfig) -> Weights:
@@ -48,20 +73,37 @@ def read_data(
     config: TrainingConfig, weights: Weights, on_event: OnEvent, check: Callable[[], None] = lambda: None
 ) -> TrainingData:
     """Read, audit and split the data, and choose the architecture for them; what ``check`` raises ends the reading."""
-    labels = _read(config.train_file, config, check)
-    audit = labels.audit()
-    on_event(Event("audit", text=str(audit)))
+    initial = InitialModel.load(config)
+    labels, audit_warnings = read_training_files(config, on_event, check)
     trained = [name for name in DEFAULT_SIGMA if getattr(weights, name) > 0]
-    usable = labelled(labels, trained)
+    check_groups(labels, config.group_weights)
+    usable, weightless = split_weightless(labels, labelled(labels, trained), config.group_weights)
     if not usable.size:
-        raise TrainingError(f"{labels.source} has no label of what has a weight above 0 ({', '.join(trained)})")
+        groups = ", in a group of such" if weightless else ""
+        raise TrainingError(f"{labels.source} has no label of what has a weight above 0 ({', '.join(trained)}){groups}")
     # Elements without any label in use would come out at random: the model shall not know them.
-    species = species_of(labels, usable)
-    cutoff = usual_cutoff(labels, usable) if config.cutoff is None else config.cutoff
+    present = species_of(labels, usable)
+    species = present if initial is None else initial.species_with(present)
+    if initial is not None:
+        cutoff = initial.model.cutoff
+    else:
+        cutoff = usual_cutoff(labels, usable) if config.cutoff is None else config.cutoff
+    listed = [i for i in weightless if set(labels.atoms[i].symbols) <= {*species}]
+    left_out = cut_pieces(labels, listed, species, cutoff)
+    if len(listed) < len(weightless):
+        text = (
+            f"{len(weightless) - len(listed)} structures of groups with weight 0 hold elements that nothing in "
+            "training has: the report has no errors for them"
+        )
+        on_event(Event("message", text=text))
     if config.valid_file is not None:
         chosen = [int(i) for i in np.random.default_rng(config.seed).permutation(usable)]
-        valid_labels = _read_validation(config.valid_file, config, species, trained, on_event, check)
-        valid = cut_pieces(valid_labels, range(len(valid_labels)), species, cutoff)
+        valid_labels = read_validation_file(config.valid_file, config, species, trained, on_event, check)
+        counted, unseen = split_weightless(valid_labels, np.arange(len(valid_labels)), config.group_weights)
+        if not counted.size:
+            raise TrainingError(f"{config.valid_file} holds only groups with weight 0: it cannot validate")
+        valid = cut_pieces(valid_labels, [int(i) for i in counted], species, cutoff)
+        left_out += cut_pieces(valid_labels, unseen, species, cutoff)
         seen = {fingerprint(labels.atoms[i]) for i in chosen}
         if copies := sum(fingerprint(atoms) in seen for atoms in valid_labels.atoms):
             on_event(
@@ -77,13 +119,24 @@ def read_data(
     if "energy" not in trained or not np.isfinite(labels.energy[chosen]).any():
         on_event(Event("message", text="no energies are trained on: energies will have an arbitrary zero"))
     train_pieces = cut_pieces(labels, chosen, species, cutoff)
+    repulsion = repulsion_radii(train_pieces, species, cutoff, config)
+    train_pieces, valid, left_out = (without_repulsion(pieces, repulsion) for pieces in (train_pieces, valid, left_out))
     references = reference_energies(train_pieces, len(species))
-    train_pieces, valid = (with_tolerances(pieces, references) for pieces in (train_pieces, valid))
-    closest = min(float(p.batch.minimum_distances().min()) for p in train_pieces)
-    inner = min(0.9 * closest, 0.5 * cutoff) if np.isfinite(closest) else 0.0
-    architecture = preset_architecture(config.preset, species, cutoff, inner)
+    train_pieces, valid = (
+        with_group_weights(with_tolerances(pieces, references), config.group_weights)
+        for pieces in (train_pieces, valid)
+    )
+    if initial is None:
+        closest = min(float(p.batch.minimum_distances().min()) for p in train_pieces)
+        inner = min(0.9 * closest, 0.5 * cutoff) if np.isfinite(closest) else 0.0
+        architecture = preset_architecture(config.preset or DEFAULT_PRESET, species, cutoff, inner)
+    else:
+        architecture = initial.architecture(species)
     if not config.allow_large and (reason := too_large(architecture)):
         raise TrainingError(f"{reason}, or choose smaller sizes")
+    given = given_references(config, labels, present, cutoff, on_event)
+    kept = {} if initial is None else initial.model.reference_energies
+    fixed = Fixed.of(species, present, kept, given)
     on_event(
         Event(
             "message",
@@ -92,21 +145,32 @@ def read_data(
             f"cutoff {cutoff:g} A",
         )
     )
-    warnings = data_warnings(labels, len(chosen), valid, architecture)
+    warnings = data_warnings(labels, len(chosen), valid, architecture, warm=initial is not None)
+    if given:
+        warnings += cohesion_warnings(train_pieces, reference_energies(train_pieces, len(species), fixed.references))
+    if initial is not None:
+        for text in initial.messages(species, held_out=config.valid_file is None and bool(valid)):
+            on_event(Event("message", text=text))
+        warnings += initial.warnings(present)
     for text in warnings:
         on_event(Event("message", text=f"warning: {text}"))
-    return TrainingData(labels, train_pieces, valid, architecture, (*audit.warnings, *warnings))
+    return TrainingData(
+        labels, train_pieces, valid, left_out, architecture, fixed, initial, (*audit_warnings, *warnings), repulsion
+    )
 
 
-def data_warnings(labels: LabelledSet, n_train: int, valid: list[Piece], architecture: Architecture) -> tuple[str, ...]:
+def data_warnings(
+    labels: LabelledSet, n_train: int, valid: list[Piece], architecture: Architecture, *, warm: bool = False
+) -> tuple[str, ...]:
     """What the amount of data, its split and its pure elements leave to be wished for."""
     found = []
     parameters = architecture.n_parameters
     fewest = ceil(FEWEST * parameters)
     if n_train < fewest:
+        remedy = "those that the initial model was trained on" if warm else "structures, or take a smaller preset"
         found.append(
             f"{n_train} training structures for {parameters} parameters, expected at least {fewest}: the "
-            "model will fit them and may fail on others; add structures, or take a smaller preset."
+            f"model will fit them and may fail on others; add {remedy}."
         )
     if not valid:
         found.append(
@@ -114,27 +178,3 @@ def data_warnings(labels: LabelledSet, n_train: int, valid: list[Piece], archite
             "larger --valid-fraction or more structures."
         )
     return (*found, *reference_warnings(formation_reference_structures(labels)))
-
-
-def _read(path: Path, config: TrainingConfig, check: Callable[[], None]) -> LabelledSet:
-    return read_labelled(path, keys=config.label_keys, before_frame=check, format=config.format, species=config.species)
-
-
-def _read_validation(
-    path: Path,
-    config: TrainingConfig,
-    species: tuple[str, ...],
-    trained: list[str],
-    on_event: OnEvent,
-    check: Callable[[], None],
-) -> LabelledSet:
-    """The structures to validate on, checked against what is trained."""
-    labels = _read(path, config, check)
-    on_event(Event("audit", text=str(labels.audit())))
-    if unknown := [symbol for symbol in species_of(labels, range(len(labels))) if symbol not in species]:
-        raise TrainingError(
-            f"{path} holds elements that the labelled structures of {config.train_file} lack: {', '.join(unknown)}"
-        )
-    if not labelled(labels, trained).size:
-        raise TrainingError(f"{path} has no label of what is trained on ({', '.join(trained)}): it cannot validate")
-    return labels

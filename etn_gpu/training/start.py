@@ -8,13 +8,12 @@ from contextlib import suppress
 import numpy as np
 from numpy.typing import NDArray
 
-from etn_gpu.training.config import Event
+from etn_gpu.training.config import Event, OnEvent
 from etn_gpu.training.data import Piece
 from etn_gpu.training.deadline import TimeIsUp
-from etn_gpu.training.initial import initial_parameters, reference_energies
+from etn_gpu.training.initial import initial_parameters
 from etn_gpu.training.optimizer import State
 from etn_gpu.training.problem import Problem
-from etn_gpu.training.setup import OnEvent
 
 Array = NDArray[np.float64]
 #: The seeds of the starts are that far apart, so that runs with neighbouring seeds share none.
@@ -41,10 +40,11 @@ def best_start(
     Raises:
         TimeIsUp: before any start had been iterated.
     """
-    references = reference_energies(list(problem.train), problem.architecture.n_species)
     states: list[State] = []
     for start in range(starts):
-        parameters = initial_parameters(problem.architecture, problem.scales, references, seed + SEED_STEP * start)
+        parameters = initial_parameters(
+            problem.architecture, problem.scales, problem.references, seed + SEED_STEP * start, problem.constant
+        )
         state = State(problem.layout.pack(parameters), np.inf, np.empty(0))
         if starts == 1 or (start == 0 and late()):
             return state

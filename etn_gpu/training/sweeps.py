@@ -186,7 +186,8 @@ class _Step:
         core = model.architecture.train.cores[self.centre - 1]
         theta = problem.layout.pack(model.parameters)
         ridge = self.strength * problem.share(self.pieces) * problem.prior.core_curvature(theta, core.name)
-        unknowns = Unknowns.of(problem.layout, core, ridge, "left" if self.bond < self.centre else "out", kept)
+        leg = "left" if self.bond < self.centre else "out"
+        unknowns = Unknowns.of(problem.layout, core, ridge, leg, kept, problem.held)
         solution = solve(
             *problem.part(self._names), theta, unknowns, self.pieces, self.rng,
             tolerance=options.tolerance, max_iterations=options.max_iterations, time_left=time_left,

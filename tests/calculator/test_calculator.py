@@ -180,7 +180,9 @@ def test_options_that_change(potential: ETNPotential, alloy: Atoms) -> None:
     assert single != double
     assert single == pytest.approx(double, rel=1e-5)
     assert calc.statistics.neighbour_lists == 2
-    with pytest.raises(TypeError, match=r"unknown parameters \['colour'\]; expected backend, dtype, threads or skin"):
+    with pytest.raises(
+        TypeError, match=r"unknown parameters \['colour'\]; expected backend, dtype, grade, skin, threads, threshold"
+    ):
         calc.set(colour="red")
     with pytest.raises(BackendError, match="is not a backend"):
         calc.set(backend="abacus")
@@ -208,7 +210,7 @@ def test_copies(
 def test_what_ase_stores(tmp_path: Path, potential: ETNPotential, alloy: Atoms) -> None:
     alloy.calc = ETNCalculator(potential, threads=2)
     stored = json.loads(json.dumps(alloy.calc.todict()))
-    assert stored == {"model": repr(potential), "threads": 2, "skin": 0.5}
+    assert stored == {"model": repr(potential), "threads": 2, "skin": 0.5, "threshold": 1.5}
     assert alloy.calc.name == "etn_gpu"
     forces, stress = alloy.get_forces(), alloy.get_stress()
     for name in ("relaxed.traj", "relaxed.extxyz"):

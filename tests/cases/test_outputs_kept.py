@@ -41,8 +41,10 @@ def contents() -> dict[str, bytes]:
 @pytest.mark.parametrize("overwrite", [[], ["--overwrite"]])
 @pytest.mark.parametrize("link", ["itself", "hard", "soft", "roundabout"])
 @pytest.mark.parametrize("victim", ["m.etn", "in.extxyz"])
-@pytest.mark.parametrize("command", ["screen -o", "screen --structures", "evaluate --json"])
+@pytest.mark.parametrize("command", ["screen -o", "screen --structures", "evaluate --json", "grade -o"])
 def test_inputs_are_never_overwritten(run: Run, command: str, victim: str, link: str, overwrite: list[str]) -> None:
+    if command.startswith("grade") and overwrite and victim == "m.etn":
+        pytest.skip("the new model may take the place of the old one: tests/cli/test_grade.py")
     output = f"out{Path(victim).suffix}" if command.endswith("structures") else "out"
     if link == "hard":
         Path(output).hardlink_to(victim)
@@ -122,6 +124,7 @@ def test_names_of_other_formats(run: Run) -> None:
         (["screen", "m.etn", "in.extxyz", "-o", "x.parquet"], "rows are written as CSV"),
         (["evaluate", "m.etn", "in.extxyz", "--json", "x.xlsx"], "errors are written as JSON"),
         (["train", "in.extxyz", "-o", "x.extxyz"], "a model file is written"),
+        (["grade", "m.etn", "in.extxyz", "-o", "x.csv"], "a model file is written"),
     ):
         before = contents()
         finished = run(*arguments)

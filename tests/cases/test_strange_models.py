@@ -26,10 +26,13 @@ def structures(alloys: list[Labelled], tmp_path: Path) -> Path:
     return tmp_path / "alloys.extxyz"
 
 
-@pytest.mark.parametrize("command", ["screen", "evaluate"])
-def test_a_potential_of_another_code(command: str, run: Run, structures: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize("command", [["screen"], ["evaluate"], ["grade", "-o", "new.etn"]])
+def test_a_potential_of_another_code(
+    command: list[str], run: Run, structures: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
     (tmp_path / "fitted.mtp").write_text("MTP\nversion = 1.1.0\npotential_name = MTP1m\n")
-    finished = run(command, tmp_path / "fitted.mtp", structures)
+    finished = run(*command, tmp_path / "fitted.mtp", structures)
     assert finished.code == 2
     assert "fitted.mtp is an MTP potential (MLIP): expected a model file of etn_gpu" in finished.err
 

@@ -95,7 +95,7 @@ def test_usable_cores() -> None:
 
 def test_plan_prints_the_report(run: Run, stand_in: Any) -> None:
     stand_in.plan_report = lambda: "step 1: [atom, l] -> [x]\n400 flops per atom"
-    stand_in.architecture = SimpleNamespace(bonds=("2x0e+1x1o", "2x0e"))
+    stand_in.architecture = SimpleNamespace(bonds=("2x0e+1x1o", "2x0e"), is_energy=True)
     stand_in.metadata = {"licence": "MIT [data]", "citation": ["A, 2023", "B, 2024"], "training_data": {"atoms": 5}}
     finished = run("plan", "nbmotaw")
     assert finished.code == 0
@@ -105,6 +105,8 @@ def test_plan_prints_the_report(run: Run, stand_in: Any) -> None:
         "bonds                 2x0e+1x1o | 2x0e",
         "step 1: [atom, l] -> [x]",
         "400 flops per atom",
+        "extrapolation grade   none: the model has nothing to tell an extrapolation grade by; `etn-gpu grade MODEL "
+        "train.extxyz --output NEW.etn` adds that from the structures it was trained on",
         "licence               MIT [data]",
         "cite                  A, 2023",
         "cite                  B, 2024",

@@ -65,6 +65,22 @@ def test_errors_in_the_documented_units(run: Run, stand_in: Any) -> None:
     assert "\x1b" not in finished.out
 
 
+def test_grades_have_a_line_of_their_own(run: Run, stand_in: Any) -> None:
+    structures = [labelled(stand_in, a, None, energy=0.0, forces=0.0, stress=0.0) for a in (3.1, 2.3, 2.2, 3.0)]
+    write("a.extxyz", structures)
+    without = run("evaluate", "nbmotaw", "a.extxyz", "--json", "errors.json")
+    assert "grade" not in without.out
+    assert json.loads(Path("errors.json").read_text())["extrapolation_grade"] is None
+    stand_in.grade = "given"
+    finished = run("evaluate", "nbmotaw", "a.extxyz", "--json", "errors.json", "--overwrite")
+    assert finished.code == 0, finished.err
+    found = json.loads(Path("errors.json").read_text())["extrapolation_grade"]
+    largest = 2.6**2 / min(np.square(atoms.get_distance(0, 1, mic=True)) for atoms in structures)
+    assert found == {"threshold": 1.5, "above": 2, "largest": pytest.approx(largest)}
+    line = f"extrapolation grade above 1.5: 2 of 4 structures; the largest is {largest:.4g} (a.extxyz [2])"
+    assert line in finished.out.splitlines()
+
+
 def test_partial_labels_and_clusters(run: Run, stand_in: Any) -> None:
     cluster = Atoms("W2", positions=[[0.0] * 3, [2.5, 0.0, 0.0]], info={"REF_energy": -0.4})
     bare = Atoms("W", cell=[3.0] * 3, pbc=True)

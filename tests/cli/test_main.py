@@ -5,6 +5,7 @@ from __future__ import annotations
 import subprocess
 import sys
 from collections.abc import Callable
+from pathlib import Path
 from time import perf_counter
 from typing import Any
 
@@ -13,7 +14,7 @@ import pytest
 import etn_gpu
 from etn_gpu.cli.app import app
 
-COMMANDS = ("train", "evaluate", "screen", "select", "plan", "doctor")
+COMMANDS = ("train", "evaluate", "screen", "select", "grade", "plan", "doctor")
 
 
 def start(*arguments: str) -> subprocess.CompletedProcess[str]:
@@ -66,11 +67,15 @@ def test_wrong_use_exits_with_2_and_no_traceback(arguments: list[str]) -> None:
     assert "Traceback" not in finished.stderr
 
 
-def test_unknown_model_lists_those_there_are(run: Callable[..., Any], stand_in: Any) -> None:
+def test_unknown_model_lists_those_there_are(
+    run: Callable[..., Any], stand_in: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
     for command in (
         ["plan", "steel"],
         ["evaluate", "steel", "x.xyz"],
         ["screen", "steel", "x.xyz"],
+        ["grade", "steel", "x.xyz", "-o", "new.etn"],
         ["doctor", "--model", "steel"],
     ):
         finished = run(*command)

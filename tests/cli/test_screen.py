@@ -121,6 +121,69 @@ def test_extrapolating_is_no_failure(run: Run, stand_in: Any) -> None:
     assert "extrapolating" in finished.out
 
 
+LACKS = (
+    "the model has nothing to tell an extrapolation grade by; `etn-gpu grade MODEL train.extxyz --output NEW.etn` adds"
+)
+
+
+def test_a_model_without_grades_is_told_once(run: Run, stand_in: Any) -> None:
+    write("a.extxyz", [tungsten(2.2)] * 3)
+    finished = run("screen", "nbmotaw", "a.extxyz", "--batch-atoms", 2)
+    assert finished.code == 0
+    assert finished.out.count(LACKS) == 1
+    assert "grade  status" not in finished.out
+    assert {row["extrapolation_grade"] for row in rows_of(Path("results.csv"))} == {""}
+    assert "W-W pair at 1.905 A" in rows_of(Path("results.csv"))[0]["message"]
+
+
+def test_grades_in_rows_and_table(run: Run, stand_in: Any) -> None:
+    stand_in.grade = "given"
+    write("a.extxyz", [tungsten(a) for a in (2.9, 2.2, 3.0)])
+    finished = run("screen", "nbmotaw", "a.extxyz", "--rank", "energy_per_atom")
+    assert finished.code == 0, finished.err
+    assert LACKS not in finished.out
+    assert "grade  status" in finished.out
+    assert "Best 3 of 3 by energy_per_atom, lowest first\n" in finished.out
+    shown = {line.split()[2]: line.split()[-2:] for line in finished.out.splitlines() if "a.extxyz" in line}
+    assert shown == {"0": ["1.07", "ok"], "1": ["1.86", "extrapolating"], "2": ["1.00", "ok"]}
+    rows = rows_of(Path("results.csv"))
+    assert [row["status"] for row in rows] == ["ok", "extrapolating", "ok"]
+    assert rows[1]["message"] == "extrapolation grade 1.862 at atom 0 (W), above 1.5"
+    # in its place: only the numbers decide
+    order = sorted(range(3), key=lambda k: float(rows[k]["energy_per_atom"]))
+    assert list(shown) == [str(k) for k in order]
+
+
+def test_extrapolating_rows_can_be_dropped_from_the_ranking(run: Run, stand_in: Any) -> None:
+    stand_in.grade = "given"
+    write("a.extxyz", [tungsten(a) for a in (2.9, 2.2, 3.0)])
+    arguments = ["screen", "nbmotaw", "a.extxyz", "--drop-extrapolating", "--overwrite"]
+    finished = run(*arguments)
+    assert "Best 2 of 2 by formation_energy, lowest first; 1 extrapolating left out" in finished.out
+    assert len(rows_of(Path("results.csv"))) == 3
+    finished = run(*arguments, "--grade-threshold", 2)
+    assert "Best 3 of 3 by formation_energy, lowest first; 0 extrapolating left out" in finished.out
+    finished = run(*arguments, "--grade-threshold", 1)
+    assert finished.code == 0
+    assert "all 3 structures that could be ranked are extrapolating; rank them without --drop" in finished.out
+
+
+@pytest.mark.parametrize("value", ["0.99", "-1", "nan"])
+def test_a_threshold_below_1(run: Run, stand_in: Any, value: str) -> None:
+    stand_in.grade = "given"
+    finished = run("screen", "nbmotaw", "a.xyz", "--grade-threshold", value)
+    assert finished.code == 2
+    expected = f"Error: --grade-threshold {value}: the threshold of the extrapolation grade must be 1 or more, got "
+    assert finished.err.startswith(expected)
+    assert not Path("results.csv").exists()
+
+
+def test_a_threshold_for_a_model_without_grades(run: Run, stand_in: Any) -> None:
+    finished = run("screen", "nbmotaw", "a.xyz", "--grade-threshold", 2)
+    assert finished.code == 2
+    assert finished.err.startswith(f"Error: --grade-threshold 2: {LACKS}")
+
+
 def test_nothing_to_rank_by_is_explained(run: Run, stand_in: Any) -> None:
     stand_in.metadata = {}
     write("a.extxyz", tungsten())
@@ -140,7 +203,8 @@ def test_options_reach_the_model(run: Run, stand_in: Any) -> None:
     arguments = ["--backend", "numpy", "--dtype", "float32", "--threads", 1, "--batch-atoms", 4]
     assert run("screen", "nbmotaw", "a.extxyz", *arguments).code == 0
     # twice to see what compilation takes, then two batches
-    assert stand_in.options == 4 * [{"backend": "numpy", "dtype": "float32", "threads": 1}]
+    options = {"backend": "numpy", "dtype": "float32", "threads": 1}
+    assert stand_in.options == 2 * [options] + 2 * [options | {"threshold": 1.5}]
     assert stand_in.batch_sizes[2:] == [2, 2]
 
 

@@ -68,12 +68,17 @@ def test_defaults(run: Run, configs: list[Any]) -> None:
     finished = run("train", "train.xyz", "--output", "m.etn")
     assert finished.code == 0, finished.err
     [config] = configs
-    expected = {
+    expected: dict[str, Any] = {
         "train_file": Path("train.xyz"),
         "output": Path("m.etn"),
         "valid_file": None,
         "valid_fraction": 0.1,
-        "preset": "standard",
+        "init": None,
+        "preset": None,
+        "group_weights": {},
+        "reference_energies": "fit",
+        "repulsion": "zbl",
+        "repulsion_reach": 1.0,
         "method": "gradient",
         "cutoff": None,
         "weights": None,
@@ -97,6 +102,21 @@ def test_all_options(run: Run, configs: list[Any]) -> None:
     assert config.weights == {"energy": 1.0, "forces": 0.1}
     assert (config.time_limit, config.seed, config.resume) == (5400.0, 3, Path("a.ckpt"))
     assert (config.backend, config.threads, config.max_iterations) == ("numpy", 2, 7)
+
+
+def test_options_of_warm_starts_groups_and_reference_energies(run: Run, configs: list[Any]) -> None:
+    options = ["--init", "mo", "--group-weight", "a=2", "--group-weight", "b=0", "--reference-energies", "Mo=-4.6"]
+    assert run("train", "a.xyz", "b.xyz", "-o", "m.etn", *options).code == 0
+    [config] = configs
+    assert config.train_file == (Path("a.xyz"), Path("b.xyz"))
+    assert (config.init, config.group_weights, config.reference_energies) == ("mo", {"a": 2.0, "b": 0.0}, {"Mo": -4.6})
+
+
+def test_options_of_repulsion(run: Run, configs: list[Any]) -> None:
+    assert run("train", "a.xyz", "-o", "m.etn", "--repulsion", "none").code == 0
+    assert run("train", "a.xyz", "-o", "m.etn", "--repulsion-reach", 1.2).code == 0
+    assert [(config.repulsion, config.repulsion_reach) for config in configs] == [("none", 1.0), ("zbl", 1.2)]
+    assert run("train", "a.xyz", "-o", "m.etn", "--repulsion-reach", 0.5).code == 2
 
 
 def test_output_in_a_pipe_is_plain_lines(run: Run, configs: list[Any]) -> None:
@@ -131,6 +151,9 @@ def test_a_terminal_shows_a_live_line_as_well() -> None:
         (["--time-limit", "soon"], "is no duration above zero"),
         (["--weights", "charge=1"], "'charge=1' is not understood"),
         (["--weights", "energy=0,forces=0,stress=0"], "all weights are zero"),
+        (["--group-weight", "liquid"], "'liquid' is not understood; write NAME=FACTOR"),
+        (["--reference-energies", "Xx=1"], "by chemical symbol, and there is no Xx"),
+        (["train.xyz"], "train.xyz is given twice to train on"),
     ],
 )
 def test_wrong_use(run: Run, configs: list[Any], options: list[str], complaint: str) -> None:

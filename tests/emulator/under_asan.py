@@ -78,7 +78,8 @@ def potential() -> tuple[Architecture, dict[str, Any], Terms]:
     architecture = Architecture(("Al", "H", "O"), 6.0, 0.5, 3, (2, 2, 1), 2, 2, ("2x0e+1x1o", "1x0e+1x1o+1x2e"))
     rng = np.random.default_rng(0)
     pairs, sites = np.ones((3, 3, 1)), np.ones((3, 1))
-    terms = Terms(pairs * [0.5, 3.0], sites * [0.0, 0.0, 5.0, 9.0], pairs * [0.4, 1.2], sites * [-1.0, 3.0, 4.0])
+    embedding, bounds = sites * [-1.0, 3.0, 4.0, 1.0], sites * [-1.0, -0.1, 0.1, 1.0]
+    terms = Terms(pairs * [0.5, 3.0], sites * [0.0, 0.0, 5.0, 9.0], pairs * [0.4, 1.2], embedding, bounds)
     return architecture, {name: rng.normal(size=shape) for name, shape in architecture.parameter_shapes.items()}, terms
 
 

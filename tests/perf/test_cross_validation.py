@@ -121,7 +121,9 @@ def test_a_whole_comparison(
     assert [config.time_limit for config in calls] == [240.0] * 6
     assert len({config.output for config in calls}) == 6
     # a fold is never trained on
-    assert all(not {*places(c.train_file)} & {*places(Path(str(c.train_file).replace("fit", "fold")))} for c in calls)
+    assert all(
+        not {*places(c.train_files[0])} & {*places(Path(str(c.train_files[0]).replace("fit", "fold")))} for c in calls
+    )
     entry = json.loads((tmp_path / "results" / "cross_validation.json").read_text())["nbmotaw"]
     assert sum(entry["folds"]) == 20
     ways = entry["ways"]

@@ -62,6 +62,7 @@ def assert_identical(a: ETNPotential, b: ETNPotential) -> None:
         assert values.tobytes() == b.parameters[name].tobytes(), name
     assert a.minimum_distances.tobytes() == b.minimum_distances.tobytes()
     assert a.terms == b.terms
+    assert a.grade == b.grade
 
 
 def test_everything_comes_back_bit_for_bit(

@@ -32,7 +32,8 @@ NUMBERS: dict[str, Any] = {
     "repulsion": [[[0.6, 1.9], [0.5, 1.8]], [[0.5, 1.8], [1.0, 2.2]]],
     "density": [[0.4, 1.2, 3.2, 4.7], [0.0, 0.0, 3.3, 5.0]],
     "distances": [[[1.0, 2.0], [0.8, 1.7]], [[0.8, 1.7], [0.9, 1.75]]],
-    "embedding": [[-1.0, 3.0, 2.5], [0.5, 4.0, 2.8]],
+    "embedding": [[-1.0, 3.0, 2.5, 2.0], [0.5, 4.0, 2.8, 0.0]],
+    "bounds": [[-1.5, -0.3, 0.3, 0.6], [-12.0, -7.5, -6.4, -2.0]],
 }
 TERMS = Terms(**NUMBERS)
 
@@ -104,6 +105,12 @@ def repulsion(charges: tuple[int, int], r: float, inner: float, outer: float) ->
     return 14.399645 * charges[0] * charges[1] / r * phi * (1 - smoothstep((r - inner) / (outer - inner)))
 
 
+def bounded(e: float, floor: float, low: float, high: float, ceiling: float) -> float:
+    if e > high:
+        return high + (ceiling - high) * np.tanh((e - high) / (ceiling - high))
+    return e if e >= low else low + (low - floor) * np.tanh((e - low) / (low - floor))
+
+
 def dense_energies(atoms: Atoms, network: Array, references: dict[str, float]) -> list[float]:
     """Energies of atoms, pair by pair and image by image, from the ``network`` energies of atoms beyond references."""
     energies = []
@@ -122,10 +129,11 @@ def dense_energies(atoms: Atoms, network: Array, references: dict[str, float]) -
                     p += ((on - r) / (on - off)) ** 3 if r < on else 0.0
                     half += 0.5 * repulsion((atoms.numbers[i], atoms.numbers[j]), float(r), inner, outer)
         a, b, c, d = NUMBERS["density"][z]
-        e, cohesive, usual = NUMBERS["embedding"][z]
+        e, cohesive, usual, stiffness = NUMBERS["embedding"][z]
+        outside = e + cohesive * (1 - n / usual) ** 2 + stiffness * max(n / usual - 1, 0) ** 3
         g = smoothstep((n - a) / (b - a)) if b > 0 else 1.0
         g *= (1 - smoothstep((n - c) / (d - c))) * (1 - smoothstep(p))
-        energies.append(references[own] + g * network[i] + (1 - g) * (e + cohesive * (1 - n / usual) ** 2) + half)
+        energies.append(references[own] + g * bounded(network[i], *NUMBERS["bounds"][z]) + (1 - g) * outside + half)
     return energies
 
 
@@ -219,6 +227,18 @@ SWITCHES: dict[str, tuple[Callable[[float], Atoms], float]] = {
 }
 
 
+def test_the_network_is_beyond_its_bounds_somewhere(plain: ETNPotential) -> None:
+    found = [0, 0, 0]
+    for atoms in REGIONS.values():
+        (result,) = plain.evaluate(atoms)
+        for symbol, energy, weight in zip(atoms.symbols, result["energies"], sites_of(atoms)[:, 0], strict=True):
+            if weight > 0.01:
+                _, low, high, _ = NUMBERS["bounds"][SPECIES.index(symbol)]
+                beyond = energy - plain.reference_energies[symbol]
+                found[int(np.searchsorted([low, high], beyond))] += 1
+    assert min(found) > 1, found
+
+
 @pytest.mark.parametrize(("name", "order"), [("energy", 2), ("forces", 1)])
 @pytest.mark.parametrize("switch", SWITCHES)
 def test_two_derivatives_are_continuous_at_every_switch(
@@ -262,7 +282,8 @@ def test_rotation_inversion_and_order_of_atoms(
 
 @pytest.mark.parametrize("kind", [SiteTerms, CompiledTerms])
 def test_the_order_of_the_elements_does_not_matter(kind: type[SiteTerms]) -> None:
-    other = Terms(TERMS.repulsion[::-1, ::-1], TERMS.density[::-1], TERMS.distances[::-1, ::-1], TERMS.embedding[::-1])
+    pairs = (TERMS.repulsion[::-1, ::-1], TERMS.distances[::-1, ::-1])
+    other = Terms(pairs[0], TERMS.density[::-1], pairs[1], TERMS.embedding[::-1], TERMS.bounds[::-1])
     for atoms in REGIONS.values():
         environments = Environments.of(StructureBatch.build([atoms], SPECIES[::-1], CUTOFF))
         tables = other.tables(SPECIES[::-1], CUTOFF)
@@ -393,13 +414,21 @@ def test_a_network_without_weight_may_overflow(backend: str, dtype: str, plain: 
         ({"density": [[0, 0, 1, 2]]}, r"repulsion has shape \(2, 2, 2\), expected \(1, 1, 2\) for 1 species"),
         ({"density": np.zeros((0, 4))}, r"density has shape \(0, 4\), expected \(1, 4\) for 1 species"),
         ({"density": 3.0}, r"density has shape \(\), expected \(1, 4\)"),
-        ({"embedding": [[np.nan, 1, 1], [0, 1, 1]]}, "embedding holds NaN or infinite values"),
-        ({"embedding": [[0, 1, 1], [0, -1, 1]]}, r"a cohesive energy above 0 .*; got \[0.0, -1.0, 1.0\] for .* \[1\]"),
-        ({"embedding": [[0, 1, 0], [0, 1, 1]]}, r"a density above 0 .*; got \[0.0, 1.0, 0.0\] for species \[0\]"),
+        ({"embedding": [[np.nan, 1, 1, 0], [0, 1, 1, 0]]}, "embedding holds NaN or infinite values"),
+        (
+            {"embedding": [[0, 1, 1, 0], [0, -1, 1, 0]]},
+            r"a cohesive energy above 0, .*; got \[0.0, -1.0, 1.0, 0.0\] for .* \[1\]",
+        ),
+        (
+            {"embedding": [[0, 1, 0, 0], [0, 1, 1, 0]]},
+            r"a density above 0 .*; got \[0.0, 1.0, 0.0, 0.0\] for species \[0\]",
+        ),
+        ({"embedding": [[0, 1, 1, -1], [0, 1, 1, 0]]}, r"a stiffness from 0 on .* for species \[0\]"),
         ({"density": [[0.5, 0.5, 1, 2], [0, 0, 1, 2]]}, r"0 <= a < b < c < d .* or a = b = 0"),
         ({"density": [[0.5, 0.0, 1, 2], [0, 0, 1, 2]]}, r"0 <= a < b < c < d .*; got \[0.5, 0.0, 1.0, 2.0\]"),
         ({"density": [[0, 0, 2, 2], [0, 0, 1, 2]]}, r"0 <= a < b < c < d"),
         ({"density": [[-1, 0.5, 2, 3], [0, 0, 1, 2]]}, r"0 <= a < b < c < d"),
+        ({"bounds": [[0, 1, 1, 2], [0, 1, 2, 3]]}, r"floor < low < high < ceiling in eV .* for species \[0\]"),
         ({"distances": np.full((2, 2, 2), 1.0)}, r"0 <= inner < outer in A .* distances, or twice 0 for none"),
         ({"repulsion": np.full((2, 2, 2), -1.0)}, r"0 <= inner < outer in A .* repulsion"),
         (
@@ -429,7 +458,7 @@ def test_terms_are_copied_and_read_only() -> None:
     for array in numbers.values():
         array += 1.0
     assert terms == TERMS
-    assert terms != Terms(**{**NUMBERS, "embedding": [[0, 1, 1], [0, 1, 1]]})
+    assert terms != Terms(**{**NUMBERS, "embedding": [[0, 1, 1, 0], [0, 1, 1, 0]]})
     with pytest.raises(ValueError, match="read-only"):
         terms.density[0, 0] = 1.0
 
@@ -437,7 +466,9 @@ def test_terms_are_copied_and_read_only() -> None:
 def test_pairs_and_limits_that_are_none(backend: str, plain: ETNPotential) -> None:
     """Without radii and limits nothing is added, whatever the structure."""
     none, sites = np.zeros((2, 2, 2)), np.ones((2, 1))
-    nothing = Terms(none, sites * [0.0, 0.0, 1e6, 2e6], none, sites * [0.0, 1.0, 1.0])
+    nothing = Terms(
+        none, sites * [0.0, 0.0, 1e6, 2e6], none, sites * [0.0, 1.0, 1.0, 0.0], sites * [-2e6, -1e6, 1e6, 2e6]
+    )
     many = list(REGIONS.values())
     results = zip(*(p.evaluate(many, backend=backend) for p in (plain, plain.with_terms(nothing))), strict=True)
     for before, after in results:

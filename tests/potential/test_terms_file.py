@@ -22,12 +22,13 @@ from etn_gpu.potential.terms import Terms
 
 MakePotential = Callable[..., ETNPotential]
 LISTED = [{"kind": "network"}, {"kind": "zbl", "screening": "universal"}, {"kind": "embedding"}]
-NAMES = ("repulsion", "density", "distances", "embedding")
+NAMES = ("repulsion", "density", "distances", "embedding", "bounds")
 NUMBERS: dict[str, Any] = {
     "repulsion": [[[0.6, 1.9], [0.5, 1.0 / 3 + 1]], [[0.5, 1.0 / 3 + 1], [0.0, 0.0]]],
     "density": [[0.4, 1.2, 3.2, 4.7], [0.0, 0.0, 3.3, 1e6]],
     "distances": [[[1.0, 2.0], [0.8, 1.7]], [[0.8, 1.7], [5e-324, 1.75]]],
-    "embedding": [[-0.1 - 0.2, 3.0, 2.5], [0.5, 1e-9, 2.8]],
+    "embedding": [[-0.1 - 0.2, 3.0, 2.5, 0.0], [0.5, 1e-9, 2.8, 1.0 / 7]],
+    "bounds": [[-1e300, -0.1, 1.0 / 3, 1e9], [-3.0, -2.0, -1.0, 0.0]],
 }
 
 
@@ -91,7 +92,7 @@ def test_version_1_is_a_model_without_terms(tmp_path: Path, make_potential: Make
     [
         ({}, {"terms.density": None}, r"it lacks the tensors \['terms.density'\]"),
         ({}, {"terms.colour": np.zeros(2)}, r"it has the unknown tensors \['terms.colour'\]"),
-        ({"format_version": 1}, {}, r"it has the unknown tensors \['terms.density', 'terms.distances'"),
+        ({"format_version": 1}, {}, r"it has the unknown tensors \['terms.bounds', 'terms.density'"),
         ({}, {f"terms.{name}": None for name in NAMES}, "terms is .*, but the rest of the file says .*network"),
         ({"terms": None}, {}, "it lacks 'terms'"),
         ({"terms": []}, {}, r"terms is \[\], expected a list of 1 to 3 items"),
@@ -100,8 +101,8 @@ def test_version_1_is_a_model_without_terms(tmp_path: Path, make_potential: Make
         ({"terms": [{"kind": "zbl", "screening": "x"}]}, {}, r"terms\[0\].screening is 'x', expected 'universal'"),
         ({"terms": LISTED[:2]}, {}, "terms is .*, but the rest of the file says .*embedding"),
         ({}, {"terms.density": np.zeros((2, 3))}, r"the terms' density has shape \(2, 3\), expected \(2, 4\)"),
-        ({}, {"terms.embedding": np.full((2, 3), np.nan)}, "the terms' embedding holds NaN or infinite values"),
-        ({}, {"terms.embedding": np.full((2, 3), -1.0)}, "a cohesive energy above 0"),
+        ({}, {"terms.embedding": np.full((2, 4), np.nan)}, "the terms' embedding holds NaN or infinite values"),
+        ({}, {"terms.embedding": np.full((2, 4), -1.0)}, "a cohesive energy above 0"),
         ({}, {"terms.repulsion": np.full((2, 2, 2), [1.0, 9.0])}, "repulsion reach to 9 A, expected at most"),
     ],
 )
@@ -148,7 +149,9 @@ def test_a_model_without_terms_warns_once(old: Path, monkeypatch: pytest.MonkeyP
     assert warning.filename == __file__
     text = str(warning.message)
     assert text.startswith(f"the model {old} has nothing that holds atoms apart: its energies may fall without bound")
-    assert text.endswith(f"at short distances; `etn-gpu grade {old} train.extxyz` adds what is missing")
+    assert text.endswith(
+        f"at short distances; `etn-gpu grade {old} train.extxyz --output NEW.etn` adds what is missing"
+    )
 
 
 def test_each_file_has_its_warning(old: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -50,8 +51,9 @@ def test_check_terms_are_all_at_work_on_the_check_structures(plain: ETNPotential
 
 #: Terms that give the network no weight at all on check structures.
 HIDING = Terms(
-    np.full((2, 2, 2), [0.1, 0.2]), np.full((2, 4), [0, 0, 0.1, 0.2]), np.zeros((2, 2, 2)), np.full((2, 3), [0, 1, 1])
-)
+    np.full((2, 2, 2), [0.1, 0.2]), np.full((2, 4), [0, 0, 0.1, 0.2]), np.zeros((2, 2, 2)),
+    np.full((2, 4), [0, 1, 1, 0]), np.full((2, 4), [-2, -1, 1, 2]),
+)  # fmt: skip
 
 
 @pytest.mark.parametrize("changed", ["network", "terms"])
@@ -65,7 +67,7 @@ def test_no_part_hides_another(plain: ETNPotential, changed: str) -> None:
         asked.append(part.terms is not None)
         terms = part.terms
         if terms is not None and changed == "terms":
-            terms = Terms(terms.repulsion, terms.density, terms.distances, terms.embedding * [1.001, 1.0, 1.0])
+            terms = replace(terms, embedding=terms.embedding * [1.001, 1.0, 1.0, 1.0])
         return other.with_terms(terms).evaluate(many, backend="numpy")
 
     hidden = plain.with_terms(HIDING)
@@ -127,7 +129,8 @@ def test_where_nothing_is_at_work_no_bit_changes(
     plain: ETNPotential, many: list[Atoms], device: EmulatedDevice
 ) -> None:
     none = np.zeros((2, 2, 2))
-    nothing = Terms(none, np.full((2, 4), [0, 0, 1e6, 2e6]), none, np.full((2, 3), [0, 1, 1]))
+    bounds = np.full((2, 4), [-2e6, -1e6, 1e6, 2e6])
+    nothing = Terms(none, np.full((2, 4), [0, 0, 1e6, 2e6]), none, np.full((2, 4), [0, 1, 1, 0]), bounds)
     for dtype in TOLERANCES:
         results = (evaluate(model, many, device, dtype=dtype) for model in (plain, plain.with_terms(nothing)))
         for before, after in zip(*results, strict=True):

@@ -12,17 +12,24 @@ from numpy.typing import NDArray
 
 from etn_gpu.errors import StructureError
 from etn_gpu.potential import BatchResult, Result, assembly
+from etn_gpu.potential.grade import structure_grades
 from etn_gpu.structures import StructureBatch
 
 EPSILON, SIGMA, CLOSEST = 0.4, 2.4, 2.0
+#: Where the stand-in gives grades, that of an atom is this over the distance of its nearest neighbour in A, squared.
+USUAL = 2.6
 
 
 class LennardJones:
-    """Pair energies 4 eps ((s/r)^12 - (s/r)^6) behind the part of ETNPotential that screening uses."""
+    """Pair energies 4 eps ((s/r)^12 - (s/r)^6) behind the part of ETNPotential that screening uses.
+
+    With anything but None as ``grade`` it gives extrapolation grades.
+    """
 
     species = ("Mo", "Nb", "Ta", "W")
     cutoff = 5.0
     terms = None
+    grade: Any = None
     reference_energies = dict.fromkeys(species, 0.0)
 
     def __init__(self, failing: Callable[[StructureBatch], Exception | None] = lambda batch: None) -> None:
@@ -48,12 +55,17 @@ class LennardJones:
         energies = assembly.segment_sum(pair_energies[:, None], batch.edge_offsets)[:, 0]
         # Half of the pair's energy belongs to each of its two edges, and so does half of its derivative.
         gradient = (12.0 * EPSILON * (sixth - 2.0 * sixth**2) / squared)[:, None] * batch.vectors
+        far, grades = batch.closer_than(self.minimum_distances), None
+        if self.grade is not None:
+            grades = np.zeros(batch.n_atoms)
+            np.maximum.at(grades, batch.centre, USUAL**2 / squared)
+            far = structure_grades(grades, batch.atom_offsets) > options["threshold"] if "threshold" in options else far
         return BatchResult.assemble(
             batch,
             energies,
             *assembly.forces_and_virials(batch, gradient),
-            None,
-            batch.closer_than(self.minimum_distances),
+            grades,
+            far,
             "numpy",
             "float64",
         )
@@ -73,6 +85,14 @@ class LennardJones:
 def model() -> LennardJones:
     """A model of Mo, Nb, Ta and W without a formation reference for Ta; pairs closer than 2 A are extrapolating."""
     return LennardJones()
+
+
+@pytest.fixture
+def graded_model() -> LennardJones:
+    """The same, with extrapolation grades above 1.5 where atoms are closer than 2.12 A."""
+    model = LennardJones()
+    model.grade = "given"
+    return model
 
 
 @pytest.fixture

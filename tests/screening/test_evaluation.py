@@ -49,8 +49,8 @@ def test_results_have_ase_names_and_shapes(model: Any) -> None:
 
 
 def test_options_reach_the_model(model: Any) -> None:
-    evaluate_each(model, [GOOD], backend="numpy", dtype="float32", threads=1)
-    assert model.options == [{"backend": "numpy", "dtype": "float32", "threads": 1}]
+    evaluate_each(model, [GOOD], threshold=2.0, backend="numpy", dtype="float32", threads=1)
+    assert model.options == [{"threshold": 2.0, "backend": "numpy", "dtype": "float32", "threads": 1}]
 
 
 def heavy(batch: StructureBatch) -> Exception | None:
@@ -92,7 +92,36 @@ def test_result_that_is_not_finite_is_a_failure(model: Any, quantity: str) -> No
     assert not second.failed
 
 
-def test_extrapolating_names_the_closest_pair(model: Any) -> None:
+@pytest.mark.parametrize(("threshold", "expected"), [(1.5, True), (1.9, True), (2.0, False)])
+def test_extrapolating_by_the_grade_names_the_atom(graded_model: Any, threshold: float, expected: bool) -> None:
+    close = Atoms("MoW2", positions=[[4.0, 0.0, 0.0], [0.0] * 3, [0.0, 1.85, 0.0]])
+    good, outcome = evaluate_each(graded_model, [GOOD, close], threshold=threshold)
+    assert not good.extrapolating
+    assert good.grades == pytest.approx([2.6**2 / (3 * 1.6**2)] * 2)
+    assert outcome.grades == pytest.approx([2.6**2 / 16, 2.6**2 / 1.85**2, 2.6**2 / 1.85**2])
+    assert outcome.grade == max(outcome.grades)
+    assert outcome.extrapolating is expected
+    message = f"extrapolation grade 1.975 at atom 1 (W), above {threshold}" if expected else ""
+    assert outcome.message == message
+    assert "extrapolation_grade" not in outcome.results()
+
+
+def test_a_model_without_grades_gives_none(model: Any) -> None:
+    [outcome] = evaluate_each(model, [GOOD])
+    assert outcome.grade is None
+    assert outcome.grades is None
+
+
+def test_one_by_one_keeps_the_threshold(failing_model: Callable[..., Any]) -> None:
+    model = failing_model(heavy)
+    model.grade = "given"
+    close = Atoms("W2", positions=[[0.0] * 3, [0.0, 1.85, 0.0]])
+    first, second = evaluate_each(model, [close, close], threshold=2.0)
+    assert not first.extrapolating
+    assert not second.extrapolating
+
+
+def test_extrapolating_without_grades_names_the_closest_pair(model: Any) -> None:
     close = Atoms("WMo", positions=[[0.0] * 3, [1.85, 0.0, 0.0]])
     good, outcome = evaluate_each(model, [GOOD, close])
     assert not good.extrapolating

@@ -25,7 +25,8 @@ from etn_gpu.screening.rows import Row
 from etn_gpu.structures import read_structures
 
 N = 3
-REPLACED = {"energy", "free_energy", "stress", "energies", "forces", "stresses"}
+GRADES = {"extrapolation_grade", "extrapolation_grades"}
+REPLACED = {"energy", "free_energy", "stress", "energies", "forces", "stresses", *GRADES}
 OWN = {"source", "source_index", "status"}
 AWKWARD = string.ascii_letters + "019_ =:\"'{}[]\\,.+-\n\r\t\x0b\x1b\x85\u2028\ufeff\ud83d\ude00\udcffüſ٣"
 
@@ -35,7 +36,8 @@ MEANINGFUL = re.findall(
     """
     symbols species Z z pos positions numbers Lattice lattice LATTICE Properties properties pbc PBC cell energy Energy
     free_energy forces force stress Stress virial virials charges charge initial_charges initial_magmoms magmoms magmom
-    dipole tags masses mass momenta move_mask uid UID source source_index status pos0 forces2 species0 a a0 a1 input_a
+    dipole tags masses mass momenta move_mask uid UID source source_index status extrapolation_grade
+    extrapolation_grades Extrapolation_grade pos0 forces2 species0 a a0 a1 input_a
     REF_energy REF_forces dft_virial config_type _JSON comment T nan 1 VEC1
     """,
 )
@@ -251,6 +253,22 @@ def test_results_that_would_be_read_instead_are_renamed(path: Path) -> None:
     assert again.info["input_Energy"] == 1.0
     np.testing.assert_array_equal(again.info["input_virial"], np.eye(3))
     np.testing.assert_array_equal(again.arrays["input_force"], np.ones((N, 3)))
+
+
+def test_grades_stand_beside_the_results(path: Path) -> None:
+    grades = np.array([0.1 + 0.2, 1e3, 1.0 / 3.0])
+    old = structure({"extrapolation_grade": 7.0, "Extrapolation_Grade": 8.0}, {"extrapolation_grades": np.ones(N)})
+    again, _ = written(path, old, outcome(grades=grades))
+    assert again.info["extrapolation_grade"] == 1e3
+    assert again.info["input_Extrapolation_Grade"] == 8.0
+    np.testing.assert_array_equal(again.arrays["extrapolation_grades"], grades)
+
+
+def test_grades_of_another_model_are_not_kept(path: Path) -> None:
+    old = structure({"extrapolation_grade": 7.0}, {"extrapolation_grades": np.ones(N)})
+    again, frames = written(path, old)
+    assert not GRADES & (again.info.keys() | again.arrays.keys())
+    assert not frames.notes
 
 
 def test_constraints_are_what_the_format_knows(path: Path) -> None:

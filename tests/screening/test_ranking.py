@@ -25,21 +25,25 @@ def test_same_as_sorting_everything(entries: list[tuple[float | None, str]], top
     for row in everything:
         ranking.offer(row)
 
-    def key(row: Row) -> tuple[bool, float]:
-        value = getattr(row, by.value)
-        return row.status == "extrapolating", abs(value) if by is RankBy.pressure else value
+    def key(row: Row) -> float:
+        value: float = getattr(row, by.value)
+        return abs(value) if by is RankBy.pressure else value
 
     ranked = [row for row in everything if (value := getattr(row, by.value)) is not None and not math.isnan(value)]
     assert ranking.rows() == sorted(ranked, key=key)[:top]
     assert ranking.n_ranked == len(ranked)
 
 
-def test_trusted_structures_come_first() -> None:
-    ranking = Ranking("energy_per_atom", 2)
-    ranking.offer(Row("f", 0, energy_per_atom=-1e6, status="extrapolating"))
-    ranking.offer(Row("f", 1, energy_per_atom=-1.0, status="ok"))
-    ranking.offer(Row("f", 2, energy_per_atom=-2e6, status="extrapolating"))
-    assert [row.index for row in ranking.rows()] == [1, 2]
+@pytest.mark.parametrize(("drop", "kept"), [(False, [2, 1]), (True, [1, 3])])
+def test_extrapolating_rows_keep_their_place_unless_dropped(drop: bool, kept: list[int]) -> None:
+    ranking = Ranking("energy_per_atom", 2, drop_extrapolating=drop)
+    ranking.offer(Row("f", 0, energy_per_atom=-1.0, status="extrapolating"))
+    ranking.offer(Row("f", 1, energy_per_atom=-2.0, status="ok"))
+    ranking.offer(Row("f", 2, energy_per_atom=-3.0, status="extrapolating"))
+    ranking.offer(Row("f", 3, energy_per_atom=-0.5, status="ok"))
+    ranking.offer(Row("f", 4, status="extrapolating"))
+    assert [row.index for row in ranking.rows()] == kept
+    assert (ranking.n_ranked, ranking.n_dropped) == ((2, 2) if drop else (4, 0))
 
 
 def test_unknown_column() -> None:

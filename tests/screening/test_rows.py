@@ -24,6 +24,7 @@ def test_columns() -> None:
         "formation_energy",
         "max_force",
         "pressure",
+        "extrapolation_grade",
         "status",
         "message",
     )

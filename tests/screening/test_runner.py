@@ -15,7 +15,7 @@ from ase import Atoms
 from ase.io import read, write
 
 from etn_gpu import load
-from etn_gpu.errors import BackendError, DataError
+from etn_gpu.errors import BackendError, DataError, NetworkError
 from etn_gpu.screening import BatchLimits, MemorySource, RankBy, Screening, demo_structures, screen
 
 Crystal = Callable[..., Atoms]
@@ -73,7 +73,7 @@ def test_every_bad_structure_becomes_a_row(tmp_path: Path, model: Any, crystal: 
     assert rows[0]["energy"] == rows[7]["energy"]
     assert (report.n_ok, report.n_extrapolating, report.n_failed) == (2, 1, 5)
     assert [row.index for row in report.failures] == [1, 2, 3, 4, 5]
-    assert [row.index for row in report.ranking.rows()] == [0, 7, 6]
+    assert {row.index for row in report.ranking.rows()} == {0, 6, 7}
 
 
 def test_broken_frame_and_unreadable_files(tmp_path: Path, model: Any, crystal: Crystal) -> None:
@@ -169,7 +169,7 @@ def test_interrupt_leaves_whole_rows(tmp_path: Path, model: Any, crystal: Crysta
 def test_ranking_agrees_with_the_rows(tmp_path: Path, model: Any, rank: RankBy) -> None:
     source = MemorySource("demo", demo_structures(30))
     report = screen(model, [source], tmp_path / "out.csv", rank=rank, top=5, limits=BatchLimits.for_atoms(300))
-    rows = [row for row in rows_of(tmp_path / "out.csv") if row[rank.value] and row["status"] == "ok"]
+    rows = [row for row in rows_of(tmp_path / "out.csv") if row[rank.value]]
     numbers = {int(row["index"]): float(row[rank.value]) for row in rows}
     size = abs if rank is RankBy.pressure else float
     assert [row.index for row in report.ranking.rows()] == sorted(numbers, key=lambda index: size(numbers[index]))[:5]
@@ -198,4 +198,42 @@ def test_backend_is_reported_and_passed_on(tmp_path: Path, model: Any, crystal: 
     )
     assert report.backend == "numpy"
     # twice to see what compilation takes, then the batch
-    assert model.options == 3 * [{"backend": "numpy", "dtype": "float32", "threads": 1}]
+    options = {"backend": "numpy", "dtype": "float32", "threads": 1}
+    assert model.options == [options, options, options | {"threshold": 1.5}]
+
+
+def test_status_and_ranking_by_the_grade(tmp_path: Path, graded_model: Any, crystal: Crystal) -> None:
+    structures = [crystal("W", a) for a in (2.3, 2.9, 2.5, 3.0)]
+    broken = Atoms("Cu", cell=[3.0] * 3, pbc=True)
+    options: dict[str, Any] = {"rank": "energy_per_atom", "overwrite": True, "structures": tmp_path / "out.extxyz"}
+
+    def run(**more: Any) -> tuple[list[dict[str, str]], Any]:
+        source = MemorySource("s", [*structures, broken])
+        report = screen(graded_model, [source], tmp_path / "out.csv", **options, **more)
+        return rows_of(tmp_path / "out.csv"), report
+
+    rows, report = run()
+    assert [row["status"] for row in rows] == ["extrapolating", "ok", "ok", "ok", "failed"]
+    grades = [2.6**2 / (0.75 * a**2) for a in (2.3, 2.9, 2.5, 3.0)]
+    assert [float(row["extrapolation_grade"]) for row in rows[:4]] == pytest.approx(grades)
+    assert rows[4]["extrapolation_grade"] == ""
+    assert rows[0]["message"] == "extrapolation grade 1.704 at atom 0 (W), above 1.5"
+    assert (report.n_ok, report.n_extrapolating, report.n_failed) == (3, 1, 1)
+    order = sorted(range(4), key=lambda k: float(rows[k]["energy_per_atom"]))
+    assert order[-1] == 0
+    assert [row.index for row in report.ranking.rows()] == order
+    for atoms, grade in zip(read(tmp_path / "out.extxyz", ":"), grades, strict=True):
+        assert atoms.info["extrapolation_grade"] == pytest.approx(grade)
+        np.testing.assert_allclose(atoms.arrays["extrapolation_grades"], [grade] * 2)
+
+    rows, report = run(grade_threshold=1.4, drop_extrapolating=True)
+    assert [row["status"] for row in rows] == ["extrapolating", "ok", "extrapolating", "ok", "failed"]
+    assert {row.index for row in report.ranking.rows()} == {1, 3}
+    assert (report.ranking.n_ranked, report.ranking.n_dropped, report.n_extrapolating) == (2, 2, 2)
+
+
+@pytest.mark.parametrize("threshold", [0.99, 0.0, -1.0, np.nan])
+def test_a_threshold_below_1(tmp_path: Path, graded_model: Any, threshold: float) -> None:
+    with pytest.raises(NetworkError, match=r"the threshold of the extrapolation grade must be 1 or more, got"):
+        screen(graded_model, [], tmp_path / "out.csv", grade_threshold=threshold)
+    assert not (tmp_path / "out.csv").exists()

@@ -163,7 +163,8 @@ def test_terms_that_take_weight_from_the_network_raise_grades(case: Case) -> Non
 
     none = np.zeros((2, 2, 2))
     density = np.array([[0.0, 0.0, 3.0, 30.0]] * 2)
-    model = case.model.with_terms(Terms(none, density, none, np.array([[0.0, 1.0, 3.0]] * 2)))
+    embedding, bounds = np.array([[0.0, 1.0, 3.0, 0.0]] * 2), np.array([[-1e6, -1e5, 1e5, 1e6]] * 2)
+    model = case.model.with_terms(Terms(none, density, none, embedding, bounds))
     choices = select(model, case.pool, 3, backend="numpy", largest_grade=FAR)
     results = model.evaluate([choice.atoms for choice in choices], backend="numpy")
     found = [choice.grade for choice in choices]

@@ -191,6 +191,7 @@ def configure(
             "preset": tiny_preset,
             "cutoff": CUTOFF,
             "max_iterations": 2,
+            "repulsion": "none",  # what terms follow from takes a second: tests of terms ask for them
             "overwrite": True,  # tests run several times into one folder
         }
         return TrainingConfig(**{**options, **changes})

@@ -35,6 +35,12 @@ def config(**options: Any) -> TrainingConfig:
         ({"preset": "huge"}, "'huge' is not a preset; choose one of small, standard, large"),
         ({"preset": ("small",)}, r"\('small',\) is not a preset; .*or give a Preset with sizes of your own"),
         ({"method": "dmrg"}, "'dmrg' is not a method of training; choose one of sweeps, gradient"),
+        ({"init": 3}, "the initial model must be the name of a shipped model or a file, got 3"),
+        ({"group_weights": {"a": -1.0}}, r"weights of groups must be numbers >= 0, got {'a': -1\.0}"),
+        ({"group_weights": {"a": float("inf")}}, "weights of groups must be numbers >= 0"),
+        ({"reference_energies": "guess"}, "'guess' is no source of reference energies; choose 'fit' or 'isolated'"),
+        ({"reference_energies": {"Xx": 1.0}}, "by chemical symbol, and there is no Xx"),
+        ({"reference_energies": {"Mo": float("nan")}}, r"must be finite numbers \(eV\), got {'Mo': nan}"),
         ({"seed": -1}, "seed must be at least 0, got -1"),
         ({"threads": 0}, "threads must be at least 1"),
         ({"max_iterations": 0}, "max_iterations must be at least 1"),
@@ -68,8 +74,22 @@ def test_identity_holds_what_decides_the_result() -> None:
         {"cutoff": 4.0},
         {"weights": {"energy": 2.0}},
         {"seed": 1},
+        {"init": "mo"},
+        {"group_weights": {"a": 2.0}},
+        {"reference_energies": "isolated"},
+        {"reference_energies": {"Mo": -4.6}},
     ):
         assert config().identity() != config(**option).identity()
+
+
+def test_sizes_are_those_of_the_initial_model_whether_they_are_given_or_not() -> None:
+    assert config(init="mo").identity() == config(init="mo", preset="standard", cutoff=5.0).identity()
+    assert config().identity() == config(preset="standard").identity()
+
+
+def test_new_options_belong_to_the_identity_only_when_given() -> None:
+    """Checkpoints of runs without any go on as before."""
+    assert not {"init", "group_weights", "reference_energies"} & set(config().identity())
 
 
 def test_label_keys_belong_to_the_identity_only_when_given() -> None:

@@ -168,3 +168,16 @@ def test_the_random_part_of_middle_cores_adds_higher_orders(copper: Piece, monke
     monkeypatch.setattr(initial, "MIDDLE_GAIN", 0.0)
     difference = np.abs(with_random_part - energies(long, start(long, copper), copper)).max()
     assert 0 < difference < 0.3 * np.abs(with_random_part).max()
+
+
+@pytest.mark.parametrize("bonds", [("2x0e+2x1o",), ("2x0e+1x1o", "3x0e+1x1o", "1x0e+1x2e")])
+def test_a_constant_energy_beside_the_references(copper: Piece, bonds: tuple[str, ...]) -> None:
+    """For every atom, up to the small random part of the network; nothing else is larger for it."""
+    architecture = replace(COPPER, bonds=bonds)
+    natural = scales(architecture, copper)
+    some, without = (
+        energies(architecture, initial_parameters(architecture, natural, np.zeros(1), 0, c), copper)
+        for c in (-4.0, 0.0)
+    )
+    assert np.abs(some + 4.0).max() < 1.0
+    assert np.abs(without).max() < 1.0

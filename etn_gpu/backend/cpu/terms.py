@@ -13,12 +13,15 @@ from numpy.typing import NDArray
 from etn_gpu.backend.cpu.loops import compiled, take
 from etn_gpu.backend.cpu.threads import share, workers
 from etn_gpu.backend.terms import (
+    BOTTOM,
     BY_CLOSENESS,
     BY_DENSITY,
+    CEILING,
     COHESION,
     COLUMNS,
     DECAYS,
     DENSITY,
+    FLOOR,
     HIGH,
     HIGHEST,
     INNER,
@@ -33,7 +36,9 @@ from etn_gpu.backend.terms import (
     SCREENING,
     SHARES,
     SLOPE,
+    STIFFNESS,
     STRENGTH,
+    TOP,
     WEIGHT,
     Array,
     SiteTerms,
@@ -48,7 +53,7 @@ class CompiledTerms(SiteTerms):
 
     def add_to_gradients(self, outputs: NDArray[np.floating], gradient: NDArray[np.floating]) -> None:
         """See :meth:`SiteTerms.add_to_gradients`."""
-        self._share(_add_to_gradients, self.sites, outputs, gradient)
+        self._share(_add_to_gradients, self.tables.species, self.sites, outputs, gradient)
 
     def _sites(self) -> Array:
         sites = np.empty((len(self.geometry.species), COLUMNS))
@@ -70,7 +75,8 @@ def _site_terms(
     vectors: Any, edge_offsets: Any, table: Any, sites: Any,
 ) -> None:  # fmt: skip
     n = len(edge_offsets) - 1
-    inverse, farthest = 1.0 / (cutoff * cutoff), np.max(reach)
+    inverse = 1.0 / (cutoff * cutoff)
+    farthest = np.array([row.max() for row in reach])
     first = take(counter) * size
     while first < n:
         for i in range(first, min(n, first + size)):
@@ -81,7 +87,7 @@ def _site_terms(
                 t = max(1.0 - square * inverse, 0.0)
                 density += t * t * t
                 least = min(least, square)
-            if least < farthest:  # rare: the loop above has nothing to decide
+            if least < farthest[species[i]]:  # rare: the loop above has nothing to decide
                 close_by, half = _of_pairs(i, pairs, reach, species, edge_species, vectors, edge_offsets)
             _site(table[species[i]], density, close_by, half, sites[i])
         first = take(counter) * size
@@ -106,7 +112,7 @@ def _of_pairs(
 @compiled
 def _add_to_gradients(
     counter: Any, worker: int, size: int, pairs: Any, reach: Any, cutoff: float, species: Any, edge_species: Any,
-    vectors: Any, edge_offsets: Any, sites: Any, outputs: Any, gradient: Any,
+    vectors: Any, edge_offsets: Any, table: Any, sites: Any, outputs: Any, gradient: Any,
 ) -> None:  # fmt: skip
     n = len(edge_offsets) - 1
     inverse = 1.0 / (cutoff * cutoff)
@@ -115,10 +121,13 @@ def _add_to_gradients(
         for i in range(first, min(n, first + size)):
             site = sites[i]
             weight = site[WEIGHT]
-            excess = np.float64(outputs[i]) - site[OUTSIDE] if weight > 0.0 else 0.0
+            known = slope = 0.0
+            if weight > 0.0:
+                known, slope = _bounded(np.float64(outputs[i]), table[species[i]])
+            excess = known - site[OUTSIDE] if weight > 0.0 else 0.0
             by_density = excess * site[BY_DENSITY] + (1.0 - weight) * site[SLOPE]
             by_closeness = excess * site[BY_CLOSENESS]
-            if weight == 1.0 and by_density == 0.0 and by_closeness == 0.0 and site[PAIRS] == 0.0:
+            if weight == 1.0 and slope == 1.0 and by_density == 0.0 and by_closeness == 0.0 and site[PAIRS] == 0.0:
                 continue
             of_pairs, limits = pairs[species[i]], reach[species[i]]
             for e in range(edge_offsets[i], edge_offsets[i + 1]):
@@ -130,7 +139,7 @@ def _add_to_gradients(
                     r, pair = math.sqrt(square), of_pairs[edge_species[e]]
                     factor += (by_closeness * _closeness(r, pair)[1] + 0.5 * _repulsion(r, pair)[1]) / r
                 for k in range(3):
-                    own = np.float64(gradient[e, k]) if weight > 0.0 else 0.0
+                    own = slope * np.float64(gradient[e, k]) if slope != 0.0 else 0.0
                     gradient[e, k] = own + factor * vectors[e, k]
         first = take(counter) * size
 
@@ -138,19 +147,36 @@ def _add_to_gradients(
 @compiled
 def _site(row: Any, density: float, close_by: float, half: float, site: Any) -> None:
     a, b, c, d = row[LOWEST], row[LOW], row[HIGH], row[HIGHEST]
-    rise, by_rise = 1.0, 0.0
-    if b > 0.0:
+    rise = fall = apart = 1.0
+    by_rise = by_fall = by_apart = 0.0
+    if density < b:
         rise, by_rise = _smoothstep((density - a) / (b - a))
         by_rise /= b - a
-    fall, by_fall = _smoothstep((d - density) / (d - c))
-    apart, by_apart = _smoothstep(1.0 - close_by)
-    beyond = 1.0 - density / row[DENSITY]
+    if density > c:
+        fall, by_fall = _smoothstep((d - density) / (d - c))
+        by_fall /= d - c
+    if close_by > 0.0:
+        apart, by_apart = _smoothstep(1.0 - close_by)
+    beyond = density / row[DENSITY] - 1.0
+    dense = max(beyond, 0.0)
     site[WEIGHT] = rise * fall * apart
-    site[BY_DENSITY] = (by_rise * fall - rise * (by_fall / (d - c))) * apart
+    site[BY_DENSITY] = (by_rise * fall - rise * by_fall) * apart
     site[BY_CLOSENESS] = -(rise * fall * by_apart)
-    site[OUTSIDE] = row[MEAN] + row[COHESION] * beyond * beyond
-    site[SLOPE] = -2.0 * row[COHESION] * beyond / row[DENSITY]
+    site[OUTSIDE] = row[MEAN] + row[COHESION] * beyond * beyond + row[STIFFNESS] * (dense * dense * dense)
+    site[SLOPE] = (2.0 * row[COHESION] * beyond + 3.0 * row[STIFFNESS] * (dense * dense)) / row[DENSITY]
     site[PAIRS] = half
+
+
+@compiled
+def _bounded(output: float, row: Any) -> tuple[float, float]:
+    if output > row[TOP]:
+        limit, width = row[TOP], row[CEILING] - row[TOP]
+    elif output < row[BOTTOM]:
+        limit, width = row[BOTTOM], row[BOTTOM] - row[FLOOR]
+    else:
+        return output, 1.0
+    beyond = math.tanh((output - limit) / width)
+    return limit + width * beyond, 1.0 - beyond * beyond
 
 
 @compiled

@@ -33,10 +33,9 @@ class DeviceTerms:
     def __init__(self, kernels: TermKernels, tables: TermTables) -> None:
         self._kernels = kernels
         upload = kernels.device.to_device
-        self._species = upload(tables.species)
         self._common = {
             "pairs": upload(tables.pairs), "reaches": upload(tables.reach * tables.reach), "cutoff": tables.cutoff,
-            "n_species": len(tables.species),
+            "table": upload(tables.species), "n_species": len(tables.species),
         }  # fmt: skip
 
     @staticmethod
@@ -58,9 +57,7 @@ class DeviceTerms:
             "n_atoms": n_atoms, **self._common,
         }  # fmt: skip
         sites, weights = device.empty((n_atoms, COLUMNS), np.float64), device.empty((n_atoms, 1), np.float64)
-        self._kernels.module["site_terms"].over(
-            n_atoms, _LANES_PER_ATOM, table=self._species, sites=sites, weights=weights, **edges
-        )
+        self._kernels.module["site_terms"].over(n_atoms, _LANES_PER_ATOM, sites=sites, weights=weights, **edges)
         return DeviceSiteTerms(self._kernels, sites, weights, edges)
 
 
@@ -79,7 +76,13 @@ class DeviceSiteTerms:
         n_atoms = len(self.sites)
         energies = self.kernels.device.empty(n_atoms, np.float64)
         self.kernels.module[f"site_energies_{outputs.dtype}"].over(
-            n_atoms, outputs=outputs, sites=self.sites, energies=energies, n_atoms=n_atoms
+            n_atoms,
+            outputs=outputs,
+            species=self.edges["species"],
+            table=self.edges["table"],
+            sites=self.sites,
+            energies=energies,
+            n_atoms=n_atoms,
         )
         return energies
 
