@@ -32,7 +32,7 @@ from etn_gpu.training import TrainingConfig, run, train
 run.STARTS = 1
 PRESETS["tiny"] = replace(PRESETS["small"], n_radial=4, channels=(2, 2, 1), bonds=("2x0e+1x1o",) * 2)
 train_file, valid_file, output, cutoff = sys.argv[1:]
-config = TrainingConfig(train_file, output, valid_file, preset="tiny", cutoff=float(cutoff))
+config = TrainingConfig(train_file, output, valid_file, preset="tiny", cutoff=float(cutoff), repulsion="none")
 train(config, lambda event: print(event.kind, event.iteration, flush=True))
 """
 
