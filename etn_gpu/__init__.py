@@ -36,6 +36,7 @@ _SUBMODULES = (
     "calculator",
     "errors",
     "files",
+    "learning",
     "network",
     "plan",
     "potential",

@@ -67,6 +67,10 @@ class TrainingError(EtnGpuError, ValueError):
     """Training that cannot start or go on: bad options, a checkpoint of another run, no usable labels."""
 
 
+class LearningError(EtnGpuError, ValueError):
+    """Learning from a teacher that cannot start or go on: bad options, a teacher that fails, a folder of another run."""
+
+
 class TimeLimitError(TrainingError):
     """A time limit that was over before anything was trained: there is no model to write."""
 

@@ -30,6 +30,7 @@ LAYERS = (
     "screening",
     "selection",
     "calculator",
+    "learning",
     "testing",
     "cli",
 )
