@@ -9,6 +9,7 @@ import typer
 from etn_gpu.cli.doctor import doctor
 from etn_gpu.cli.evaluate import evaluate
 from etn_gpu.cli.grade import grade
+from etn_gpu.cli.learn import learn
 from etn_gpu.cli.plan import plan
 from etn_gpu.cli.screen import screen
 from etn_gpu.cli.select import select
@@ -25,7 +26,7 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 
-for command in (train, evaluate, screen, select, grade, plan, doctor):
+for command in (train, learn, evaluate, screen, select, grade, plan, doctor):
     app.command()(command)
 
 
@@ -43,8 +44,8 @@ def describe(
         bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Show the version and exit.")
     ] = False,
 ) -> None:
-    """Equivariant tensor network interatomic potentials: train, evaluate,
-    screen and select.
+    """Equivariant tensor network interatomic potentials: train, learn,
+    evaluate, screen and select.
 
     Exit codes: 0 all is fine; 1 some structures failed, the others are done; 2
     wrong use; 3 an unexpected failure, such as a full disk; 130 interrupted.
@@ -56,4 +57,5 @@ def describe(
       etn-gpu evaluate nbmotaw test.extxyz.gz
       etn-gpu select model.etn md.traj --output chosen.extxyz
       etn-gpu train train.extxyz.gz --output model.etn
+      etn-gpu learn ase.calculators.emt:EMT start.extxyz --output student.etn
     """

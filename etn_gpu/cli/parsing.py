@@ -17,8 +17,8 @@ _SECONDS = {"h": 3600.0, "m": 60.0, "s": 1.0}
 _WEIGHTED = ("energy", "forces", "stress")
 
 
-def parse_time_limit(text: str) -> float:
-    """Seconds of a duration such as `45s`, `30m`, `1.5h` or `1h30m`.
+def parse_time_limit(text: str, option: str = "--time-limit") -> float:
+    """Seconds of a duration such as `45s`, `30m`, `1.5h` or `1h30m`, given by an option.
 
     Raises:
         WrongUseError: the text is no duration above zero.
@@ -26,7 +26,7 @@ def parse_time_limit(text: str) -> float:
     match = _DURATION.fullmatch(text.strip().lower())
     seconds = 0.0 if match is None else sum(float(n) * _SECONDS[unit] for unit, n in match.groupdict().items() if n)
     if not seconds > 0.0:
-        raise WrongUseError(f"--time-limit {text!r} is no duration above zero; write 45s, 30m, 2h or 1h30m")
+        raise WrongUseError(f"{option} {text!r} is no duration above zero; write 45s, 30m, 2h or 1h30m")
     return seconds
 
 

@@ -1,0 +1,300 @@
+"""The rounds of a run: sample, choose, label, train; at the end the last training on all labels and the comparison.
+
+Each part leaves a file behind when it is over, and is skipped where its file is there: that is how a run goes on.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import shutil
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import asdict
+from pathlib import Path
+from time import perf_counter
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from etn_gpu import backend as backends
+from etn_gpu import files
+from etn_gpu.errors import LearningError, TrainingError
+from etn_gpu.learning.comparison import Compared, error_before, errors_by_origin, speeds
+from etn_gpu.learning.config import Event, LearningConfig, OnEvent
+from etn_gpu.learning.folder import Folder, opened, write_labelled
+from etn_gpu.learning.given import read_given
+from etn_gpu.learning.labels import Failure, Label, LabelStore
+from etn_gpu.learning.pool import TeacherPool
+from etn_gpu.learning.report import LearningReport
+from etn_gpu.learning.samples import Met, Sample, Sampler
+from etn_gpu.potential import ETNPotential, load
+from etn_gpu.potential.file import model_path
+from etn_gpu.structures.copies import fingerprint
+from etn_gpu.training import TrainingConfig, train
+from etn_gpu.training.config import Event as TrainingEvent
+
+if TYPE_CHECKING:
+    from ase import Atoms
+
+#: One of so many labelled structures validates and is not trained on before the last training.
+VALID_ONE_IN = 10
+#: With fewer labels of the first round nothing can be trained.
+FEWEST = 4
+TEST, FINAL = "test", "final"
+
+
+def learn(config: LearningConfig, on_event: OnEvent | None = None) -> LearningReport:
+    """Train a potential on what a slow one, the teacher, says of structures that are sampled and chosen on the way.
+
+    The model is written to ``config.output``, the report beside it as JSON; ``config.folder`` has all that a run needs
+    to go on where it was stopped.
+
+    Raises:
+        DataError: a file of structures that cannot be read.
+        LearningError: options that do not fit the run in the folder, a teacher that cannot be loaded or that labels
+            nothing, files that cannot be written.
+        TrainingError: training that fails.
+    """
+    backends.resolve(config.backend)
+    inputs = [*config.structures, *([] if config.init is None else [model_path(config.init)])]
+    files.check_suffix(config.output, files.MODEL, LearningError)
+    files.check_outputs([config.output, config.report], inputs, LearningError)
+    with files.locked([config.output], LearningError):
+        files.check_replaced([config.output, config.report], config.overwrite or config.resume, LearningError)
+        given, held_out = read_given(config)
+        checksum = hashlib.sha256(b"".join(fingerprint(atoms) for atoms in [*given, *held_out])).hexdigest()
+        with opened(config, checksum) as folder, LabelStore(folder.path, config.teacher) as store:
+            return _Run(config, folder, store, given, held_out, on_event or (lambda event: None)).run()
+
+
+class _Run:
+    def __init__(
+        self,
+        config: LearningConfig,
+        folder: Folder,
+        store: LabelStore,
+        given: list[Atoms],
+        held_out: list[Atoms],
+        on_event: OnEvent,
+    ) -> None:
+        self.config, self.folder, self.store, self.on_event = config, folder, store, on_event
+        self.held_out = held_out
+        self.steps = 0
+        self.sampler = Sampler(config, given, self._advance)
+        self.options = {"backend": config.backend, "threads": config.threads}
+        self.log = folder.path / "teacher.log"
+
+    def run(self) -> LearningReport:
+        """All rounds, the last training and the comparison."""
+        student: ETNPotential | None = None
+        rounds = []
+        for number in range(1, self.config.rounds + 1):
+            facts, student = self._round(number, student)
+            rounds.append(facts)
+            self.on_event(Event("round", facts=facts))
+            if not facts["chosen"]:
+                self.on_event(Event("message", text=f"round {number}: the student knows all that it meets"))
+                break
+        assert student is not None
+        student = self._last_training(student)
+        report = self._compare(student, rounds)
+        shutil.copyfile(self.folder.path / FINAL / "student.etn", self.config.output)
+        report.write(self.config.report)
+        self.on_event(Event("done", facts=report.to_dict()))
+        return report
+
+    # -- a round -------------------------------------------------------------------------------------------------
+
+    def _round(self, number: int, student: ETNPotential | None) -> tuple[dict[str, Any], ETNPotential]:
+        name = f"round-{number}"
+        chosen = self._chosen(name, lambda: self._choose(number, student))
+        labelled = self._labelled(name, chosen, number)
+        self._check_first(number, chosen, labelled)
+        facts = {"round": number} | self.folder.facts(name)
+        if student is not None and labelled and "before" not in facts:
+            before = error_before(student, ((sample.atoms, label) for sample, label in labelled), **self.options)
+            self.folder.keep_facts(name, {"before": before})
+        if student is None or labelled:
+            self._train(name, student)
+            student = load(self.folder.path / name / "student.etn")
+        return {"round": number} | self.folder.facts(name), student
+
+    def _choose(self, number: int, student: ETNPotential | None) -> tuple[list[Sample], Met]:
+        if student is None:
+            samples = self.sampler.first(self.config.number)
+            return samples, Met(structures=len(samples))
+        with self._phase(f"round {number}: molecular dynamics by the student", self.config.trajectories):
+            return self.sampler.chosen(number, student, self.config.number)
+
+    def _chosen(self, name: str, choose: Callable[[], tuple[list[Sample], Met]]) -> list[Sample]:
+        chosen = self.folder.chosen(name)
+        if chosen is None:
+            begin = perf_counter()
+            samples, met = choose()
+            facts = {"chosen": len(samples), "met": asdict(met), "seconds_sampling": round(perf_counter() - begin, 2)}
+            self.folder.keep_facts(name, facts)
+            self.folder.keep_chosen(name, samples)
+            chosen = self.folder.chosen(name)  # as a run that goes on reads them
+            assert chosen is not None
+        return chosen
+
+    def _check_first(self, number: int, chosen: list[Sample], labelled: list[tuple[Sample, Label]]) -> None:
+        if number > 1 or len(labelled) >= FEWEST:
+            return
+        failures = [found for sample in chosen if isinstance(found := self._found(sample), Failure)]
+        why = f"; the first of {len(failures)} failures: {failures[0].message}" if failures else ""
+        raise LearningError(
+            f"the teacher labelled {len(labelled)} of {len(chosen)} structures of the first round, too few to train on"
+            f"{why}. See {self.log} for what it printed; --resume --retry goes on when it is mended."
+        )
+
+    # -- labels --------------------------------------------------------------------------------------------------
+
+    def _found(self, sample: Sample) -> Label | Failure | None:
+        return self.store.find(self.store.key(sample.atoms))
+
+    def _labelled(self, name: str, samples: list[Sample], number: int) -> list[tuple[Sample, Label]]:
+        """The samples with their labels; what has none yet is computed, what failed is left out."""
+        wanted = [sample for sample in samples if self._is_wanted(self._found(sample))]
+        if wanted:
+            begin = perf_counter()
+            self._compute(wanted, number, "the comparison" if name == TEST else f"round {number}")
+            self.folder.keep_facts(name, {"seconds_labelling": round(perf_counter() - begin, 2)})
+        found = [(sample, self._found(sample)) for sample in samples]
+        labelled = [(sample, label) for sample, label in found if isinstance(label, Label)]
+        kept = [(sample, label) for sample, label in labelled if self._is_sensible(label)]
+        failed = len(samples) - len(labelled)
+        self.folder.keep_facts(
+            name, {"labelled": len(labelled), "failed": failed, "large_forces": len(labelled) - len(kept)}
+        )
+        return kept
+
+    def _compute(self, samples: list[Sample], number: int, where: str) -> None:
+        config = self.config
+        options: dict[str, Any] = {"timeout": config.timeout, "threads": config.threads, "log": self.log}
+        workers = min(config.workers, len(samples))
+        with (
+            self._phase(f"{where}: labels by the teacher", len(samples)),
+            TeacherPool(config.teacher, workers, **options) as pool,
+        ):
+            for place, outcome in pool.label(sample.atoms for sample in samples):
+                sample = samples[place]
+                self.store.add(sample.atoms, outcome, round=number, origin=sample.origin)
+                if isinstance(outcome, Failure):
+                    text = f"{sample.atoms.get_chemical_formula()} ({sample.origin}): {outcome.message}"
+                    self.on_event(Event("warning", text=text))
+                self._advance()
+
+    def _is_wanted(self, found: Label | Failure | None) -> bool:
+        return found is None or (self.config.retry and isinstance(found, Failure))
+
+    def _is_sensible(self, label: Label) -> bool:
+        return bool(np.abs(label.forces).max(initial=0.0) <= self.config.largest_force)
+
+    # -- training ------------------------------------------------------------------------------------------------
+
+    def _train(self, name: str, student: ETNPotential | None) -> None:
+        """The student of a round, on all labels so far but those that validate."""
+        folder = self.folder.stage(name)
+        if (folder / "student.etn").exists():
+            return
+        last = int(name.removeprefix("round-"))
+        rows = [row for row in self.store.labelled() if 1 <= row.round <= last and self._is_sensible(row.label)]
+        valid = rows[VALID_ONE_IN - 1 :: VALID_ONE_IN]
+        held_back = {row.key for row in valid}
+        written = [(row.origin, row.atoms, row.label) for row in rows if row.key not in held_back]
+        write_labelled(folder / "train.extxyz", written)
+        write_labelled(folder / "valid.extxyz", [(row.origin, row.atoms, row.label) for row in valid])
+        facts = self._trained(
+            folder,
+            self._start(last),
+            valid_file=folder / "valid.extxyz" if valid else None,
+            valid_fraction=0.0,
+        )
+        self.folder.keep_facts(name, {"trained_on": len(written), "validated_on": len(valid)} | facts)
+
+    def _start(self, number: int) -> dict[str, Any]:
+        """What the student of a round begins as."""
+        config = self.config
+        if number > 1:
+            return {"init": self.folder.path / f"round-{number - 1}" / "student.etn"}
+        return {"init": config.init, "preset": config.preset, "cutoff": config.cutoff}
+
+    def _last_training(self, student: ETNPotential) -> ETNPotential:
+        """The student after a training on all labels, those that validated before included."""
+        folder = self.folder.stage(FINAL)
+        if not (folder / "student.etn").exists():
+            rows = [row for row in self.store.labelled() if row.round >= 1 and self._is_sensible(row.label)]
+            write_labelled(folder / "train.extxyz", [(row.origin, row.atoms, row.label) for row in rows])
+            path = folder / "init.etn"
+            student.save(path)
+            metadata = {"learnt_from": self.config.teacher.identity(), "labels": len(rows)}
+            facts = self._trained(folder, {"init": path}, valid_fraction=1 / VALID_ONE_IN, metadata=metadata)
+            self.folder.keep_facts(FINAL, {"trained_on": len(rows)} | facts)
+        return load(folder / "student.etn")
+
+    def _trained(self, folder: Path, start: dict[str, Any], **options: Any) -> dict[str, Any]:
+        config = self.config
+        what = "last training" if folder.name == FINAL else folder.name.replace("-", " ") + ": training"
+        training = TrainingConfig(
+            train_file=folder / "train.extxyz",
+            output=folder / "student.etn",
+            weights=config.weights,
+            max_iterations=config.max_iterations,
+            seed=config.seed,
+            backend=config.backend,
+            threads=config.threads,
+            overwrite=True,
+            **start,
+            **options,
+        )
+        with self._phase(what, config.max_iterations or 0):
+
+            def on_event(event: TrainingEvent) -> None:
+                if event.kind in ("iteration", "sweep"):
+                    self._advance()
+
+            report = train(training, on_event)
+        return {
+            "iterations": report.iterations,
+            "seconds_training": round(report.seconds, 2),
+            "train": report.train,
+            "valid": report.valid,
+        }
+
+    # -- the end -------------------------------------------------------------------------------------------------
+
+    def _compare(self, student: ETNPotential, rounds: list[dict[str, Any]]) -> LearningReport:
+        config = self.config
+        report = LearningReport(config.identity(), rounds, self.folder.facts(FINAL))
+        if not config.test_number:
+            return report
+
+        def choose() -> tuple[list[Sample], Met]:
+            with self._phase("comparison: molecular dynamics by the student", 0):
+                return self.sampler.test(student, self.held_out, config.test_number)
+
+        samples = self._chosen(TEST, choose)
+        known = {row.key for row in self.store.labelled() if row.round >= 1}
+        fresh = [sample for sample in samples if self.store.key(sample.atoms) not in known]
+        labelled = self._labelled(TEST, fresh, 0)
+        compared = [Compared(sample.origin, sample.atoms, label) for sample, label in labelled]
+        report.test = self.folder.facts(TEST)
+        report.errors = errors_by_origin(student, compared, **self.options)
+        with self._phase("comparison: speed", 0):
+            found = speeds(student, config.teacher, compared, log=self.log, **self.options)
+        report.speed = {} if found is None else found.to_dict()
+        return report
+
+    @contextmanager
+    def _phase(self, text: str, total: int) -> Iterator[None]:
+        self.steps = 0
+        self.on_event(Event("phase", text=text, total=total))
+        try:
+            yield
+        finally:
+            self.on_event(Event("phase"))
+
+    def _advance(self) -> None:
+        self.steps += 1
+        self.on_event(Event("progress", done=self.steps))

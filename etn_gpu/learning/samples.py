@@ -1,0 +1,156 @@
+"""The structures of a round before they are labelled: perturbed copies, snapshots of the student's dynamics, a choice.
+
+Without a student, in the first round, there is nothing to choose by: given structures and perturbed copies of them are
+labelled. Later most of what is labelled is chosen by what it would tell the student (:mod:`etn_gpu.selection`), which
+favours the unusual; a part is drawn at random from the dynamics, for what is met often has to be right above all.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from math import inf
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from etn_gpu.errors import DataError
+from etn_gpu.learning.config import LearningConfig
+from etn_gpu.learning.dynamics import DynamicsSettings, Trajectory, run_dynamics
+from etn_gpu.learning.perturbations import grown, perturbed, swapped
+from etn_gpu.selection import select
+
+if TYPE_CHECKING:
+    from ase import Atoms
+
+    from etn_gpu.potential import ETNPotential
+
+GIVEN, PERTURBED, DYNAMICS = "given", "perturbed", "dynamics"
+#: Share of the labels of a round for structures drawn at random from the dynamics.
+AT_RANDOM = 0.2
+#: Perturbed copies in the pool that is chosen from, over the number of labels.
+COPIES = 2
+#: Structures with larger grades are no longer what the student can learn from.
+LARGEST_GRADE = 1000.0
+
+
+@dataclass(frozen=True, eq=False)
+class Sample:
+    """A structure to be labelled, and where it comes from: 'given', 'perturbed' or 'dynamics'."""
+
+    origin: str
+    atoms: Atoms
+
+
+@dataclass
+class Met:
+    """What a round has met: structures looked at, trajectories by how they ended."""
+
+    structures: int = 0
+    trajectories: int = 0
+    ended_by_grade: int = 0
+    exploded: int = 0
+
+    def see(self, trajectory: Trajectory) -> None:
+        """Counts a trajectory."""
+        self.structures += len(trajectory.snapshots)
+        self.trajectories += 1
+        self.ended_by_grade += trajectory.ended == "grade"
+        self.exploded += trajectory.ended == "exploded"
+
+
+class Sampler:
+    """Makes the structures of rounds; the same for the same seed, round and student.
+
+    Args:
+        config: the run's options.
+        given: structures to begin with, bare.
+        advance: called after each trajectory.
+    """
+
+    def __init__(self, config: LearningConfig, given: Sequence[Atoms], advance: Callable[[], None]) -> None:
+        self.config = config
+        self.given = given
+        self._advance = advance
+        self._settings = DynamicsSettings(
+            config.temperature, config.steps, config.timestep, config.every, config.stop_grade
+        )
+
+    def first(self, number: int) -> list[Sample]:
+        """Given structures, half of the ``number`` or more where all elements need it, and perturbed copies."""
+        some = spread(self.given, (number + 1) // 2)
+        rng = self._rng(1)
+        samples = [Sample(GIVEN, self.given[k]) for k in some]
+        return samples + [Sample(PERTURBED, self._copy(rng)) for _ in range(number - len(samples))]
+
+    def chosen(self, round_number: int, student: ETNPotential, number: int) -> tuple[list[Sample], Met]:
+        """What the student shall learn next; less than ``number``, or nothing, where it knows what it meets."""
+        config, rng, met = self.config, self._rng(round_number), Met()
+        trajectories = list(self._trajectories(round_number, student, self._settings, config.trajectories))
+        for trajectory in trajectories:
+            met.see(trajectory)
+        pool = [Sample(DYNAMICS, atoms) for trajectory in trajectories for atoms in trajectory.snapshots]
+        pool += [Sample(PERTURBED, self._copy(rng)) for _ in range(COPIES * number)]
+        met.structures = len(pool)
+        choices = self._choice(student, [sample.atoms for sample in pool], number)
+        new = [k for k in choices if pool[k].origin == DYNAMICS]
+        at_random = round(AT_RANDOM * number) if new else 0
+        chosen = choices[: number - at_random]
+        met_often = [k for k, sample in enumerate(pool) if sample.origin == DYNAMICS and k not in set(chosen)]
+        drawn = rng.permutation(met_often)[:at_random].tolist()
+        return [pool[k] for k in [*chosen, *drawn]], met
+
+    def test(self, student: ETNPotential, held_out: Sequence[Atoms], number: int) -> tuple[list[Sample], Met]:
+        """Structures that nobody chose: held-out ones, perturbed copies, and of each trajectory one at random."""
+        rng, met = self._rng(0), Met()
+        samples = [Sample(GIVEN, atoms) for atoms in held_out[: number // 3]]
+        of_dynamics = (number - len(samples)) // 2
+        samples += [Sample(PERTURBED, self._copy(rng)) for _ in range(number - len(samples) - of_dynamics)]
+        for trajectory in self._trajectories(0, student, self._settings, of_dynamics):
+            met.see(trajectory)
+            if trajectory.snapshots:
+                samples.append(Sample(DYNAMICS, trajectory.snapshots[rng.integers(len(trajectory.snapshots))]))
+        return samples, met
+
+    def _choice(self, student: ETNPotential, pool: list[Atoms], number: int) -> list[int]:
+        try:
+            choices = select(
+                student, pool, number, threshold=self.config.threshold, largest_grade=LARGEST_GRADE,
+                backend=self.config.backend, threads=self.config.threads,
+            )  # fmt: skip
+        except DataError:  # none of them can be evaluated
+            return []
+        return [choice.index for choice in choices]
+
+    def _trajectories(
+        self, round_number: int, student: ETNPotential, settings: DynamicsSettings, count: int
+    ) -> Iterator[Trajectory]:
+        rng = self._rng(round_number, 1)
+        for number in range(count):
+            start = self._copy(rng, rattle=0.0)
+            seed = [self.config.seed, round_number, number]
+            yield run_dynamics(student, start, settings, seed, backend=self.config.backend, threads=self.config.threads)
+            self._advance()
+
+    def _copy(self, rng: np.random.Generator, rattle: float | None = None) -> Atoms:
+        """A perturbed copy of one of the given structures."""
+        atoms = grown(self.given[rng.integers(len(self.given))], self.config.least_atoms)
+        if self.config.swaps:
+            atoms = swapped(atoms, rng)
+        rattle = self.config.rattle if rattle is None else rattle
+        return perturbed(atoms, rng, rattle=rattle, strain=self.config.strain)
+
+    def _rng(self, *numbers: int) -> np.random.Generator:
+        return np.random.default_rng([self.config.seed, *numbers])
+
+
+def spread(structures: Sequence[Atoms], number: int) -> list[int]:
+    """Places of up to ``number`` structures, from the whole sequence; more where only then all elements are there."""
+    count = min(number, len(structures))
+    places = dict.fromkeys(np.linspace(0, len(structures) - 1, count).round().astype(int).tolist())
+    known = {symbol for k in places for symbol in structures[k].get_chemical_symbols()}
+    for k, atoms in enumerate(structures):
+        if new := set(atoms.get_chemical_symbols()) - known:
+            places[k] = None
+            known |= new
+    return list(places)
