@@ -23,9 +23,10 @@ _LEVEL = 6  # of the compression; 9, the default, takes twice as long for a perc
 class AppendedFile:
     """An output to which batches of records are appended, each at once and without a buffer.
 
-    Opened, it is locked, and still holds what it held; :meth:`start` empties it. When an append fails, the file keeps
-    as many records of the batch as there is room for; when it is interrupted, none. With the suffix ``.gz`` every batch
-    is a complete member of the compressed file, so that all batches can be read wherever the run was stopped.
+    Opened, it is locked, and still holds what it held; :meth:`start` empties it, :meth:`go_on` keeps its beginning.
+    When an append fails, the file keeps as many records of the batch as there is room for; when it is interrupted,
+    none. With the suffix ``.gz`` every batch is a complete member of the compressed file, so that all batches can be
+    read wherever the run was stopped.
 
     Attributes:
         appended: how many records of the last batch are in the file, empty ones included.
@@ -72,6 +73,30 @@ class AppendedFile:
             if not self._stream:
                 os.ftruncate(self._file, 0)
             self._write([heading])
+        except OSError as problem:
+            raise self._failed(problem) from problem
+
+    def go_on(self, length: int, count: int) -> None:
+        """Keeps the first `length` bytes, which hold `count` records, and appends behind them; for plain files only.
+
+        Raises:
+            error: the system refuses.
+        """
+        try:
+            os.ftruncate(self._file, length)
+            os.lseek(self._file, length, os.SEEK_SET)
+        except OSError as problem:
+            raise self._failed(problem) from problem
+        self._count = count
+
+    def sync(self) -> None:
+        """Returns when the system has on its disk what was appended.
+
+        Raises:
+            error: it could not keep what it had accepted.
+        """
+        try:
+            os.fsync(self._file)
         except OSError as problem:
             raise self._failed(problem) from problem
 

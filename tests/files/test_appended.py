@@ -239,3 +239,17 @@ def test_discarded_files_were_never_there(tmp_path: Path, opened: Opened) -> Non
         opened(tmp_path / name, overwrite=True).discard()
     assert [path.name for path in tmp_path.iterdir()] == ["old"]
     assert (tmp_path / "old").read_text() == "old"
+
+
+def test_going_on_behind_what_is_whole(tmp_path: Path, opened: Opened) -> None:
+    path = tmp_path / "a"
+    path.write_text("one\ntwo\nthr")
+    file = opened(path, overwrite=True)
+    file.go_on(len("one\ntwo\n"), 2)
+    file.append(["three\n"])
+    file.sync()
+    assert path.read_text() == "one\ntwo\nthree\n"
+    with at_most(path.stat().st_size), pytest.raises(DataError, match=r"whole rows in it: 3$"):
+        file.append(["four\n"])
+    file.close(complete=True)
+    assert path.read_text() == "one\ntwo\nthree\n"
