@@ -1,1 +1,1 @@
-"""Learning: a potential of this library learns from a slow one, any ASE calculator, which labels what it has to know."""
+"""Learning: a potential of this library learns from a slow one, any ASE calculator, which labels what it must know."""
