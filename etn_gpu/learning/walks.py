@@ -15,6 +15,7 @@ import numpy as np
 from ase import Atoms, units
 from ase.constraints import FixCom
 from ase.md.langevin import Langevin
+from numpy.typing import NDArray
 
 from etn_gpu.calculator import ETNCalculator
 from etn_gpu.errors import LearningError, StructureError
@@ -130,34 +131,41 @@ def walk(
     dynamics = Langevin(atoms, timestep, temperature_K=temperature, friction=FRICTION / units.fs, fixcm=False, rng=rng)
     snapshots: list[Atoms] = []
     grades: list[float] = []
-    since: list[tuple[int, Atoms]] = []
+    since: list[tuple[int, NDArray[np.float64]]] = []
     ended: Literal["end", "grade", "exploded"] = "end"
     atoms.get_forces()
     try:
         with np.errstate(all="ignore"):
             for _ in dynamics.irun(settings.steps if len(atoms) > 1 else 0):
-                since.append((dynamics.nsteps, bare(atoms)))
+                since.append((dynamics.nsteps, atoms.get_positions()))
                 if (grade := calculator.results.get("extrapolation_grade")) is None:
                     continue
                 if grade > settings.stop:
                     ended = "grade"
                     break
                 if dynamics.nsteps:
-                    snapshots.append(since[-1][1])
+                    snapshots.append(bare(atoms))
                     grades.append(grade)
                 since.clear()
     except StructureError:
         ended = "exploded"
     steps_done = dynamics.nsteps
     if ended != "end":
-        outcomes = model.evaluate_each([s for _, s in since], forces=False, stress=False, grade=True, **options)
-        for (step, structure), outcome in zip(since, outcomes, strict=True):
+        passed = [_with_positions(atoms, positions) for _, positions in since]
+        outcomes = model.evaluate_each(passed, forces=False, stress=False, grade=True, **options)
+        for (step, _), structure, outcome in zip(since, passed, outcomes, strict=True):
             if not isinstance(outcome, StructureError) and outcome["extrapolation_grade"] > settings.stop:
                 snapshots.append(structure)
                 grades.append(outcome["extrapolation_grade"])
                 steps_done, ended = step, "grade"
                 break
     return Walk(snapshots, grades, temperature, steps_done, ended)
+
+
+def _with_positions(atoms: Atoms, positions: NDArray[np.float64]) -> Atoms:
+    out = bare(atoms)
+    out.positions = positions
+    return out
 
 
 def _is_number(value: Any) -> bool:
