@@ -209,6 +209,23 @@ class ETNCalculator(Calculator):
         """The results that ASE knows, which extrapolation grades are none of."""
         return Properties({name: value for name, value in self.results.items() if name in self.implemented_properties})
 
+    def check_state(self, atoms: Atoms, tol: float = 0.0) -> list[str]:
+        """What changed since the last calculation, of what the model knows, bit for bit whatever ``tol`` says.
+
+        ASE compares within 1e-15, three times in each step of molecular dynamics, which takes as long as evaluating
+        some tens of atoms.
+        """
+        before = self.atoms
+        if before is None:
+            return list(all_changes)
+        pairs = {
+            "positions": (before.positions, atoms.positions),
+            "numbers": (before.numbers, atoms.numbers),
+            "cell": (before.cell.array, atoms.cell.array),
+            "pbc": (before.pbc, atoms.pbc),
+        }
+        return [name for name, (old, new) in pairs.items() if not np.array_equal(old, new)]
+
     def get_property(self, name: str, atoms: Atoms | None = None, allow_calculation: bool = True) -> Any:
         """A property, calculated if it must be.
 

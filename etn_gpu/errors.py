@@ -68,7 +68,7 @@ class TrainingError(EtnGpuError, ValueError):
 
 
 class LearningError(EtnGpuError, ValueError):
-    """Learning from a teacher that cannot start or go on: bad options, a teacher that fails, a folder of another run."""
+    """Learning from a teacher that cannot start or go on: bad options, a teacher that fails, another run's folder."""
 
 
 class TimeLimitError(TrainingError):

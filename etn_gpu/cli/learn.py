@@ -70,10 +70,10 @@ def learn(
     ] = None,
     rattle: Annotated[
         float, typer.Option(help="Displacements of perturbed copies, at most, over the distance of neighbours.")
-    ] = 0.08,
+    ] = 0.06,
     strain: Annotated[
-        float, typer.Option(help="Change of the volume of perturbed copies, at most, as a part of it.")
-    ] = 0.12,
+        float, typer.Option(help="Strain of perturbed copies, at most; 0.04 changes volumes by 12 %.")
+    ] = 0.04,
     swaps: Annotated[bool, typer.Option("--swaps", help="Let atoms of different elements change places.")] = False,
     least_atoms: Annotated[int, typer.Option(min=1, help="Repeat periodic cells up to so many atoms.")] = 16,
     threshold: Annotated[

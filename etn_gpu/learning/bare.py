@@ -11,10 +11,10 @@ import numpy as np
 if TYPE_CHECKING:
     from ase import Atoms
 
-__all__ = ["STATE", "bare", "structure_key"]
+__all__ = ["OF_ELEMENTS", "STATE", "bare", "structure_key"]
 
-#: Per-atom arrays of ASE that are part of what is calculated; zeros are what a structure without them has.
-_ARRAYS = ("initial_magmoms", "initial_charges")
+#: Per-atom arrays of ASE that go with the element of an atom; zeros are what a structure without them has.
+OF_ELEMENTS = ("initial_magmoms", "initial_charges")
 #: Entries of `info` that calculators take for the total charge and the spin.
 STATE = ("charge", "spin")
 
@@ -27,7 +27,7 @@ def bare(atoms: Atoms) -> Atoms:
     from ase import Atoms
 
     copy = Atoms(numbers=atoms.numbers, positions=atoms.positions, cell=atoms.cell.array, pbc=atoms.pbc)
-    for name in _ARRAYS:
+    for name in OF_ELEMENTS:
         values = atoms.arrays.get(name)
         if values is not None and np.any(values):
             copy.set_array(name, np.array(values, dtype=np.float64))
@@ -46,7 +46,7 @@ def structure_key(atoms: Atoms) -> str:
     """
     structure = bare(atoms)
     digest = hashlib.sha256()
-    for name in ("numbers", "positions", *_ARRAYS):
+    for name in ("numbers", "positions", *OF_ELEMENTS):
         if name in structure.arrays:
             values = structure.arrays[name]
             digest.update(f"{name}{values.shape}".encode())

@@ -90,11 +90,9 @@ def errors_by_origin(student: ETNPotential, compared: Sequence[Compared], **opti
                 predicted, n_atoms=len(sample.atoms), energy=label.energy, forces=label.forces, stress=label.stress
             )
             forces.setdefault(name, []).append(label.forces.ravel())
-    names = [name for name in ("given", "perturbed", "dynamics") if name in sums]
-    names += [name for name in sums if name.startswith("grade")]
     return {
         name: sums[name].as_dict() | {"forces_rms": float(np.sqrt(np.mean(np.concatenate(forces[name]) ** 2)))}
-        for name in [*names, *(["all"] if sums else [])]
+        for name in sorted(sums, key=lambda name: (name == "all", name.startswith("grade")))
     }
 
 

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from etn_gpu.errors import LearningError
+from etn_gpu.learning.perturbations import RATTLE, STRAIN
 from etn_gpu.learning.teacher import Teacher
 
 #: What a run that goes on may be told otherwise than before: how it is computed, not what.
@@ -43,7 +44,7 @@ class LearningConfig:
         least_atoms: periodic cells with fewer atoms are repeated.
         rattle: largest standard deviation of displacements of perturbed copies, over the distance of nearest
             neighbours.
-        strain: largest relative change of the volume of perturbed copies.
+        strain: largest relative change of lengths in perturbed copies, for volume and shape each.
         swaps: whether elements of a structure may change places.
         temperature: highest temperature of molecular dynamics in K.
         trajectories: trajectories of the student's molecular dynamics in a round.
@@ -75,8 +76,8 @@ class LearningConfig:
     number: int = 50
     test_number: int = 50
     least_atoms: int = 16
-    rattle: float = 0.08
-    strain: float = 0.12
+    rattle: float = RATTLE
+    strain: float = STRAIN
     swaps: bool = False
     temperature: float = 1000.0
     trajectories: int = 24

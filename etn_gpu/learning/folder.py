@@ -17,18 +17,16 @@ import shutil
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from etn_gpu import files
 from etn_gpu.errors import LearningError
 from etn_gpu.learning.config import LearningConfig
-from etn_gpu.learning.perturbations import bare
+from etn_gpu.learning.label_files import frame_text
+from etn_gpu.learning.labels import Row
 from etn_gpu.learning.samples import Sample
-from etn_gpu.screening.frames import FrameWriter
+from etn_gpu.learning.structure_frames import structure_frame, structure_of
 from etn_gpu.structures import read_structures
-
-if TYPE_CHECKING:
-    from ase import Atoms
 
 FORMAT = 1
 _OPTIONS = "run.json"
@@ -57,13 +55,12 @@ class Folder:
         for frame in read_structures(path):
             if frame.atoms is None:
                 raise LearningError(f"{path} cannot be read: {frame.error}. Remove the file; the choice is made again.")
-            found.append(Sample(str(frame.atoms.info.get("origin", "")), bare(frame.atoms)))
+            found.append(Sample(str(frame.atoms.info.get("origin", "")), structure_of(frame.atoms)))
         return found
 
     def keep_chosen(self, name: str, samples: Sequence[Sample]) -> None:
         """Writes the choice of a part of the run."""
-        writer = FrameWriter()
-        text = "".join(writer.frame(sample.atoms, {}, [f"origin={sample.origin}"]) for sample in samples)
+        text = "".join(structure_frame(sample.atoms, [f"origin={sample.origin}"]) for sample in samples)
         files.write_atomically(
             self.stage(name) / "chosen.extxyz", text.encode(), LearningError, "the chosen structures"
         )
@@ -110,14 +107,10 @@ def opened(config: LearningConfig, given: str) -> Iterator[Folder]:
         yield Folder(path)
 
 
-def write_labelled(path: Path, labelled: Iterable[tuple[str, Atoms, Any]]) -> int:
-    """Writes structures with a teacher's labels to train on, once; how many there are."""
-    from etn_gpu.learning.labels import labelled_frame
-
-    writer = FrameWriter()
-    frames = [labelled_frame(writer, atoms, label, origin) for origin, atoms, label in labelled]
-    files.write_atomically(path, "".join(frames).encode(), LearningError, "the labelled structures")
-    return len(frames)
+def write_labelled(path: Path, rows: Iterable[Row]) -> None:
+    """Writes structures with the teacher's labels, to train on or to validate on."""
+    text = "".join(map(frame_text, rows))
+    files.write_atomically(path, text.encode(), LearningError, "the labelled structures")
 
 
 def _begin(path: Path, identity: dict[str, Any]) -> None:
@@ -149,8 +142,8 @@ def _check_same(path: Path, before: dict[str, Any], now: dict[str, Any]) -> None
     for name in sorted(before.keys() | now.keys()):
         if before.get(name) != now.get(name):
             raise LearningError(
-                f"{path} is another run: {name} was {before.get(name)}, is {now.get(name)}. Go on with the same options "
-                "and structures, or begin anew with --overwrite."
+                f"{path} is another run: {name} was {before.get(name)}, is {now.get(name)}. Go on with the same "
+                "options and structures, or begin anew with --overwrite."
             )
 
 

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from etn_gpu.errors import DataError, LearningError
+from etn_gpu.learning.bare import bare
 from etn_gpu.learning.config import LearningConfig
-from etn_gpu.learning.perturbations import bare
 from etn_gpu.structures import StructureBatch, read_structures
 from etn_gpu.structures.copies import fingerprint
 

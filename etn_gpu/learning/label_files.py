@@ -16,10 +16,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from etn_gpu.errors import LearningError
-from etn_gpu.learning.bare import STATE, bare, structure_key
+from etn_gpu.learning.bare import structure_key
 from etn_gpu.learning.labels import Failure, Label, Row
+from etn_gpu.learning.structure_frames import structure_frame, structure_of
 from etn_gpu.screening.frame_values import column, info_text
-from etn_gpu.screening.frames import FrameWriter
 from etn_gpu.screening.text import as_cell
 from etn_gpu.structures.units import matrix_from_voigt, voigt_from_matrix
 from etn_gpu.structures.xyz_frames import RawFrame, xyz_frames
@@ -35,8 +35,6 @@ HEADING = ",".join(_COLUMNS) + "\n"
 _LABELLED, _FAILED = "ok", "failed"
 #: Arrays and entries of a frame that are the label.
 _ENERGY, _FORCES, _STRESS = "REF_energy", "REF_forces", "REF_stress"
-#: Charge and spin have other names in a file: readers of extended XYZ take `charge` for a result.
-_STATE = {name: f"total_{name}" for name in STATE}
 
 
 @dataclass(frozen=True)
@@ -50,8 +48,6 @@ class Tried:
 def frame_text(row: Row) -> str:
     """A frame of extended XYZ, every number with all its digits."""
     label = row.label
-    structure = row.atoms.copy()
-    state = {name: structure.info.pop(name) for name in STATE if name in structure.info}
     entries = [f"{_ENERGY}={label.energy!r}"]
     if label.stress is not None:
         entries.append(f'{_STRESS}="{" ".join(map(repr, matrix_from_voigt(label.stress).ravel().tolist()))}"')
@@ -60,9 +56,8 @@ def frame_text(row: Row) -> str:
         f"round={row.round}",
         f"seconds={label.seconds!r}",
         f"key={info_text(row.key)}",
-        *(f"{_STATE[name]}={value!r}" for name, value in state.items()),
     ]
-    return FrameWriter().frame(structure, {_FORCES: column(label.forces, len(structure))}, entries)
+    return structure_frame(row.atoms, entries, {_FORCES: column(label.forces, len(row.atoms))})
 
 
 def table_line(key: str, round: int, origin: str, atoms: Atoms, outcome: Label | Failure) -> str:
@@ -118,10 +113,7 @@ def _row(raw: RawFrame, index: int, path: Path) -> Row | str:
         key, round, origin = str(info["key"]), int(info["round"]), str(info["config_type"])
     except (KeyError, TypeError, ValueError) as error:
         return f"{place}: no label that was written here ({type(error).__name__}: {error})"
-    for name, written in _STATE.items():
-        if written in info:
-            frame.atoms.info[name] = info[written]
-    atoms = bare(frame.atoms)
+    atoms = structure_of(frame.atoms)
     if structure_key(atoms) != key:
         return f"{place}: the structure is not the one that was labelled; its numbers were changed"
     return Row(key, round, origin, atoms, label)

@@ -18,7 +18,7 @@ import numpy as np
 
 from etn_gpu import backend as backends
 from etn_gpu import files
-from etn_gpu.errors import LearningError, TrainingError
+from etn_gpu.errors import LearningError
 from etn_gpu.learning.comparison import Compared, error_before, errors_by_origin, speeds
 from etn_gpu.learning.config import Event, LearningConfig, OnEvent
 from etn_gpu.learning.folder import Folder, opened, write_labelled
@@ -63,7 +63,7 @@ def learn(config: LearningConfig, on_event: OnEvent | None = None) -> LearningRe
         files.check_replaced([config.output, config.report], config.overwrite or config.resume, LearningError)
         given, held_out = read_given(config)
         checksum = hashlib.sha256(b"".join(fingerprint(atoms) for atoms in [*given, *held_out])).hexdigest()
-        with opened(config, checksum) as folder, LabelStore(folder.path, config.teacher) as store:
+        with opened(config, checksum) as folder, LabelStore(folder.path) as store:
             return _Run(config, folder, store, given, held_out, on_event or (lambda event: None)).run()
 
 
@@ -199,12 +199,12 @@ class _Run:
         if (folder / "student.etn").exists():
             return
         last = int(name.removeprefix("round-"))
-        rows = [row for row in self.store.labelled() if 1 <= row.round <= last and self._is_sensible(row.label)]
+        rows = [row for row in self.store.rows if 1 <= row.round <= last and self._is_sensible(row.label)]
         valid = rows[VALID_ONE_IN - 1 :: VALID_ONE_IN]
         held_back = {row.key for row in valid}
-        written = [(row.origin, row.atoms, row.label) for row in rows if row.key not in held_back]
+        written = [row for row in rows if row.key not in held_back]
         write_labelled(folder / "train.extxyz", written)
-        write_labelled(folder / "valid.extxyz", [(row.origin, row.atoms, row.label) for row in valid])
+        write_labelled(folder / "valid.extxyz", valid)
         facts = self._trained(
             folder,
             self._start(last),
@@ -224,8 +224,8 @@ class _Run:
         """The student after a training on all labels, those that validated before included."""
         folder = self.folder.stage(FINAL)
         if not (folder / "student.etn").exists():
-            rows = [row for row in self.store.labelled() if row.round >= 1 and self._is_sensible(row.label)]
-            write_labelled(folder / "train.extxyz", [(row.origin, row.atoms, row.label) for row in rows])
+            rows = [row for row in self.store.rows if row.round >= 1 and self._is_sensible(row.label)]
+            write_labelled(folder / "train.extxyz", rows)
             path = folder / "init.etn"
             student.save(path)
             metadata = {"learnt_from": self.config.teacher.identity(), "labels": len(rows)}
@@ -275,14 +275,16 @@ class _Run:
                 return self.sampler.test(student, self.held_out, config.test_number)
 
         samples = self._chosen(TEST, choose)
-        known = {row.key for row in self.store.labelled() if row.round >= 1}
+        known = {row.key for row in self.store.rows if row.round >= 1}
         fresh = [sample for sample in samples if self.store.key(sample.atoms) not in known]
         labelled = self._labelled(TEST, fresh, 0)
         compared = [Compared(sample.origin, sample.atoms, label) for sample, label in labelled]
         report.test = self.folder.facts(TEST)
         report.errors = errors_by_origin(student, compared, **self.options)
         with self._phase("comparison: speed", 0):
-            found = speeds(student, config.teacher, compared, log=self.log, **self.options)
+            found = speeds(
+                student, config.teacher, compared, threads=config.threads, backend=config.backend, log=self.log
+            )
         report.speed = {} if found is None else found.to_dict()
         return report
 

@@ -8,8 +8,7 @@ favours the unusual; a part is drawn at random from the dynamics, for what is me
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, replace
-from math import inf
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -109,7 +108,7 @@ class Sampler:
         for trajectory in self._trajectories(0, student, self._settings, of_dynamics):
             met.see(trajectory)
             if trajectory.snapshots:
-                samples.append(Sample(DYNAMICS, trajectory.snapshots[rng.integers(len(trajectory.snapshots))]))
+                samples.append(Sample(DYNAMICS, trajectory.snapshots[int(rng.integers(len(trajectory.snapshots)))]))
         return samples, met
 
     def _choice(self, student: ETNPotential, pool: list[Atoms], number: int) -> list[int]:
@@ -134,7 +133,7 @@ class Sampler:
 
     def _copy(self, rng: np.random.Generator, rattle: float | None = None) -> Atoms:
         """A perturbed copy of one of the given structures."""
-        atoms = grown(self.given[rng.integers(len(self.given))], self.config.least_atoms)
+        atoms = grown(self.given[int(rng.integers(len(self.given)))], self.config.least_atoms)
         if self.config.swaps:
             atoms = swapped(atoms, rng)
         rattle = self.config.rattle if rattle is None else rattle

@@ -123,7 +123,7 @@ class Architecture:
         """Name and shape of every parameter array, in a fixed order: those of the network, and reference energies."""
         return self.network_shapes | ({REFERENCES: (self.n_species,)} if self.is_energy else {})
 
-    @property
+    @cached_property
     def is_energy(self) -> bool:
         """Whether the output is an atomic energy (an invariant)."""
         return Irreps(self.target) == Irreps("1x0e")

@@ -68,6 +68,21 @@ def test_nothing_is_calculated_twice(backend: str, keeps_lists: bool, potential:
     assert (calc.statistics.evaluations, calc.statistics.neighbour_lists) == (3, 1 if keeps_lists else 3)
 
 
+def test_the_least_change_is_seen(potential: ETNPotential, alloy: Atoms) -> None:
+    calc = ETNCalculator(potential, backend="numpy")
+    assert "positions" in calc.check_state(alloy)
+    calc.get_property("energy", alloy)
+    assert calc.check_state(alloy.copy()) == []
+    changes = {name: alloy.copy() for name in ("positions", "cell", "numbers", "pbc")}
+    changes["positions"].positions[3, 1] = np.nextafter(alloy.positions[3, 1], 9.0)
+    changes["cell"].cell[1, 1] = np.nextafter(alloy.cell[1, 1], 9.0)
+    changes["numbers"].numbers[0] += 1
+    changes["pbc"].pbc[2] = False
+    for name, atoms in changes.items():
+        assert calc.check_state(atoms) == [name]
+    assert calc.check_state(alloy[:-1]) == ["positions", "numbers"]
+
+
 def bad_position(atoms: Atoms) -> None:
     atoms.positions[2, 1] = np.nan
 
