@@ -109,7 +109,14 @@ def learn(
             show_default=False,
         ),
     ] = None,
-    max_iterations: Annotated[int | None, typer.Option(min=1, help="Most iterations of each training.")] = None,
+    max_iterations: Annotated[
+        int | None,
+        typer.Option(
+            min=1,
+            help="Most iterations of each training. Default: 15 in a round, no limit for the last training.",
+            show_default=False,
+        ),
+    ] = None,
     workers: Annotated[int, typer.Option(min=1, help="Processes that label at the same time.")] = 1,
     timeout: Annotated[
         str | None,

@@ -13,6 +13,7 @@ from typing import Any
 from etn_gpu.errors import LearningError
 from etn_gpu.learning.perturbations import RATTLE, STRAIN
 from etn_gpu.learning.teacher import Teacher
+from etn_gpu.potential import Preset
 
 #: What a run that goes on may be told otherwise than before: how it is computed, not what.
 _FREE = ("output", "folder", "workers", "timeout", "retry", "threads", "backend", "resume", "overwrite", "rounds")
@@ -55,7 +56,9 @@ class LearningConfig:
         stop_grade: the grade that ends a trajectory, above ``threshold``.
         largest_force: labelled structures with a larger force, in eV/A, are not trained on.
         init: the model to start from, a shipped one's name or a file; None for a new one of size ``preset``.
-        preset: as for training, and so are ``cutoff`` (A), ``weights`` and ``max_iterations`` (of each round).
+        preset: as for training, and so are ``cutoff`` (A) and ``weights``.
+        max_iterations: most iterations of each training; None for up to 15 in a round, which need not converge, and no
+            limit for the last training.
         workers: processes that label at the same time.
         timeout: most seconds of one calculation, None for no limit.
         retry: whether what failed before is labelled again by a run that goes on.
@@ -88,7 +91,7 @@ class LearningConfig:
     stop_grade: float = 3.0
     largest_force: float = 50.0
     init: str | None = None
-    preset: str | None = None
+    preset: str | Preset | None = None
     cutoff: float | None = None
     weights: dict[str, float] | None = None
     max_iterations: int | None = None

@@ -40,6 +40,8 @@ if TYPE_CHECKING:
 VALID_ONE_IN = 10
 #: With fewer labels of the first round nothing can be trained.
 FEWEST = 4
+#: Most iterations of the training of a round, unless the user says otherwise.
+ROUND_ITERATIONS = 15
 TEST, FINAL = "test", "final"
 
 
@@ -235,12 +237,14 @@ class _Run:
 
     def _trained(self, folder: Path, start: dict[str, Any], **options: Any) -> dict[str, Any]:
         config = self.config
-        what = "last training" if folder.name == FINAL else folder.name.replace("-", " ") + ": training"
+        last = folder.name == FINAL
+        what = "last training" if last else folder.name.replace("-", " ") + ": training"
+        most = config.max_iterations or (None if last else ROUND_ITERATIONS)
         training = TrainingConfig(
             train_file=folder / "train.extxyz",
             output=folder / "student.etn",
             weights=config.weights,
-            max_iterations=config.max_iterations,
+            max_iterations=most,
             seed=config.seed,
             backend=config.backend,
             threads=config.threads,
@@ -248,7 +252,7 @@ class _Run:
             **start,
             **options,
         )
-        with self._phase(what, config.max_iterations or 0):
+        with self._phase(what, most or 0):
 
             def on_event(event: TrainingEvent) -> None:
                 if event.kind in ("iteration", "sweep"):

@@ -1,0 +1,80 @@
+"""Runs of learning that take a few seconds: copper and gold, a tiny student, ASE's EMT."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from ase import Atoms
+from ase.build import bulk
+from ase.io import write
+
+from etn_gpu.learning import LearningConfig, Teacher
+from etn_gpu.learning.config import Event
+from etn_gpu.potential import Preset
+from etn_gpu.potential.presets import PRESETS
+
+EMT = Teacher("ase.calculators.emt:EMT")
+CUTOFF = 3.6
+
+
+def tiny() -> Preset:
+    """Sizes with which an iteration takes milliseconds."""
+    from dataclasses import replace
+
+    return replace(PRESETS["small"], n_radial=4, channels=(2, 2, 1), bonds=("2x0e+1x1o",) * 2)
+
+
+def alloys(count: int = 12) -> list[Atoms]:
+    """Cubic cells of fcc alloys of copper and gold."""
+    rng = np.random.default_rng(4)
+    structures = []
+    for _ in range(count):
+        atoms = bulk("Cu", "fcc", a=rng.uniform(3.7, 4.0), cubic=True)
+        atoms.symbols[:] = rng.choice(["Cu", "Au"], len(atoms))
+        structures.append(atoms)
+    return structures
+
+
+def config(folder: Path, **changes: Any) -> LearningConfig:
+    """Two rounds of ten labels, six for the comparison; the file of structures is made where it is missing."""
+    start = folder / "start.extxyz"
+    if not start.exists():
+        write(start, alloys())
+    options: dict[str, Any] = {
+        "rounds": 2,
+        "number": 10,
+        "test_number": 6,
+        "least_atoms": 8,
+        "trajectories": 2,
+        "steps": 20,
+        "every": 5,
+        "stop_grade": 1e3,
+        "preset": tiny(),
+        "cutoff": CUTOFF,
+        "max_iterations": 2,
+        "threads": 1,
+    }
+    options |= changes
+    teacher = options.pop("teacher", EMT)
+    return LearningConfig(teacher, (start,), folder / "student.etn", **options)
+
+
+class Recorder:
+    """Keeps events, and interrupts a run at the n-th of a kind."""
+
+    def __init__(self, kind: str = "", number: int = 0) -> None:
+        self.events: list[Event] = []
+        self._kind, self._left = kind, number
+
+    def __call__(self, event: Event) -> None:
+        self.events.append(event)
+        if event.kind == self._kind:
+            self._left -= 1
+            if not self._left:
+                raise KeyboardInterrupt
+
+    def texts(self, kind: str) -> list[str]:
+        """Of all events of a kind."""
+        return [event.text for event in self.events if event.kind == kind]
