@@ -7,7 +7,7 @@ round-1/chosen.extxyz  the structures of a round before they are labelled; empty
 round-1/train.extxyz   all labels so far that are trained on, valid.extxyz those that are validated on
 round-1/student.etn    the student of the round, beside it the report of its training
 final/                 the same for the last training, on all labels
-test/chosen.extxyz     the structures of the comparison
+test/chosen.extxyz     the structures of the comparison, the same when more rounds follow
 """
 
 from __future__ import annotations
@@ -64,6 +64,10 @@ class Folder:
         files.write_atomically(
             self.stage(name) / "chosen.extxyz", text.encode(), LearningError, "the chosen structures"
         )
+
+    def forget(self, name: str) -> None:
+        """Removes a part of the run."""
+        shutil.rmtree(self.path / name)
 
     def facts(self, name: str) -> dict[str, Any]:
         """What is known of a part of the run."""

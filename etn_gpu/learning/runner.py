@@ -98,7 +98,7 @@ class _Run:
                 self.on_event(Event("message", text=f"round {number}: the student knows all that it meets"))
                 break
         assert student is not None
-        student = self._last_training(student)
+        student = self._last_training(student, rounds)
         report = self._compare(student, rounds)
         shutil.copyfile(self.folder.path / FINAL / "student.etn", self.config.output)
         report.write(self.config.report)
@@ -222,8 +222,11 @@ class _Run:
             return {"init": self.folder.path / f"round-{number - 1}" / "student.etn"}
         return {"init": config.init, "preset": config.preset, "cutoff": config.cutoff}
 
-    def _last_training(self, student: ETNPotential) -> ETNPotential:
+    def _last_training(self, student: ETNPotential, rounds: list[dict[str, Any]]) -> ETNPotential:
         """The student after a training on all labels, those that validated before included."""
+        number = len(rounds)
+        if self.folder.facts(FINAL).get("rounds", number) != number:  # there were fewer when the run ended before
+            self.folder.forget(FINAL)
         folder = self.folder.stage(FINAL)
         if not (folder / "student.etn").exists():
             rows = [row for row in self.store.rows if row.round >= 1 and self._is_sensible(row.label)]
@@ -232,7 +235,7 @@ class _Run:
             student.save(path)
             metadata = {"learnt_from": self.config.teacher.identity(), "labels": len(rows)}
             facts = self._trained(folder, {"init": path}, valid_fraction=1 / VALID_ONE_IN, metadata=metadata)
-            self.folder.keep_facts(FINAL, {"trained_on": len(rows)} | facts)
+            self.folder.keep_facts(FINAL, {"rounds": number, "trained_on": len(rows)} | facts)
         return load(folder / "student.etn")
 
     def _trained(self, folder: Path, start: dict[str, Any], **options: Any) -> dict[str, Any]:

@@ -62,18 +62,18 @@ def config(folder: Path, **changes: Any) -> LearningConfig:
 
 
 class Recorder:
-    """Keeps events, and interrupts a run at the n-th of a kind."""
+    """Keeps events, and interrupts a run in the phase of this text after so many steps of it."""
 
-    def __init__(self, kind: str = "", number: int = 0) -> None:
+    def __init__(self, phase: str = "", steps: int = 0) -> None:
         self.events: list[Event] = []
-        self._kind, self._left = kind, number
+        self._phase, self._steps, self._now = phase, steps, ""
 
     def __call__(self, event: Event) -> None:
         self.events.append(event)
-        if event.kind == self._kind:
-            self._left -= 1
-            if not self._left:
-                raise KeyboardInterrupt
+        if event.kind == "phase":
+            self._now = event.text
+        elif event.kind == "progress" and self._now == self._phase and event.done == self._steps:
+            raise KeyboardInterrupt
 
     def texts(self, kind: str) -> list[str]:
         """Of all events of a kind."""
