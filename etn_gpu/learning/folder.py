@@ -100,7 +100,7 @@ def opened(config: LearningConfig, given: str) -> Iterator[Folder]:
             _begin(path, identity)
         elif config.resume:
             _check_same(path, options, identity)
-        elif config.overwrite:
+        elif config.overwrite or not _has_labels(path):
             _clear(path, keep_labels=options.get("teacher") == identity["teacher"])
             _begin(path, identity)
         else:
@@ -140,6 +140,15 @@ def _options(path: Path) -> dict[str, Any] | None:
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise LearningError(f"{path / _OPTIONS} cannot be read ({type(error).__name__}); remove the folder") from None
     return options
+
+
+def _has_labels(path: Path) -> bool:
+    """Whether the teacher was asked for anything."""
+    try:
+        with open(path / "labels.csv", "rb") as file:
+            return len(file.readlines(4096)) > 1
+    except FileNotFoundError:
+        return False
 
 
 def _check_same(path: Path, before: dict[str, Any], now: dict[str, Any]) -> None:

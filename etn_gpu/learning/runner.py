@@ -160,7 +160,7 @@ class _Run:
         wanted = [sample for sample in samples if self._is_wanted(self._found(sample))]
         if wanted:
             begin = perf_counter()
-            self._compute(wanted, number, "the comparison" if name == TEST else f"round {number}")
+            self._compute(wanted, number, "comparison" if name == TEST else f"round {number}")
             self.folder.keep_facts(name, {"seconds_labelling": round(perf_counter() - begin, 2)})
         found = [(sample, self._found(sample)) for sample in samples]
         labelled = [(sample, label) for sample, label in found if isinstance(label, Label)]

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
+import resource
 import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from time import perf_counter
 from typing import Any
 
 import pytest
@@ -14,7 +14,7 @@ import pytest
 import etn_gpu
 from etn_gpu.cli.app import app
 
-COMMANDS = ("train", "evaluate", "screen", "select", "grade", "plan", "doctor")
+COMMANDS = ("train", "learn", "evaluate", "screen", "select", "grade", "plan", "doctor")
 
 
 def start(*arguments: str) -> subprocess.CompletedProcess[str]:
@@ -42,12 +42,18 @@ def test_version(run: Callable[..., Any]) -> None:
     assert run("--version").out == f"etn-gpu {etn_gpu.__version__}\n"
 
 
+def processor_seconds() -> float:
+    """Of all processes that were started here and have ended; other jobs on the machine do not count."""
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return used.ru_utime + used.ru_stime
+
+
 def test_help_is_quick_and_loads_nothing_heavy() -> None:
     seconds = []
     for _ in range(3):
-        before = perf_counter()
+        before = processor_seconds()
         assert start("--help").returncode == 0
-        seconds.append(perf_counter() - before)
+        seconds.append(processor_seconds() - before)
     assert min(seconds) < 1.0
     heavy = (
         "import sys, etn_gpu.cli.main; print([m for m in ('ase', 'numba', 'scipy', 'matplotlib') if m in sys.modules])"

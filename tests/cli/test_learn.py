@@ -1,0 +1,103 @@
+"""`etn-gpu learn`: the table at the end, exit codes, going on, and wrong use."""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+
+import pytest
+from ase.io import write
+
+import etn_gpu
+from etn_gpu.potential.presets import PRESETS
+from etn_gpu.training import run as training_run
+from tests.conftest import Run
+from tests.learning.students import CUTOFF, alloys, tiny
+
+TEACHER = "ase.calculators.emt:EMT"
+FEW = ("--rounds", 1, "--number", 10, "--test-number", 6, "--least-atoms", 8, "--steps", 20, "--threads", 1)
+SMALL = ("--preset", "small", "--cutoff", CUTOFF, "--max-iterations", 2)
+
+
+@pytest.fixture
+def start(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A file of structures; runs of learning take seconds."""
+    monkeypatch.setattr(training_run, "STARTS", 1)
+    monkeypatch.setattr(training_run, "REFITS", 1)
+    monkeypatch.setattr("etn_gpu.training.report._plot", lambda *arguments: None)
+    monkeypatch.setitem(PRESETS, "small", tiny())
+    write(tmp_path / "start.extxyz", alloys())
+    monkeypatch.chdir(tmp_path)
+    return tmp_path / "start.extxyz"
+
+
+def test_a_run_ends_with_tables(start: Path, run: Run) -> None:
+    output = start.with_name("student.etn")
+    done = run("learn", TEACHER, start, "-o", output, *FEW, *SMALL)
+    assert done.code == 0, done.err
+    assert "round 1: 10 structures met; 10 of 10 chosen labelled; held out after training" in done.out
+    report = json.loads(output.with_suffix(".json").read_text())
+    [row] = [line.split() for line in done.out.splitlines() if line.split()[:1] == ["all"]]
+    errors = report["errors"]["all"]
+    assert row[1:3] == ["6", str(errors["n_atoms"])]
+    assert float(row[3]) == pytest.approx(1e3 * errors["energy"]["rmse"], abs=0.006)
+    assert float(row[4]) == pytest.approx(1e3 * errors["forces"]["rmse"], abs=0.06)
+    assert float(row[6]) == pytest.approx(160.21766 * errors["stress"]["rmse"], abs=0.0006)
+    assert re.search(r"^teacher +[\d.]+ +1$", done.out, re.M)
+    assert re.search(r"^student, as a batch +[\d.]+ +[\d.]+$", done.out, re.M)
+    assert f"model: {output}" in done.out
+    assert etn_gpu.load(output).metadata["learnt_from"] == {"name": TEACHER, "arguments": {}}
+    again = run("learn", TEACHER, start, "-o", output, *FEW, *SMALL)
+    assert again.code == 2
+    assert "--overwrite" in again.err
+    assert run("learn", TEACHER, start, "-o", output, *FEW, *SMALL, "--resume").code == 0
+
+
+def test_failures_are_told_and_counted(start: Path, run: Run) -> None:
+    start.with_name("strict.py").write_text(
+        "from ase.calculators.emt import EMT\n"
+        "class Strict(EMT):\n"
+        "    def __init__(self, most):\n"
+        "        super().__init__()\n"
+        "        self.most = most\n"
+        "    def calculate(self, atoms=None, *others):\n"
+        "        if (atoms.numbers == 79).sum() > self.most:\n"
+        "            raise ValueError('too much gold')\n"
+        "        super().calculate(atoms, *others)\n"
+    )
+    options = (*FEW, *SMALL, "--test-number", 0, "--arguments", '{"most": 3}')
+    done = run("learn", "strict:Strict", start, "-o", "student.etn", *options)
+    assert done.code == 1, done.err
+    assert re.search(r"^failed: Au\S+ \((given|perturbed)\): ValueError: too much gold$", done.out, re.M)
+    assert Path("student.etn").exists()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "complaint"),
+    [
+        (["nonesuch.module:make"], "nonesuch"),
+        (["ase.calculators.emt:Nothing"], "Nothing"),
+        ([TEACHER, "--arguments", "[1]"], r"no JSON object of keyword arguments"),
+        ([TEACHER, "--arguments", "{"], r"--arguments '\{' is no JSON"),
+        ([TEACHER, "--timeout", "soon"], r"--timeout 'soon' is no duration above zero"),
+        ([TEACHER, "--threshold", "0.9"], r"the threshold must be 1 or more"),
+        ([TEACHER, "--resume"], "there is no run to go on with"),
+        ([TEACHER, "--retry"], "only a run that goes on"),
+        (["no_such.etn"], r"no_such\.etn"),
+    ],
+)
+def test_wrong_use(start: Path, run: Run, arguments: list[str], complaint: str) -> None:
+    done = run("learn", *arguments, start, "-o", "student.etn", *FEW, *SMALL)
+    assert done.code == 2
+    assert re.search(complaint, done.err)
+    assert "Traceback" not in done.err
+    assert not Path("student.etn").exists()
+
+
+def test_structures_must_be_there(start: Path, run: Run) -> None:
+    done = run("learn", TEACHER, "nowhere.extxyz", "-o", "student.etn", *FEW)
+    assert done.code == 2
+    assert "nowhere.extxyz" in done.err
+    assert run("learn", TEACHER, start, "-o", start, *FEW).code == 2
+    assert not Path("student.learn").exists()
