@@ -8,8 +8,10 @@ after the other.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from functools import lru_cache
 from itertools import pairwise
 from math import prod
+from typing import Any
 
 import numpy as np
 from numpy.lib.stride_tricks import as_strided
@@ -252,5 +254,13 @@ def _fold(operation: Fold, term: Term, at: list[Array]) -> None:
     sampled = {s for s in others if at[s].ndim > 1}
     names = [("..." if s in sampled else "") + operation.views[s].indices for s in range(len(at))]
     equation = ",".join(names[s] for s in others) + "->" + ("..." if sampled else "") + names[term.slot]
-    out = views[term.slot]
-    out += term.scale * np.einsum(equation, *(views[s] for s in others), optimize=True)
+    out, factors = views[term.slot], [views[s] for s in others]
+    order = _order(equation, *(factor.shape for factor in factors))
+    out += term.scale * np.einsum(equation, *factors, optimize=order)
+
+
+@lru_cache(maxsize=4096)
+def _order(equation: str, *shapes: tuple[int, ...]) -> list[Any]:
+    """The order of contractions, which takes NumPy as long to find as small arrays take to contract."""
+    order: list[Any] = np.einsum_path(equation, *(np.empty(shape) for shape in shapes), optimize=True)[0]
+    return order
