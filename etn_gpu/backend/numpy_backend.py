@@ -255,12 +255,12 @@ def _fold(operation: Fold, term: Term, at: list[Array]) -> None:
     names = [("..." if s in sampled else "") + operation.views[s].indices for s in range(len(at))]
     equation = ",".join(names[s] for s in others) + "->" + ("..." if sampled else "") + names[term.slot]
     out, factors = views[term.slot], [views[s] for s in others]
-    path = _fold_path(equation, tuple(factor.shape for factor in factors))
-    out += term.scale * np.einsum(equation, *factors, optimize=path)
+    order = _order(equation, *(factor.shape for factor in factors))
+    out += term.scale * np.einsum(equation, *factors, optimize=order)
 
 
 @lru_cache(maxsize=4096)
-def _fold_path(equation: str, shapes: tuple[tuple[int, ...], ...]) -> list[Any]:
-    """The order of contraction; looking for it takes longer than the contraction of arrays as small as these."""
-    path: list[Any] = np.einsum_path(equation, *(np.broadcast_to(0.0, shape) for shape in shapes))[0]
-    return path
+def _order(equation: str, *shapes: tuple[int, ...]) -> list[Any]:
+    """The order of contractions, which takes NumPy as long to find as small arrays take to contract."""
+    order: list[Any] = np.einsum_path(equation, *(np.empty(shape) for shape in shapes), optimize=True)[0]
+    return order

@@ -58,10 +58,10 @@ class Path:
 
     @cached_property
     def places(self) -> NDArray[np.int64]:
-        """Where G lies among the weights: [multiplicity of out, of left, of feature]; not to be written to."""
+        """Where G lies among the weights: [multiplicity of out, of left, of feature]; read-only."""
         shape = (self.out.mul, self.left.mul, self.feature.mul)
         strides = np.array((self.row_stride, self.feature.mul, 1))
-        found: NDArray[np.int64] = self.weight + np.tensordot(strides, np.indices(shape), axes=1)
+        found = self.weight + np.tensordot(strides, np.indices(shape), axes=1)
         found.flags.writeable = False
         return found
 

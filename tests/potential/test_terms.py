@@ -1,75 +1,23 @@
-"""The terms beside the network: the formulas, their derivatives, and where they are at work."""
+"""The terms beside the network: the formulas, and their derivatives in every region."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from math import exp, inf, sqrt
-from typing import Any
+from math import exp
 
 import numpy as np
 import pytest
 from ase import Atoms
 from ase.build import bulk
-from hypothesis import given
-from hypothesis import strategies as st
-from numpy.typing import NDArray
 
-from etn_gpu.backend.cpu.terms import CompiledTerms
-from etn_gpu.backend.terms import SiteTerms, densities
-from etn_gpu.errors import NetworkError, StructureError
+from etn_gpu.backend.terms import densities
 from etn_gpu.potential import ETNPotential
-from etn_gpu.potential.kernel import Environments
-from etn_gpu.potential.terms import Terms
 from etn_gpu.structures import StructureBatch
+from tests.potential.term_regions import CUTOFF, NUMBERS, REGIONS, SPECIES, TERMS, Array, dimer, sites_of
 
-Array = NDArray[np.float64]
 MakePotential = Callable[..., ETNPotential]
 STENCIL = ((-2, 1 / 12), (-1, -2 / 3), (1, 2 / 3), (2, -1 / 12))
 VOIGT = ((0, 0), (1, 1), (2, 2), (1, 2), (0, 2), (0, 1))
-SPECIES, CUTOFF = ("Al", "Ni"), 4.5
-#: Al has a lower limit of density, Ni has none; pairs of Ni repel each other before they take weight from the network.
-NUMBERS: dict[str, Any] = {
-    "repulsion": [[[0.6, 1.9], [0.5, 1.8]], [[0.5, 1.8], [1.0, 2.2]]],
-    "density": [[0.4, 1.2, 3.2, 4.7], [0.0, 0.0, 3.3, 5.0]],
-    "distances": [[[1.0, 2.0], [0.8, 1.7]], [[0.8, 1.7], [0.9, 1.75]]],
-    "embedding": [[-1.0, 3.0, 2.5, 2.0], [0.5, 4.0, 2.8, 0.0]],
-    "bounds": [[-1.5, -0.3, 0.3, 0.6], [-12.0, -7.5, -6.4, -2.0]],
-}
-TERMS = Terms(**NUMBERS)
-
-
-def crystal(a: float, rattle: float = 0.05) -> Atoms:
-    """Two cells of fcc in which both elements are."""
-    atoms = bulk("Al", a=a, cubic=True) * (2, 1, 1)
-    atoms.symbols[[1, 4, 5]] = "Ni"
-    atoms.rattle(rattle, seed=1)
-    return atoms
-
-
-def with_close_pair(r: float) -> Atoms:
-    """A crystal in which atom 1 is r from atom 0."""
-    atoms = crystal(4.3, 0.02)
-    atoms.positions[1] = atoms.positions[0] + r * np.array([0.1, 0.7, sqrt(0.5)])
-    return atoms
-
-
-def dimer(symbols: str, r: float) -> Atoms:
-    return Atoms(symbols, [[0.0] * 3, [0.6 * r, 0.0, 0.8 * r]])
-
-
-#: Structures that have atoms in every region, those between two included.
-REGIONS = {
-    "known": crystal(4.15, 0.02),
-    "thin": crystal(4.9),
-    "dense": crystal(3.75),
-    "close pair": with_close_pair(1.4),
-    "very close pair": with_close_pair(0.9),
-    "repelled pair": dimer("Ni2", 2.0),
-    "collapsed": crystal(2.9, 0.02),
-    "isolated": Atoms("Al"),
-    "chain": Atoms("AlNiAl", [[0.0, 0, 0], [1.5, 0.3, 0], [2.9, 0, 0.4]], cell=[4.4, 1, 1], pbc=(True, False, False)),
-    "slab": Atoms("Al2", [[0.0, 0, 0], [1.5, 1.2, 1.3]], cell=[3.0, 3.1, 9.0], pbc=(True, True, False)),
-}
 
 
 @pytest.fixture(scope="module")
@@ -80,12 +28,6 @@ def plain(make_potential: MakePotential) -> ETNPotential:
 @pytest.fixture(scope="module")
 def potential(plain: ETNPotential) -> ETNPotential:
     return plain.with_terms(TERMS)
-
-
-def sites_of(atoms: Atoms, kind: type[SiteTerms] = SiteTerms, terms: Terms = TERMS) -> Array:
-    batch = StructureBatch.build([atoms], SPECIES, CUTOFF)
-    environments = Environments.of(batch)
-    return kind(terms.tables(SPECIES, CUTOFF), environments.geometry, environments.vectors).sites
 
 
 # -- the formulas, once more -------------------------------------------------------------------------------------------
@@ -256,220 +198,3 @@ def test_two_derivatives_are_continuous_at_every_switch(
 
     coarse, fine = largest_step(2e-3), largest_step(5e-4)
     assert 0 < fine < 0.4 * coarse
-
-
-# -- symmetries and bits -----------------------------------------------------------------------------------------------
-
-
-def test_rotation_inversion_and_order_of_atoms(
-    backend: str, potential: ETNPotential, random_orthogonal: Callable[[int], Array]
-) -> None:
-    q, rng = random_orthogonal(2), np.random.default_rng(0)
-    for name, atoms in REGIONS.items():
-        order = rng.permutation(len(atoms))
-        moved = Atoms(
-            atoms.numbers[order], atoms.positions[order] @ q.T + 1.0, cell=atoms.cell.array @ q.T, pbc=atoms.pbc
-        )
-        before, after = potential.evaluate([atoms, moved], backend=backend)
-        scale = 1 + np.abs(before["energies"]).max() + np.abs(before["forces"]).max()
-        np.testing.assert_allclose(
-            after["energies"], before["energies"][order], rtol=0, atol=1e-11 * scale, err_msg=name
-        )
-        np.testing.assert_allclose(
-            after["forces"], before["forces"][order] @ q.T, rtol=0, atol=1e-11 * scale, err_msg=name
-        )
-
-
-@pytest.mark.parametrize("kind", [SiteTerms, CompiledTerms])
-def test_the_order_of_the_elements_does_not_matter(kind: type[SiteTerms]) -> None:
-    pairs = (TERMS.repulsion[::-1, ::-1], TERMS.distances[::-1, ::-1])
-    other = Terms(pairs[0], TERMS.density[::-1], pairs[1], TERMS.embedding[::-1], TERMS.bounds[::-1])
-    for atoms in REGIONS.values():
-        environments = Environments.of(StructureBatch.build([atoms], SPECIES[::-1], CUTOFF))
-        tables = other.tables(SPECIES[::-1], CUTOFF)
-        found = kind(tables, environments.geometry, environments.vectors).sites
-        np.testing.assert_allclose(found, sites_of(atoms), rtol=1e-12, atol=1e-12)
-
-
-def assert_same_bits(found: Any, expected: Any) -> None:
-    assert found.keys() == expected.keys()
-    for key in expected:
-        assert np.array_equal(found[key], expected[key]), key
-
-
-@pytest.mark.parametrize("dtype", ["float64", "float32"])
-def test_the_others_of_a_batch_do_not_matter(backend: str, dtype: str, potential: ETNPotential) -> None:
-    many = list(REGIONS.values())
-    for alone, together in zip(many, potential.evaluate(many, backend=backend, dtype=dtype), strict=True):
-        assert_same_bits(together, potential.evaluate(alone, backend=backend, dtype=dtype)[0])
-
-
-@pytest.mark.parametrize("dtype", ["float64", "float32"])
-def test_threads_do_not_matter(dtype: str, potential: ETNPotential) -> None:
-    large = crystal(3.5, 0.1).repeat((5, 8, 8))
-    large.rattle(0.2, seed=3)
-    weights = sites_of(large)[:, 0]
-    assert weights.min() == 0.0
-    assert weights.max() > 0.9
-    one, two = (potential.evaluate(large, backend="numba", dtype=dtype, threads=n)[0] for n in (1, 2))
-    assert_same_bits(two, one)
-
-
-@pytest.mark.parametrize("dtype", ["float64", "float32"])
-def test_where_nothing_is_at_work_no_bit_changes(
-    backend: str, dtype: str, plain: ETNPotential, potential: ETNPotential
-) -> None:
-    for gradients in (True, False):
-        before, after = (
-            p.evaluate(REGIONS["known"], forces=gradients, stress=gradients, backend=backend, dtype=dtype)[0]
-            for p in (plain, potential)
-        )
-        assert_same_bits(after, before)
-
-
-def test_edges_beyond_the_cutoff_do_not_matter(backend: str, potential: ETNPotential) -> None:
-    many = list(REGIONS.values())
-    near, far = (StructureBatch.build(many, SPECIES, cutoff) for cutoff in (CUTOFF, CUTOFF + 0.7))
-    expected, found = (potential.evaluate_batch(batch, backend=backend) for batch in (near, far))
-    assert expected.forces is not None
-    assert found.forces is not None
-    np.testing.assert_allclose(found.energies, expected.energies, rtol=1e-12)
-    np.testing.assert_allclose(found.forces, expected.forces, rtol=0, atol=1e-11 * np.abs(expected.forces).max())
-
-
-@pytest.mark.parametrize("dtype", ["float64", "float32"])
-def test_backends_agree(backend: str, dtype: str, potential: ETNPotential) -> None:
-    tolerance = {"float64": 1e-11, "float32": 2e-5}[dtype]
-    many = list(REGIONS.values())
-    oracle = potential.evaluate(many, backend="numpy", dtype="float64")
-    for expected, found in zip(oracle, potential.evaluate(many, backend=backend, dtype=dtype), strict=True):
-        for key, values in expected.items():
-            scale = 1 + np.abs(values).max()
-            np.testing.assert_allclose(found[key], values, rtol=0, atol=tolerance * scale, err_msg=key)
-
-
-@given(
-    places=st.lists(st.tuples(*3 * [st.floats(-2.0, 2.0)]), min_size=1, max_size=5),
-    nickel=st.integers(0, 31),
-    cell=st.none() | st.floats(2.0, 6.0),
-)
-def test_any_few_atoms(
-    places: list[tuple[float, float, float]], nickel: int, cell: float | None, potential: ETNPotential
-) -> None:
-    positions = np.array(places)
-    symbols = [SPECIES[nickel >> k & 1] for k in range(len(places))]
-    atoms = Atoms(symbols, positions, cell=None if cell is None else 3 * [cell], pbc=cell is not None)
-    oracle, found = (potential.evaluate_each([atoms], backend=name)[0] for name in ("numpy", "numba"))
-    if isinstance(oracle, StructureError) or isinstance(found, StructureError):
-        assert "are at one place" in str(oracle)
-        assert str(oracle) == str(found)
-        return
-    for key, values in oracle.items():
-        assert np.isfinite(values).all()
-        np.testing.assert_allclose(found[key], values, rtol=0, atol=1e-10 * (1 + np.abs(values).max()), err_msg=key)
-    scale = 1 + np.abs(found["forces"]).max()
-    np.testing.assert_allclose(found["forces"].sum(axis=0), 0.0, atol=1e-10 * scale)
-
-
-# -- where atoms collapse ----------------------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize("symbols", ["Al2", "AlNi", "Ni2"])
-@pytest.mark.parametrize("dtype", ["float64", "float32"])
-def test_a_pair_is_repelled_down_to_nothing(backend: str, dtype: str, symbols: str, potential: ETNPotential) -> None:
-    pairs = [dimer(symbols, r) for r in (0.8, 0.5, 0.3, 0.1, 0.002)]
-    results = potential.evaluate(pairs, backend=backend, dtype=dtype)
-    energies = [result["energy"] for result in results]
-    assert energies == sorted(energies)
-    assert 1e3 < energies[2] < energies[-1] < inf
-    assert all(result["forces"][1] @ [0.6, 0, 0.8] > 100 for result in results)
-
-
-@pytest.mark.parametrize("dtype", ["float64", "float32"])
-def test_a_network_without_weight_may_overflow(backend: str, dtype: str, plain: ETNPotential) -> None:
-    """Densely packed, sums over neighbours are large and their products beyond every limit: they do not count."""
-    huge = {"float64": 1e200, "float32": 1e30}[dtype]
-    parameters = {k: v * huge if k[0] in "AB" else v for k, v in plain.parameters.items()}
-    both = [ETNPotential(plain.architecture, p, terms=TERMS) for p in (plain.parameters, parameters)]
-    atoms = crystal(2.2, 0.02)
-    assert not sites_of(atoms)[:, 0].any()
-    with np.errstate(all="ignore"):
-        network = (
-            both[1]
-            .with_terms(None)
-            .evaluate_batch(StructureBatch.build([atoms], SPECIES, CUTOFF), backend=backend, dtype=dtype)
-        )
-        assert not np.isfinite(network.energies).any()
-        expected, found = (p.evaluate(atoms, backend=backend, dtype=dtype)[0] for p in both)
-    assert_same_bits(found, expected)
-
-
-# -- bad input ---------------------------------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize(
-    ("changes", "message"),
-    [
-        ({"repulsion": [[1.0, 2.0]]}, r"repulsion has shape \(1, 2\), expected \(2, 2, 2\) for 2 species"),
-        ({"density": [[0, 0, 1, 2]]}, r"repulsion has shape \(2, 2, 2\), expected \(1, 1, 2\) for 1 species"),
-        ({"density": np.zeros((0, 4))}, r"density has shape \(0, 4\), expected \(1, 4\) for 1 species"),
-        ({"density": 3.0}, r"density has shape \(\), expected \(1, 4\)"),
-        ({"embedding": [[np.nan, 1, 1, 0], [0, 1, 1, 0]]}, "embedding holds NaN or infinite values"),
-        (
-            {"embedding": [[0, 1, 1, 0], [0, -1, 1, 0]]},
-            r"a cohesive energy above 0, .*; got \[0.0, -1.0, 1.0, 0.0\] for .* \[1\]",
-        ),
-        (
-            {"embedding": [[0, 1, 0, 0], [0, 1, 1, 0]]},
-            r"a density above 0 .*; got \[0.0, 1.0, 0.0, 0.0\] for species \[0\]",
-        ),
-        ({"embedding": [[0, 1, 1, -1], [0, 1, 1, 0]]}, r"a stiffness from 0 on .* for species \[0\]"),
-        ({"density": [[0.5, 0.5, 1, 2], [0, 0, 1, 2]]}, r"0 <= a < b < c < d .* or a = b = 0"),
-        ({"density": [[0.5, 0.0, 1, 2], [0, 0, 1, 2]]}, r"0 <= a < b < c < d .*; got \[0.5, 0.0, 1.0, 2.0\]"),
-        ({"density": [[0, 0, 2, 2], [0, 0, 1, 2]]}, r"0 <= a < b < c < d"),
-        ({"density": [[-1, 0.5, 2, 3], [0, 0, 1, 2]]}, r"0 <= a < b < c < d"),
-        ({"bounds": [[0, 1, 1, 2], [0, 1, 2, 3]]}, r"floor < low < high < ceiling in eV .* for species \[0\]"),
-        ({"distances": np.full((2, 2, 2), 1.0)}, r"0 <= inner < outer in A .* distances, or twice 0 for none"),
-        ({"repulsion": np.full((2, 2, 2), -1.0)}, r"0 <= inner < outer in A .* repulsion"),
-        (
-            {"distances": [[[1, 2], [1, 2]], [[1, 2.5], [1, 2]]]},
-            r"the terms' distances to be symmetric in the species; got \[1.0, 2.0\] for species \[0, 1\]",
-        ),
-    ],
-)
-def test_numbers_that_are_no_terms(changes: dict[str, Any], message: str) -> None:
-    with pytest.raises(NetworkError, match=message):
-        Terms(**{**NUMBERS, **changes})
-
-
-def test_terms_that_do_not_fit_the_potential(make_potential: MakePotential) -> None:
-    with pytest.raises(NetworkError, match=r"the terms are for 2 species, the potential is for \('Al',\)"):
-        make_potential(1).with_terms(TERMS)
-    far = Terms(**{**NUMBERS, "distances": np.broadcast_to([1.0, 4.6], (2, 2, 2))})
-    with pytest.raises(NetworkError, match=r"distances reach to 4.6 A, expected at most the cutoff .* 4.5 A"):
-        make_potential(2).with_terms(far)
-    with pytest.raises(NetworkError, match="terms are of energies; this potential has the covariant output 1x1o"):
-        make_potential(2, target="1x1o").with_terms(TERMS)
-
-
-def test_terms_are_copied_and_read_only() -> None:
-    numbers = {name: np.array(values) for name, values in NUMBERS.items()}
-    terms = Terms(**numbers)
-    for array in numbers.values():
-        array += 1.0
-    assert terms == TERMS
-    assert terms != Terms(**{**NUMBERS, "embedding": [[0, 1, 1, 0], [0, 1, 1, 0]]})
-    with pytest.raises(ValueError, match="read-only"):
-        terms.density[0, 0] = 1.0
-
-
-def test_pairs_and_limits_that_are_none(backend: str, plain: ETNPotential) -> None:
-    """Without radii and limits nothing is added, whatever the structure."""
-    none, sites = np.zeros((2, 2, 2)), np.ones((2, 1))
-    nothing = Terms(
-        none, sites * [0.0, 0.0, 1e6, 2e6], none, sites * [0.0, 1.0, 1.0, 0.0], sites * [-2e6, -1e6, 1e6, 2e6]
-    )
-    many = list(REGIONS.values())
-    results = zip(*(p.evaluate(many, backend=backend) for p in (plain, plain.with_terms(nothing))), strict=True)
-    for before, after in results:
-        assert_same_bits(after, before)

@@ -15,6 +15,7 @@ from etn_gpu.backend.cuda.operands import Factors, Operands, Place, coupling
 from etn_gpu.backend.cuda.pieces import pieces
 from etn_gpu.plan.operations import Couple, CoupleBlock, Mix, MixBlock
 from etn_gpu.plan.program import Step, Term, Value
+from etn_gpu.potential.architecture import Architecture
 from etn_gpu.potential.presets import preset_architecture
 from etn_gpu.potential.programs import Programs, programs
 from etn_gpu.symmetry import clebsch_gordan
@@ -144,13 +145,22 @@ def test_rows_that_live_at_the_same_time_do_not_overlap(standard: Programs, name
             assert one == other or dies < b or d < born or stop <= f or s <= first, (one, other)
 
 
+@pytest.mark.nvrtc
+def test_a_small_kernel_spills_nothing(compiler: nvrtc.Compiler) -> None:
+    """What the slow tests say of presets, whose kernels NVRTC compiles for 20 seconds."""
+    architecture = Architecture(("Nb", "Mo", "Ta"), 5.0, 0.5, 3, (2, 2, 1), 2, 2, ("2x0e+1x1o+1x2e", "2x0e+1x1o"))
+    stage = Case.of_program(programs(architecture).gradient).stage("float32")
+    used = compiler.compile(sources.inline(stage.text, "atoms.cu"), "atoms.cu", 90).resources()["atoms"]
+    assert used.registers <= 96
+    assert (used.spilled, used.stack) == (0, 0)
+
+
 class TestStandard:
     """The kernel that evaluates energies and forces of the standard preset."""
 
     @pytest.mark.nvrtc
-    @pytest.mark.parametrize(
-        "architecture", [pytest.param(80, marks=pytest.mark.slow), 90, pytest.param(100, marks=pytest.mark.slow)]
-    )
+    @pytest.mark.slow
+    @pytest.mark.parametrize("architecture", [80, 90, 100])
     def test_registers_and_spills(self, compiler: nvrtc.Compiler, standard: Programs, architecture: int) -> None:
         stage = Case.of_program(standard.gradient).stage("float32")
         used = compiler.compile(sources.inline(stage.text, "atoms.cu"), "atoms.cu", architecture).resources()["atoms"]

@@ -305,7 +305,9 @@ MOST_REGISTERS = {
 
 @pytest.mark.nvrtc
 @pytest.mark.parametrize(("name", "dtype"), MOST_REGISTERS)
-@pytest.mark.parametrize("architecture", [80, 90, 100])
+@pytest.mark.parametrize(
+    "architecture", [pytest.param(80, marks=pytest.mark.slow), 90, pytest.param(100, marks=pytest.mark.slow)]
+)
 def test_registers_of_the_standard_preset(compiler: Compiler, name: str, dtype: str, architecture: int) -> None:
     program = getattr(programs(preset_architecture("standard", ("Nb", "Mo", "Ta", "W"), 5.0, 1.5)), name)
     for stage, most in zip(stages_of(program, dtype), MOST_REGISTERS[name, dtype], strict=True):
