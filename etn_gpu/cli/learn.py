@@ -79,7 +79,7 @@ def learn(
     threshold: Annotated[
         float, typer.Option(help="Structures with an extrapolation grade up to this need no label; 1 or more.")
     ] = 1.0,
-    stop_grade: Annotated[float, typer.Option(help="The extrapolation grade that ends a trajectory.")] = 3.0,
+    stop_grade: Annotated[float, typer.Option(help="The extrapolation grade that ends a trajectory.")] = 5.0,
     largest_force: Annotated[
         float, typer.Option(help="Labelled structures with a larger force, in eV/A, are not trained on.")
     ] = 50.0,

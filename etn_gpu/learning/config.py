@@ -88,7 +88,7 @@ class LearningConfig:
     timestep: float | None = None
     every: int = 10
     threshold: float = 1.0
-    stop_grade: float = 3.0
+    stop_grade: float = 5.0
     largest_force: float = 50.0
     init: str | None = None
     preset: str | Preset | None = None

@@ -23,7 +23,7 @@ from etn_gpu.learning.comparison import Compared, error_before, errors_by_origin
 from etn_gpu.learning.config import Event, LearningConfig, OnEvent
 from etn_gpu.learning.folder import Folder, opened, write_labelled
 from etn_gpu.learning.given import read_given
-from etn_gpu.learning.labels import Failure, Label, LabelStore
+from etn_gpu.learning.labels import Failure, Label, LabelStore, Row
 from etn_gpu.learning.pool import TeacherPool
 from etn_gpu.learning.report import LearningReport
 from etn_gpu.learning.samples import Met, Sample, Sampler
@@ -43,6 +43,7 @@ FEWEST = 4
 #: Most iterations of the training of a round, unless the user says otherwise.
 ROUND_ITERATIONS = 15
 TEST, FINAL = "test", "final"
+_STUDENT = "student.etn"
 
 
 def learn(config: LearningConfig, on_event: OnEvent | None = None) -> LearningReport:
@@ -88,7 +89,7 @@ class _Run:
 
     def run(self) -> LearningReport:
         """All rounds, the last training and the comparison."""
-        student: ETNPotential | None = None
+        student: Path | None = None
         rounds = []
         for number in range(1, self.config.rounds + 1):
             facts, student = self._round(number, student)
@@ -98,35 +99,34 @@ class _Run:
                 self.on_event(Event("message", text=f"round {number}: the student knows all that it meets"))
                 break
         assert student is not None
-        student = self._last_training(student, rounds)
-        report = self._compare(student, rounds)
-        shutil.copyfile(self.folder.path / FINAL / "student.etn", self.config.output)
+        student = self._last_training(student, len(rounds))
+        report = self._compare(load(student), rounds)
+        shutil.copyfile(student, self.config.output)
         report.write(self.config.report)
         self.on_event(Event("done", facts=report.to_dict()))
         return report
 
     # -- a round -------------------------------------------------------------------------------------------------
 
-    def _round(self, number: int, student: ETNPotential | None) -> tuple[dict[str, Any], ETNPotential]:
+    def _round(self, number: int, student: Path | None) -> tuple[dict[str, Any], Path | None]:
+        """What a round amounted to, and the student after it."""
         name = f"round-{number}"
         chosen = self._chosen(name, lambda: self._choose(number, student))
         labelled = self._labelled(name, chosen, number)
         self._check_first(number, chosen, labelled)
-        facts = {"round": number} | self.folder.facts(name)
-        if student is not None and labelled and "before" not in facts:
-            before = error_before(student, ((sample.atoms, label) for sample, label in labelled), **self.options)
-            self.folder.keep_facts(name, {"before": before})
-        if student is None or labelled:
-            self._train(name, student)
-            student = load(self.folder.path / name / "student.etn")
+        if student is not None and labelled and "before" not in self.folder.facts(name):
+            samples = ((sample.atoms, label) for sample, label in labelled)
+            self.folder.keep_facts(name, {"before": error_before(load(student), samples, **self.options)})
+        if labelled:
+            student = self._train(number, student)
         return {"round": number} | self.folder.facts(name), student
 
-    def _choose(self, number: int, student: ETNPotential | None) -> tuple[list[Sample], Met]:
+    def _choose(self, number: int, student: Path | None) -> tuple[list[Sample], Met]:
         if student is None:
             samples = self.sampler.first(self.config.number)
             return samples, Met(structures=len(samples))
         with self._phase(f"round {number}: molecular dynamics by the student", self.config.trajectories):
-            return self.sampler.chosen(number, student, self.config.number)
+            return self.sampler.chosen(number, load(student), self.config.number)
 
     def _chosen(self, name: str, choose: Callable[[], tuple[list[Sample], Met]]) -> list[Sample]:
         chosen = self.folder.chosen(name)
@@ -195,48 +195,43 @@ class _Run:
 
     # -- training ------------------------------------------------------------------------------------------------
 
-    def _train(self, name: str, student: ETNPotential | None) -> None:
-        """The student of a round, on all labels so far but those that validate."""
-        folder = self.folder.stage(name)
-        if (folder / "student.etn").exists():
-            return
-        last = int(name.removeprefix("round-"))
+    def _rows(self, last: int) -> list[Row]:
+        """What is trained on after a round, in an order that does not depend on which worker was first."""
         rows = [row for row in self.store.rows if 1 <= row.round <= last and self._is_sensible(row.label)]
+        return sorted(rows, key=lambda row: (row.round, row.key))
+
+    def _train(self, number: int, student: Path | None) -> Path:
+        """The student of a round, on all labels so far but those that validate."""
+        name = f"round-{number}"
+        folder = self.folder.stage(name)
+        if (folder / _STUDENT).exists():
+            return folder / _STUDENT
+        rows = self._rows(number)
         valid = rows[VALID_ONE_IN - 1 :: VALID_ONE_IN]
         held_back = {row.key for row in valid}
-        written = [row for row in rows if row.key not in held_back]
-        write_labelled(folder / "train.extxyz", written)
+        trained = [row for row in rows if row.key not in held_back]
+        write_labelled(folder / "train.extxyz", trained)
         write_labelled(folder / "valid.extxyz", valid)
-        facts = self._trained(
-            folder,
-            self._start(last),
-            valid_file=folder / "valid.extxyz" if valid else None,
-            valid_fraction=0.0,
-        )
-        self.folder.keep_facts(name, {"trained_on": len(written), "validated_on": len(valid)} | facts)
+        start: dict[str, Any] = {"init": student}
+        if student is None:
+            start = {"init": self.config.init, "preset": self.config.preset, "cutoff": self.config.cutoff}
+        valid_file = folder / "valid.extxyz" if valid else None
+        facts = self._trained(folder, start, valid_file=valid_file, valid_fraction=0.0)
+        self.folder.keep_facts(name, {"trained_on": len(trained), "validated_on": len(valid)} | facts)
+        return folder / _STUDENT
 
-    def _start(self, number: int) -> dict[str, Any]:
-        """What the student of a round begins as."""
-        config = self.config
-        if number > 1:
-            return {"init": self.folder.path / f"round-{number - 1}" / "student.etn"}
-        return {"init": config.init, "preset": config.preset, "cutoff": config.cutoff}
-
-    def _last_training(self, student: ETNPotential, rounds: list[dict[str, Any]]) -> ETNPotential:
+    def _last_training(self, student: Path, rounds: int) -> Path:
         """The student after a training on all labels, those that validated before included."""
-        number = len(rounds)
-        if self.folder.facts(FINAL).get("rounds", number) != number:  # there were fewer when the run ended before
+        if self.folder.facts(FINAL).get("rounds", rounds) != rounds:  # there were fewer when the run ended before
             self.folder.forget(FINAL)
         folder = self.folder.stage(FINAL)
-        if not (folder / "student.etn").exists():
-            rows = [row for row in self.store.rows if row.round >= 1 and self._is_sensible(row.label)]
+        if not (folder / _STUDENT).exists():
+            rows = self._rows(rounds)
             write_labelled(folder / "train.extxyz", rows)
-            path = folder / "init.etn"
-            student.save(path)
             metadata = {"learnt_from": self.config.teacher.identity(), "labels": len(rows)}
-            facts = self._trained(folder, {"init": path}, valid_fraction=1 / VALID_ONE_IN, metadata=metadata)
-            self.folder.keep_facts(FINAL, {"rounds": number, "trained_on": len(rows)} | facts)
-        return load(folder / "student.etn")
+            facts = self._trained(folder, {"init": student}, valid_fraction=1 / VALID_ONE_IN, metadata=metadata)
+            self.folder.keep_facts(FINAL, {"rounds": rounds, "trained_on": len(rows)} | facts)
+        return folder / _STUDENT
 
     def _trained(self, folder: Path, start: dict[str, Any], **options: Any) -> dict[str, Any]:
         config = self.config
@@ -245,7 +240,7 @@ class _Run:
         most = config.max_iterations or (None if last else ROUND_ITERATIONS)
         training = TrainingConfig(
             train_file=folder / "train.extxyz",
-            output=folder / "student.etn",
+            output=folder / _STUDENT,
             weights=config.weights,
             max_iterations=most,
             seed=config.seed,

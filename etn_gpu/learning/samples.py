@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from etn_gpu.errors import DataError
+from etn_gpu.errors import DataError, StructureError
 from etn_gpu.learning.config import LearningConfig
 from etn_gpu.learning.dynamics import DynamicsSettings, Trajectory, run_dynamics
 from etn_gpu.learning.perturbations import grown, perturbed, swapped
@@ -85,7 +85,7 @@ class Sampler:
     def chosen(self, round_number: int, student: ETNPotential, number: int) -> tuple[list[Sample], Met]:
         """What the student shall learn next; less than ``number``, or nothing, where it knows what it meets."""
         config, rng, met = self.config, self._rng(round_number), Met()
-        trajectories = list(self._trajectories(round_number, student, self._settings, config.trajectories))
+        trajectories = list(self._trajectories(round_number, student, config.trajectories))
         for trajectory in trajectories:
             met.see(trajectory)
         pool = [Sample(DYNAMICS, atoms) for trajectory in trajectories for atoms in trajectory.snapshots]
@@ -105,7 +105,7 @@ class Sampler:
         samples = [Sample(GIVEN, atoms) for atoms in held_out[: number // 3]]
         of_dynamics = (number - len(samples)) // 2
         samples += [Sample(PERTURBED, self._copy(rng)) for _ in range(number - len(samples) - of_dynamics)]
-        for trajectory in self._trajectories(0, student, self._settings, of_dynamics):
+        for trajectory in self._trajectories(0, student, of_dynamics):
             met.see(trajectory)
             if trajectory.snapshots:
                 samples.append(Sample(DYNAMICS, trajectory.snapshots[int(rng.integers(len(trajectory.snapshots)))]))
@@ -121,15 +121,19 @@ class Sampler:
             return []
         return [choice.index for choice in choices]
 
-    def _trajectories(
-        self, round_number: int, student: ETNPotential, settings: DynamicsSettings, count: int
-    ) -> Iterator[Trajectory]:
-        rng = self._rng(round_number, 1)
+    def _trajectories(self, round_number: int, student: ETNPotential, count: int) -> Iterator[Trajectory]:
+        config, rng = self.config, self._rng(round_number, 1)
         for number in range(count):
-            start = self._copy(rng, rattle=0.0)
-            seed = [self.config.seed, round_number, number]
-            yield run_dynamics(student, start, settings, seed, backend=self.config.backend, threads=self.config.threads)
+            start, seed = self._copy(rng, rattle=0.0), [config.seed, round_number, number]
+            try:
+                trajectory = run_dynamics(
+                    student, start, self._settings, seed, backend=config.backend, threads=config.threads
+                )
+            except StructureError:  # an element of which the teacher has labelled nothing
+                trajectory = None
             self._advance()
+            if trajectory is not None:
+                yield trajectory
 
     def _copy(self, rng: np.random.Generator, rattle: float | None = None) -> Atoms:
         """A perturbed copy of one of the given structures."""

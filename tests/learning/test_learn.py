@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from ase.build import bulk
 from ase.calculators.emt import EMT
 from ase.calculators.singlepoint import SinglePointCalculator
 from ase.io import read, write
@@ -20,6 +21,7 @@ import etn_gpu
 from etn_gpu.errors import DataError, LearningError
 from etn_gpu.learning import LearningReport, Teacher, learn
 from etn_gpu.learning.config import LearningConfig
+from etn_gpu.learning.samples import Sampler
 from etn_gpu.training import TrainingConfig
 from etn_gpu.training import run as training_run
 from tests.learning.students import Recorder, alloys, config
@@ -315,6 +317,19 @@ def test_large_forces_are_left_out(tmp_path: Path) -> None:
     ]
     assert 0 < len(large) == report.rounds[0]["large_forces"]
     assert report.final["trained_on"] == 20 - len(large)
+
+
+def test_elements_of_which_nothing_was_labelled_stop_no_round(
+    finished: tuple[LearningConfig, LearningReport, Recorder], tmp_path: Path
+) -> None:
+    student = etn_gpu.load(finished[0].output)
+    given = [bulk("Ni", cubic=True), *alloys(2)]
+    sampler = Sampler(config(tmp_path, trajectories=6), given, lambda: None)
+    samples, met = sampler.chosen(2, student, 8)
+    assert met.structures > len(samples) > 0
+    assert all(set(sample.atoms.get_chemical_symbols()) <= {"Cu", "Au"} for sample in samples)
+    only_unknown = Sampler(config(tmp_path), given[:1], lambda: None)
+    assert only_unknown.chosen(2, student, 8)[0] == []
 
 
 @pytest.mark.parametrize(
