@@ -16,7 +16,7 @@ from etn_gpu.learning.teacher import Teacher
 from etn_gpu.potential import Preset
 
 #: What a run that goes on may be told otherwise than before: how it is computed, not what.
-_FREE = ("output", "folder", "workers", "timeout", "retry", "threads", "backend", "resume", "overwrite", "rounds")
+_FREE = ("output", "folder", "workers", "timeout", "retry", "threads", "backend", "resume", "overwrite")
 _LEAST: dict[str, int] = {
     "rounds": 1,
     "number": 4,
@@ -148,15 +148,17 @@ class LearningConfig:
         """Where the report goes."""
         return self.output.with_suffix(".json")
 
-    def identity(self) -> dict[str, Any]:
-        """The options that a run shares with the one that goes on with it, as JSON gives them back.
-
-        The number of rounds is none of them: more may follow.
-        """
+    def told(self) -> dict[str, Any]:
+        """What the report tells of the options: all but how it is computed, as JSON gives them back."""
         options = asdict(self) | {"teacher": self.teacher.identity()}
-        chosen = {name: value for name, value in options.items() if name not in _FREE}
-        identity: dict[str, Any] = json.loads(json.dumps(chosen, default=str))
-        return identity
+        text = json.dumps({name: value for name, value in options.items() if name not in _FREE}, default=str)
+        found: dict[str, Any] = json.loads(text)
+        return found
+
+    def identity(self) -> dict[str, Any]:
+        """The options that a run shares with the one that goes on with it: all that are told but the rounds, of which
+        more may follow."""
+        return {name: value for name, value in self.told().items() if name != "rounds"}
 
 
 @dataclass(frozen=True)

@@ -228,7 +228,7 @@ class _Run:
         if not (folder / _STUDENT).exists():
             rows = self._rows(rounds)
             write_labelled(folder / "train.extxyz", rows)
-            metadata = {"learnt_from": self.config.teacher.identity(), "labels": len(rows)}
+            metadata = {"learnt_from": _without_folders(self.config.teacher.identity()), "labels": len(rows)}
             facts = self._trained(folder, {"init": student}, valid_fraction=1 / VALID_ONE_IN, metadata=metadata)
             self.folder.keep_facts(FINAL, {"rounds": rounds, "trained_on": len(rows)} | facts)
         return folder / _STUDENT
@@ -268,7 +268,7 @@ class _Run:
 
     def _compare(self, student: ETNPotential, rounds: list[dict[str, Any]]) -> LearningReport:
         config = self.config
-        report = LearningReport(config.identity(), rounds, self.folder.facts(FINAL))
+        report = LearningReport(config.told(), rounds, self.folder.facts(FINAL))
         if not config.test_number:
             return report
 
@@ -302,3 +302,12 @@ class _Run:
     def _advance(self) -> None:
         self.steps += 1
         self.on_event(Event("progress", done=self.steps))
+
+
+def _without_folders(value: Any) -> Any:
+    """The same with names of files alone: a model travels, the folders of a machine mean nothing elsewhere."""
+    if isinstance(value, dict):
+        return {name: _without_folders(item) for name, item in value.items()}
+    if isinstance(value, list):
+        return [_without_folders(item) for item in value]
+    return Path(value).name if isinstance(value, str) and "/" in value else value

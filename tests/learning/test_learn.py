@@ -21,6 +21,7 @@ import etn_gpu
 from etn_gpu.errors import DataError, LearningError
 from etn_gpu.learning import LearningReport, Teacher, learn
 from etn_gpu.learning.config import LearningConfig
+from etn_gpu.learning.runner import _without_folders
 from etn_gpu.learning.samples import Sampler
 from etn_gpu.training import TrainingConfig
 from etn_gpu.training import run as training_run
@@ -359,3 +360,9 @@ def test_structures_that_cannot_be_used(tmp_path: Path) -> None:
     with pytest.raises(LearningError, match=r"start\.extxyz \[1\]: "):
         learn(config(tmp_path))
     assert not (tmp_path / "student.learn").exists()
+
+
+def test_a_model_tells_no_folders(finished: tuple[LearningConfig, LearningReport, Recorder]) -> None:
+    teacher = {"name": "folder/model.etn", "arguments": {"files": ["/home/someone/a.mtp"], "level": 3}}
+    assert _without_folders(teacher) == {"name": "model.etn", "arguments": {"files": ["a.mtp"], "level": 3}}
+    assert str(finished[0].output.parent) not in json.dumps(etn_gpu.load(finished[0].output).metadata)
