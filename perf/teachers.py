@@ -1,4 +1,4 @@
-"""Slow potentials for perf/learning.py, as users of `etn-gpu learn` would write them: functions that make calculators."""
+"""Slow potentials for perf/learning.py, as users of `etn-gpu learn` write them: functions that make calculators."""
 
 from __future__ import annotations
 
