@@ -9,11 +9,13 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
 from etn_gpu.cli.console import new_spinner, new_table, show_table
+from etn_gpu.screening.text import escaped
 from etn_gpu.structures.units import GPA
 
 if TYPE_CHECKING:
     from rich.console import Console
     from rich.progress import Progress, TaskID
+    from rich.table import Table
 
 __all__ = ["TrainingDisplay", "format_duration"]
 
@@ -25,6 +27,7 @@ _ENDS = {
     "max_iterations": "as many as were asked for",
     "time_limit": "cut short by the time limit",
 }
+_GROUPS_SHOWN = 12
 # 78 characters: a narrow terminal is wide enough.
 _HEADER = (
     f"{'':4} {'':>7} {'':>9}{'training MAE':^24}{'validation MAE':^24}\n"
@@ -120,10 +123,11 @@ class TrainingDisplay:
         for name in ("train", "valid"):
             errors = report[name]
             if errors:
-                cells = [
-                    _number(errors, f"{q}_{kind}", factor) for q, _, factor in _QUANTITIES for kind in ("mae", "rmse")
-                ]
-                table.add_row(lines[name], *cells)
+                table.add_row(lines[name], *_cells(errors))
+                _add_groups(table, report["groups"].get(name, {}))
+        if left_out := report["groups"].get("left_out"):
+            table.add_row("left out of the training")
+            _add_groups(table, left_out)
         show_table(
             self._console,
             f"{report['n_parameters']} parameters after {report['iterations']} iterations, "
@@ -137,6 +141,19 @@ class TrainingDisplay:
                 style="bold yellow",
                 soft_wrap=True,
             )
+
+
+def _add_groups(table: Table, groups: Mapping[str, Mapping[str, Any]]) -> None:
+    """A row for each group, the largest first, of not too many."""
+    shown = sorted(groups, key=lambda name: -groups[name]["structures"])
+    for name in shown[:_GROUPS_SHOWN]:
+        table.add_row(f"  {escaped(name)}, {groups[name]['structures']} structures", *_cells(groups[name]))
+    if (more := len(shown) - _GROUPS_SHOWN) > 0:
+        table.add_row(f"  and {more} more groups in the report")
+
+
+def _cells(errors: Mapping[str, float | None]) -> list[str]:
+    return [_number(errors, f"{q}_{kind}", factor) for q, _, factor in _QUANTITIES for kind in ("mae", "rmse")]
 
 
 def _error_cells(errors: Mapping[str, float | None] | None) -> str:

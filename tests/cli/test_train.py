@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
@@ -43,6 +44,7 @@ EVENTS = [
                 "stress_mae": None,
             },
             "valid": {},
+            "groups": {},
             "ended": "max_iterations",
             "refits": 0,
         },
@@ -189,6 +191,25 @@ def test_a_run_that_was_cut_short_says_so_and_which_model_each_line_is_of(
     assert "training, after 2 more on all structures" in finished.out
     assert "validation, before these" in finished.out
     assert "model: m.etn" in finished.out
+
+
+def test_errors_by_group_are_shown(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Below the errors of their set, the largest group first, up to a dozen of them."""
+    groups = {f"group {k}": {"structures": k, "energy_mae": 0.001 * k, "forces_mae": 0.5} for k in range(1, 15)}
+    left_out = {"gas\x1b": {"structures": 3, "energy_mae": 0.7}}
+    report = {**EVENTS[-1].report, "groups": {"train": groups, "left_out": left_out}}
+
+    def train(config: Any, on_event: Callable[[Any], None]) -> None:
+        on_event(SimpleNamespace(kind="done", report=report))
+
+    monkeypatch.setattr(etn_gpu.training, "train", train)
+    lines = [line.rstrip() for line in run("train", "train.xyz", "-o", "m.etn").out.splitlines()]
+    at = next(k for k, line in enumerate(lines) if line.startswith("training "))
+    assert re.match(r"  group 14, 14 structures +14 +- +0\.5 +- +- +-$", lines[at + 1])
+    assert lines[at + 12].startswith("  group 3, 3 structures")
+    assert lines[at + 13].strip() == "and 2 more groups in the report"
+    assert lines[at + 14] == "left out of the training"
+    assert re.match(r"  gas\\x1b, 3 structures +700 ", lines[at + 15])
 
 
 def test_no_time_for_anything(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
