@@ -48,7 +48,7 @@ def potential() -> ETNPotential:
         atoms.calc = EMT()
         energies.append(atoms.get_potential_energy())
     last = architecture.train.cores[-1].name
-    kernel = Kernel(architecture, Execution("numpy"))
+    kernel = Kernel(architecture, Execution())
     ones = np.ones(batch.n_atoms)
     rows = kernel.parameter_gradient(parameters, Environments.of(batch), ones, None, batch.atom_offsets)
     matrix = np.hstack([rows[last], rows["E0"]])

@@ -172,6 +172,11 @@ def plots() -> None:
 
 
 @pytest.fixture
+def whole_iterations() -> None:
+    """For tests that want iterations of as many steps as they are worth, some forty instead of ten."""
+
+
+@pytest.fixture
 def configure(
     tmp_path: Path,
     tiny_preset: str,
@@ -182,6 +187,8 @@ def configure(
     """`configure(seed=1, ...)`: two iterations of the tiny preset on the alloys, into the test's folder."""
     if "plots" not in request.fixturenames:
         monkeypatch.setattr("etn_gpu.training.report._plot", lambda *arguments: None)
+    if "whole_iterations" not in request.fixturenames:
+        monkeypatch.setattr("etn_gpu.training.optimizer.MOST_STEPS", 10)
 
     def make(**changes: Any) -> TrainingConfig:
         options = {

@@ -13,6 +13,7 @@ from typer.testing import CliRunner
 import etn_gpu
 from etn_gpu.cli.app import app
 from etn_gpu.errors import DataError, TrainingError
+from etn_gpu.potential import PRESETS
 from etn_gpu.training.curvature import gauss_newton_matrix
 
 Invoke = Callable[..., Any]
@@ -30,6 +31,7 @@ def invoke() -> Invoke:
 
 
 def test_train_and_use_the_model(invoke: Invoke, alloys: tuple[Path, Path], tmp_path: Path) -> None:
+    """With a preset as it is shipped."""
     train_file, valid_file = alloys
     output = tmp_path / "model.etn"
     options = (*OPTIONS, "--valid", valid_file, "--max-iterations", 3, "--time-limit", "10m")
@@ -49,6 +51,8 @@ def test_train_and_use_the_model(invoke: Invoke, alloys: tuple[Path, Path], tmp_
         assert output.with_suffix(suffix).is_file()
 
     report = json.loads(output.with_suffix(".json").read_text())
+    history = report["history"]
+    assert history[-1]["loss"] < 0.1 * history[0]["loss"] / (1 - history[0]["decrease"])
     evaluated = invoke("evaluate", output, valid_file, "--json", tmp_path / "errors.json")
     assert evaluated.exit_code == 0, evaluated.output
     errors = json.loads((tmp_path / "errors.json").read_text())
@@ -65,10 +69,10 @@ def test_train_and_use_the_model(invoke: Invoke, alloys: tuple[Path, Path], tmp_
     assert "after iteration 3" in resumed.stdout
 
 
-@pytest.mark.usefixtures("tiny_preset")
 def test_ctrl_c_says_how_to_go_on(
-    invoke: Invoke, alloys: tuple[Path, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    invoke: Invoke, alloys: tuple[Path, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, tiny_preset: str
 ) -> None:
+    monkeypatch.setitem(PRESETS, "small", PRESETS[tiny_preset])
     calls = []
 
     def matrix(*arguments: Any, **options: Any) -> Any:

@@ -109,6 +109,7 @@ def test_nothing_left_to_do_writes_the_model_again(configure: Configure, limit: 
     assert model.metadata["errors"]["valid"] == report.valid
 
 
+@pytest.mark.usefixtures("whole_iterations")
 def test_killed_run_resumes(
     configure: Configure, uninterrupted: Callable[[int], dict[str, Any]], alloys: tuple[Path, Path]
 ) -> None:
