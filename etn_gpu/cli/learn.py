@@ -199,8 +199,9 @@ def learn(
         **reading_options(format, species),
     )
     console = output_console()
+    display = LearningDisplay(console)
     try:
-        with remembered_interrupts() as check, LearningDisplay(console) as display:
+        with remembered_interrupts() as check, display:
 
             def show(event: Any) -> None:
                 display.show(event)
@@ -208,7 +209,11 @@ def learn(
 
             report = run_learning(config, show)
     except KeyboardInterrupt:
-        console.print("interrupted: go on with the same command and --resume", style="bold yellow")
+        text = "interrupted"
+        if display.begun:
+            instead = " instead of --overwrite" if overwrite else ""
+            text += ": go on with the same command" + ("" if resume else f" and --resume{instead}")
+        console.print(text, style="bold yellow", soft_wrap=True)
         raise typer.Exit(INTERRUPTED) from None
     _show(console, report)
     console.print(f"model: {output}", soft_wrap=True)
@@ -231,12 +236,22 @@ def _parse_arguments(text: str | None) -> dict[str, Any]:
     return found
 
 
+def _show_missing(console: Console, report: LearningReport) -> None:
+    """What the comparison lacks; structures that the teacher finds absurd may well be those where the student fails."""
+    test, limit = report.test, report.options["largest_force"]
+    texts = [f"{test['failed']} have no label of the teacher"] if test.get("failed") else []
+    texts += [f"{test['large_forces']} have forces above {limit:g} eV/A"] if test.get("large_forces") else []
+    if texts:
+        text = f"left out of {test['chosen']}: {', '.join(texts)}"
+        console.print(text if report.errors else f"nothing to compare, {text}", style="yellow", soft_wrap=True)
+
+
 def _show(console: Console, report: LearningReport) -> None:
     if report.errors:
         table = new_table()
         table.add_column("structures")
         for heading in (
-            "number", "atoms", "energy RMSE\nmeV/atom", "forces RMSE\nmeV/A", "of forces\nmeV/A", "stress RMSE\nGPa",
+            "number", "atoms", "energy RMSE\nmeV/atom", "forces RMSE\nmeV/A", "RMS forces\nmeV/A", "stress RMSE\nGPa",
         ):  # fmt: skip
             table.add_column(heading, justify="right")
         for name, row in report.errors.items():
@@ -251,6 +266,8 @@ def _show(console: Console, report: LearningReport) -> None:
                 "-" if stress is None else f"{160.21766208 * stress:.3f}",
             )
         show_table(console, "Student against teacher, on structures that neither chose", table)
+    if report.test:
+        _show_missing(console, report)
     if report.speed:
         speed = report.speed
         table = new_table()

@@ -20,15 +20,20 @@ _WARNINGS_SHOWN = 10
 
 
 class LearningDisplay:
-    """Shows the events of :func:`etn_gpu.learning.learn`: results on ``console``, progress on standard error."""
+    """Shows the events of :func:`etn_gpu.learning.learn`: results on ``console``, progress there if it is a terminal,
+    on standard error otherwise."""
 
     def __init__(self, console: Console) -> None:
         self._console = console
-        self._progress = self._bar() if error_console().is_terminal else None
+        # A bar and what is printed above it must be of one console, or they write over each other.
+        with_bar = next((one for one in (console, error_console()) if one.is_terminal), None)
+        self._progress = None if with_bar is None else self._bar(with_bar)
         self._task: Any = None
         self._text, self._total = "", 0
         self._last_line = perf_counter()
         self._warnings = 0
+        #: Whether there is a run that could go on.
+        self.begun = False
 
     def __enter__(self) -> LearningDisplay:
         if self._progress is not None:
@@ -45,6 +50,7 @@ class LearningDisplay:
 
     def show(self, event: Event) -> None:
         """Shows one event."""
+        self.begun = True
         if event.kind == "phase":
             self._begin(event)
         elif event.kind == "progress":
@@ -76,10 +82,9 @@ class LearningDisplay:
             of_total = f" of {self._total}" if self._total else ""
             error_console().print(f"{escaped(self._text)}: {event.done}{of_total}", soft_wrap=True)
 
-    def _bar(self) -> Progress:
+    def _bar(self, console: Console) -> Progress:
         from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
-        console = error_console()
         columns = [
             new_spinner(console),
             TextColumn("{task.description}", markup=False),
@@ -104,8 +109,8 @@ def _round_line(facts: dict[str, Any]) -> str:
         parts.append(f"errors on them before training {_errors(before['energy']['mae'], before['forces']['mae'])}")
     errors = facts.get("valid") or facts.get("train") or {}
     if errors.get("energy_mae") is not None:
-        name = "held out" if facts.get("valid") else "trained on"
-        parts.append(f"{name} after training {_errors(errors['energy_mae'], errors.get('forces_mae'))}")
+        name = "held-out" if facts.get("valid") else "training"
+        parts.append(f"errors on {name} data after training {_errors(errors['energy_mae'], errors.get('forces_mae'))}")
     return "; ".join(parts)
 
 

@@ -79,7 +79,11 @@ def errors_by_origin(student: ETNPotential, compared: Sequence[Compared], **opti
     outcomes = student.evaluate_each([sample.atoms for sample in compared], **options)
     for sample, outcome in zip(compared, outcomes, strict=True):
         if isinstance(outcome, StructureError):  # an error that cannot be computed must never look like a small one
-            predicted: Any = {"energy": np.nan, "forces": np.full_like(sample.label.forces, np.nan)}
+            predicted: Any = {
+                "energy": np.nan,
+                "forces": np.full_like(sample.label.forces, np.nan),
+                "stress": np.full(6, np.nan),
+            }
             grade = np.inf
         else:
             predicted, grade = outcome, float(outcome["extrapolation_grade"])
@@ -103,6 +107,7 @@ def speeds(
     *,
     threads: int | None,
     backend: str | None,
+    timeout: float | None,
     log: Path,
 ) -> Speeds | None:
     """Both on the same structures, each on its own with nothing else at work; None where the teacher failed.
@@ -117,7 +122,7 @@ def speeds(
     taken = [sample.label.seconds for sample in some]
     busy = float(np.median(taken)) > LONG
     if not busy:
-        with TeacherPool(teacher, 1, threads=threads, log=log) as pool:
+        with TeacherPool(teacher, 1, timeout=timeout, threads=threads, log=log) as pool:
             # the first calculation is that of a teacher that has only just been loaded
             outcomes = [outcome for k, outcome in pool.label([structures[0], *structures]) if k]
         taken = [outcome.seconds for outcome in outcomes if isinstance(outcome, Label)]

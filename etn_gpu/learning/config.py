@@ -17,6 +17,7 @@ from etn_gpu.potential import Preset
 
 #: What a run that goes on may be told otherwise than before: how it is computed, not what.
 _FREE = ("output", "folder", "workers", "timeout", "retry", "threads", "backend", "resume", "overwrite")
+_MAY_CHANGE = ("rounds", "structures", "format", "species")
 _LEAST: dict[str, int] = {
     "rounds": 1,
     "number": 4,
@@ -157,8 +158,8 @@ class LearningConfig:
 
     def identity(self) -> dict[str, Any]:
         """The options that a run shares with the one that goes on with it: all that are told but the rounds, of which
-        more may follow."""
-        return {name: value for name, value in self.told().items() if name != "rounds"}
+        more may follow, and the files of structures, whose content counts, wherever they are."""
+        return {name: value for name, value in self.told().items() if name not in _MAY_CHANGE}
 
 
 @dataclass(frozen=True)

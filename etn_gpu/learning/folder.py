@@ -96,7 +96,14 @@ def opened(config: LearningConfig, given: str) -> Iterator[Folder]:
         options = _options(path)
         if options is None:
             if config.resume:
-                raise LearningError(f"there is no run to go on with: {path / _OPTIONS} does not exist")
+                raise LearningError(
+                    f"there is no run to go on with: {path / _OPTIONS} does not exist. Begin it without --resume."
+                )
+            if path.exists() and any(not file.name.startswith(".") for file in path.iterdir()):
+                raise LearningError(
+                    f"the folder {path} exists and is none of a run of learning: choose another name for the model, or "
+                    "move the folder away"
+                )
             _begin(path, identity)
         elif config.resume:
             _check_same(path, options, identity)
@@ -152,7 +159,7 @@ def _has_labels(path: Path) -> bool:
 
 
 def _check_same(path: Path, before: dict[str, Any], now: dict[str, Any]) -> None:
-    for name in sorted(before.keys() | now.keys()):
+    for name in sorted(now):
         if before.get(name) != now.get(name):
             raise LearningError(
                 f"{path} is another run: {name} was {before.get(name)}, is {now.get(name)}. Go on with the same "

@@ -29,9 +29,14 @@ def read_given(config: LearningConfig) -> tuple[list[Atoms], list[Atoms]]:
 
     Raises:
         DataError: a file that cannot be read, a frame that is no structure, named by its place.
-        LearningError: a structure that cannot be evaluated.
+        LearningError: a structure that cannot be evaluated, or isolated atoms alone.
     """
     structures = list(_distinct([atoms for path in config.structures for atoms in _read(path, config)]))
+    if not any(len(atoms) > 1 or atoms.pbc.any() for atoms in structures):
+        names = ", ".join(map(str, config.structures))
+        raise LearningError(
+            f"{names}: expected a crystal, a surface or a molecule to begin with, found nothing but isolated atoms"
+        )
     if len(structures) < ENOUGH or not config.test_number:
         return structures, []
     rng = np.random.default_rng([config.seed, 2])

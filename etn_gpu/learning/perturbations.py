@@ -38,7 +38,8 @@ SMALLER, DRAWS = 0.85, 30
 def grown(atoms: Atoms, least_atoms: int) -> Atoms:
     """The periodic cell repeated until there are ``least_atoms``, as near to cubic as repeating it comes.
 
-    Structures with as many atoms or without periodic directions are copied.
+    Structures with as many atoms or without periodic directions are copied, and so are those with a total charge or
+    unpaired spins: what those of several cells together are depends on what is meant.
 
     Raises:
         StructureError: a structure that cannot be evaluated.
@@ -46,7 +47,7 @@ def grown(atoms: Atoms, least_atoms: int) -> Atoms:
     _Pairs(atoms)
     heights = StructureArrays.gather([atoms]).heights[0]
     repeats = np.ones(3, dtype=np.int64)
-    while atoms.pbc.any() and len(atoms) * repeats.prod() < least_atoms:
+    while atoms.pbc.any() and not _has_charge_or_spin(atoms) and len(atoms) * repeats.prod() < least_atoms:
         repeats[np.argmin(np.where(atoms.pbc, heights * repeats, np.inf))] += 1
     return bare(atoms).repeat(tuple(map(int, repeats)))
 
@@ -109,6 +110,11 @@ def swapped(atoms: Atoms, rng: np.random.Generator) -> Atoms:
         if out.has(name):
             out.arrays[name] = out.arrays[name][order]
     return out
+
+
+def _has_charge_or_spin(atoms: Atoms) -> bool:
+    """Whether there is a total charge or a spin; 0 and 1 are both in use for none."""
+    return bool(atoms.info.get("charge", 0)) or atoms.info.get("spin", 0) not in (0, 1)
 
 
 class _Pairs:

@@ -6,10 +6,9 @@ Each part leaves a file behind when it is over, and is skipped where its file is
 from __future__ import annotations
 
 import hashlib
-import shutil
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from time import perf_counter
 from typing import TYPE_CHECKING, Any
@@ -19,6 +18,7 @@ import numpy as np
 from etn_gpu import backend as backends
 from etn_gpu import files
 from etn_gpu.errors import LearningError
+from etn_gpu.learning.bare import structure_key
 from etn_gpu.learning.comparison import Compared, error_before, errors_by_origin, speeds
 from etn_gpu.learning.config import Event, LearningConfig, OnEvent
 from etn_gpu.learning.folder import Folder, opened, write_labelled
@@ -29,9 +29,9 @@ from etn_gpu.learning.report import LearningReport
 from etn_gpu.learning.samples import Met, Sample, Sampler
 from etn_gpu.potential import ETNPotential, load
 from etn_gpu.potential.file import model_path
-from etn_gpu.structures.copies import fingerprint
 from etn_gpu.training import TrainingConfig, train
 from etn_gpu.training.config import Event as TrainingEvent
+from etn_gpu.training.initial_model import InitialModel
 
 if TYPE_CHECKING:
     from ase import Atoms
@@ -56,7 +56,8 @@ def learn(config: LearningConfig, on_event: OnEvent | None = None) -> LearningRe
         DataError: a file of structures that cannot be read.
         LearningError: options that do not fit the run in the folder, a teacher that cannot be loaded or that labels
             nothing, files that cannot be written.
-        TrainingError: training that fails.
+        ModelFileError: the initial model cannot be read.
+        TrainingError: options of the training that cannot be meant, training that fails.
     """
     backends.resolve(config.backend)
     inputs = [*config.structures, *([] if config.init is None else [model_path(config.init)])]
@@ -64,8 +65,10 @@ def learn(config: LearningConfig, on_event: OnEvent | None = None) -> LearningRe
     files.check_outputs([config.output, config.report], inputs, LearningError)
     with files.locked([config.output], LearningError):
         files.check_replaced([config.output, config.report], config.overwrite or config.resume, LearningError)
+        if not config.resume:  # nothing is to be labelled for a training that cannot begin
+            InitialModel.load(_training(config, config.folder, **_first_start(config)))
         given, held_out = read_given(config)
-        checksum = hashlib.sha256(b"".join(fingerprint(atoms) for atoms in [*given, *held_out])).hexdigest()
+        checksum = hashlib.sha256("".join(map(structure_key, [*given, *held_out])).encode()).hexdigest()
         with opened(config, checksum) as folder, LabelStore(folder.path) as store:
             return _Run(config, folder, store, given, held_out, on_event or (lambda event: None)).run()
 
@@ -82,6 +85,8 @@ class _Run:
     ) -> None:
         self.config, self.folder, self.store, self.on_event = config, folder, store, on_event
         self.held_out = held_out
+        #: Keys of the structures that are trained on, with the round that chose them.
+        self.learnt: dict[str, int] = {}
         self.steps = 0
         self.sampler = Sampler(config, given, self._advance)
         self.options = {"backend": config.backend, "threads": config.threads}
@@ -96,12 +101,12 @@ class _Run:
             rounds.append(facts)
             self.on_event(Event("round", facts=facts))
             if not facts["chosen"]:
-                self.on_event(Event("message", text=f"round {number}: the student knows all that it meets"))
+                self.on_event(Event("message", text=f"round {number}: {_why_nothing(facts['met'])}"))
                 break
         assert student is not None
         student = self._last_training(student, len(rounds))
         report = self._compare(load(student), rounds)
-        shutil.copyfile(student, self.config.output)
+        files.write_atomically(self.config.output, student.read_bytes(), LearningError, "the model")
         report.write(self.config.report)
         self.on_event(Event("done", facts=report.to_dict()))
         return report
@@ -114,6 +119,8 @@ class _Run:
         chosen = self._chosen(name, lambda: self._choose(number, student))
         labelled = self._labelled(name, chosen, number)
         self._check_first(number, chosen, labelled)
+        for sample, _ in labelled:
+            self.learnt.setdefault(self.store.key(sample.atoms), number)
         if student is not None and labelled and "before" not in self.folder.facts(name):
             samples = ((sample.atoms, label) for sample, label in labelled)
             self.folder.keep_facts(name, {"before": error_before(load(student), samples, **self.options)})
@@ -146,8 +153,18 @@ class _Run:
         failures = [found for sample in chosen if isinstance(found := self._found(sample), Failure)]
         why = f"; the first of {len(failures)} failures: {failures[0].message}" if failures else ""
         raise LearningError(
-            f"the teacher labelled {len(labelled)} of {len(chosen)} structures of the first round, too few to train on"
-            f"{why}. See {self.log} for what it printed; --resume --retry goes on when it is mended."
+            f"the teacher labelled {len(labelled)} of {len(chosen)} structures of the first round, and at least "
+            f"{FEWEST} are needed to train on{why}. {self._remedy(chosen, failures)}"
+        )
+
+    def _remedy(self, chosen: list[Sample], failures: list[Failure]) -> str:
+        if failures:
+            return f"{self.log} holds what it printed; when the teacher works, go on with --resume --retry."
+        if len(chosen) < FEWEST:
+            return "Give more structures, or allow --rattle or --strain, without which copies are the same."
+        return (
+            f"Forces of the others are above {self.config.largest_force:g} eV/A: give relaxed structures, or begin "
+            "anew with --overwrite and a larger --largest-force; what is labelled is not labelled again."
         )
 
     # -- labels --------------------------------------------------------------------------------------------------
@@ -197,14 +214,18 @@ class _Run:
 
     def _rows(self, last: int) -> list[Row]:
         """What is trained on after a round, in an order that does not depend on which worker was first."""
-        rows = [row for row in self.store.rows if 1 <= row.round <= last and self._is_sensible(row.label)]
+        rows = [
+            replace(row, round=number)  # an earlier run may have had the label in another one
+            for row in self.store.rows
+            if (number := self.learnt.get(row.key, last + 1)) <= last
+        ]
         return sorted(rows, key=lambda row: (row.round, row.key))
 
     def _train(self, number: int, student: Path | None) -> Path:
         """The student of a round, on all labels so far but those that validate."""
         name = f"round-{number}"
         folder = self.folder.stage(name)
-        if (folder / _STUDENT).exists():
+        if self._is_trained(name):
             return folder / _STUDENT
         rows = self._rows(number)
         valid = rows[VALID_ONE_IN - 1 :: VALID_ONE_IN]
@@ -212,9 +233,7 @@ class _Run:
         trained = [row for row in rows if row.key not in held_back]
         write_labelled(folder / "train.extxyz", trained)
         write_labelled(folder / "valid.extxyz", valid)
-        start: dict[str, Any] = {"init": student}
-        if student is None:
-            start = {"init": self.config.init, "preset": self.config.preset, "cutoff": self.config.cutoff}
+        start = _first_start(self.config) if student is None else {"init": student}
         valid_file = folder / "valid.extxyz" if valid else None
         facts = self._trained(folder, start, valid_file=valid_file, valid_fraction=0.0)
         self.folder.keep_facts(name, {"trained_on": len(trained), "validated_on": len(valid)} | facts)
@@ -225,7 +244,7 @@ class _Run:
         if self.folder.facts(FINAL).get("rounds", rounds) != rounds:  # there were fewer when the run ended before
             self.folder.forget(FINAL)
         folder = self.folder.stage(FINAL)
-        if not (folder / _STUDENT).exists():
+        if not self._is_trained(FINAL):
             rows = self._rows(rounds)
             write_labelled(folder / "train.extxyz", rows)
             metadata = {"learnt_from": _without_folders(self.config.teacher.identity()), "labels": len(rows)}
@@ -233,23 +252,16 @@ class _Run:
             self.folder.keep_facts(FINAL, {"rounds": rounds, "trained_on": len(rows)} | facts)
         return folder / _STUDENT
 
+    def _is_trained(self, name: str) -> bool:
+        """Whether a training is over: its model is there before its report, and both before what is known of it."""
+        return "trained_on" in self.folder.facts(name) and (self.folder.path / name / _STUDENT).exists()
+
     def _trained(self, folder: Path, start: dict[str, Any], **options: Any) -> dict[str, Any]:
         config = self.config
         last = folder.name == FINAL
         what = "last training" if last else folder.name.replace("-", " ") + ": training"
         most = config.max_iterations or (None if last else ROUND_ITERATIONS)
-        training = TrainingConfig(
-            train_file=folder / "train.extxyz",
-            output=folder / _STUDENT,
-            weights=config.weights,
-            max_iterations=most,
-            seed=config.seed,
-            backend=config.backend,
-            threads=config.threads,
-            overwrite=True,
-            **start,
-            **options,
-        )
+        training = _training(config, folder, max_iterations=most, **start, **options)
         with self._phase(what, most or 0):
 
             def on_event(event: TrainingEvent) -> None:
@@ -277,16 +289,16 @@ class _Run:
                 return self.sampler.test(student, self.held_out, config.test_number)
 
         samples = self._chosen(TEST, choose)
-        known = {row.key for row in self.store.rows if row.round >= 1}
-        fresh = [sample for sample in samples if self.store.key(sample.atoms) not in known]
+        fresh = [sample for sample in samples if self.store.key(sample.atoms) not in self.learnt]
         labelled = self._labelled(TEST, fresh, 0)
         compared = [Compared(sample.origin, sample.atoms, label) for sample, label in labelled]
         report.test = self.folder.facts(TEST)
         report.errors = errors_by_origin(student, compared, **self.options)
         with self._phase("comparison: speed", 0):
             found = speeds(
-                student, config.teacher, compared, threads=config.threads, backend=config.backend, log=self.log
-            )
+                student, config.teacher, compared, threads=config.threads, backend=config.backend,
+                timeout=config.timeout, log=self.log,
+            )  # fmt: skip
         report.speed = {} if found is None else found.to_dict()
         return report
 
@@ -302,6 +314,37 @@ class _Run:
     def _advance(self) -> None:
         self.steps += 1
         self.on_event(Event("progress", done=self.steps))
+
+
+def _training(config: LearningConfig, folder: Path, **options: Any) -> TrainingConfig:
+    """What a training in a folder is told."""
+    return TrainingConfig(
+        train_file=folder / "train.extxyz",
+        output=folder / _STUDENT,
+        weights=config.weights,
+        seed=config.seed,
+        backend=config.backend,
+        threads=config.threads,
+        overwrite=True,
+        **options,
+    )
+
+
+def _first_start(config: LearningConfig) -> dict[str, Any]:
+    """Where the first training starts; the others start from its student."""
+    return {"init": config.init, "preset": config.preset, "cutoff": config.cutoff}
+
+
+def _why_nothing(met: dict[str, int]) -> str:
+    """Why a round had nothing to choose."""
+    beyond, unusable, structures = (met.get(name, 0) for name in ("beyond", "unusable", "structures"))
+    if not beyond and not unusable:
+        return "the student knows all that it meets"
+    known = structures - beyond - unusable
+    reasons = [f"the student knows {known}"] if known else []
+    reasons += [f"{beyond} make no sense (atoms too close, enormous grades)"] if beyond else []
+    reasons += [f"it cannot evaluate {unusable} (elements without any label?)"] if unusable else []
+    return f"nothing to label among the {structures} structures met: {', '.join(reasons)}"
 
 
 def _without_folders(value: Any) -> Any:

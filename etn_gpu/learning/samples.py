@@ -14,10 +14,13 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from etn_gpu.errors import DataError, StructureError
+from etn_gpu.learning.bare import structure_key
 from etn_gpu.learning.config import LearningConfig
 from etn_gpu.learning.dynamics import DynamicsSettings, Trajectory, run_dynamics
 from etn_gpu.learning.perturbations import grown, perturbed, swapped
-from etn_gpu.selection import select
+from etn_gpu.screening.sources import MemorySource
+from etn_gpu.selection import Selection
+from etn_gpu.selection.admission import Skip
 
 if TYPE_CHECKING:
     from ase import Atoms
@@ -43,9 +46,15 @@ class Sample:
 
 @dataclass
 class Met:
-    """What a round has met: structures looked at, trajectories by how they ended."""
+    """What a round has met: structures looked at, trajectories by how they ended.
+
+    Of the structures some are not chosen because they are ``beyond`` sense (too close atoms, enormous grades), some
+    because the student cannot evaluate them (``unusable``), having seen nothing of their elements for instance.
+    """
 
     structures: int = 0
+    beyond: int = 0
+    unusable: int = 0
     trajectories: int = 0
     ended_by_grade: int = 0
     exploded: int = 0
@@ -63,7 +72,8 @@ class Sampler:
 
     Args:
         config: the run's options.
-        given: structures to begin with, bare.
+        given: structures to begin with, bare. Isolated atoms among them are labelled, but they can neither be perturbed
+            nor move.
         advance: called after each trajectory.
     """
 
@@ -71,16 +81,16 @@ class Sampler:
         self.config = config
         self.given = given
         self._advance = advance
-        self._settings = DynamicsSettings(
-            config.temperature, config.steps, config.timestep, config.every, config.stop_grade
-        )
+        self._movable = [atoms for atoms in given if len(atoms) > 1 or atoms.pbc.any()]
+        every = min(config.every, config.steps)
+        self._settings = DynamicsSettings(config.temperature, config.steps, config.timestep, every, config.stop_grade)
 
     def first(self, number: int) -> list[Sample]:
         """Given structures, half of the ``number`` or more where all elements need it, and perturbed copies."""
         some = spread(self.given, (number + 1) // 2)
         rng = self._rng(1)
         samples = [Sample(GIVEN, self.given[k]) for k in some]
-        return samples + [Sample(PERTURBED, self._copy(rng)) for _ in range(number - len(samples))]
+        return _distinct([*samples, *(Sample(PERTURBED, self._copy(rng)) for _ in range(number - len(samples)))])
 
     def chosen(self, round_number: int, student: ETNPotential, number: int) -> tuple[list[Sample], Met]:
         """What the student shall learn next; less than ``number``, or nothing, where it knows what it meets."""
@@ -91,13 +101,13 @@ class Sampler:
         pool = [Sample(DYNAMICS, atoms) for trajectory in trajectories for atoms in trajectory.snapshots]
         pool += [Sample(PERTURBED, self._copy(rng)) for _ in range(COPIES * number)]
         met.structures = len(pool)
-        choices = self._choice(student, [sample.atoms for sample in pool], number)
+        choices = self._choice(student, [sample.atoms for sample in pool], number, met)
         new = [k for k in choices if pool[k].origin == DYNAMICS]
         at_random = round(AT_RANDOM * number) if new else 0
         chosen = choices[: number - at_random]
         met_often = [k for k, sample in enumerate(pool) if sample.origin == DYNAMICS and k not in set(chosen)]
         drawn = rng.permutation(met_often)[:at_random].tolist()
-        return [pool[k] for k in [*chosen, *drawn]], met
+        return _distinct([pool[k] for k in [*chosen, *drawn]]), met
 
     def test(self, student: ETNPotential, held_out: Sequence[Atoms], number: int) -> tuple[list[Sample], Met]:
         """Structures that nobody chose: held-out ones, perturbed copies, and of each trajectory one at random."""
@@ -109,17 +119,21 @@ class Sampler:
             met.see(trajectory)
             if trajectory.snapshots:
                 samples.append(Sample(DYNAMICS, trajectory.snapshots[int(rng.integers(len(trajectory.snapshots)))]))
-        return samples, met
+        return _distinct(samples), met
 
-    def _choice(self, student: ETNPotential, pool: list[Atoms], number: int) -> list[int]:
+    def _choice(self, student: ETNPotential, pool: list[Atoms], number: int, met: Met) -> list[int]:
+        selection = Selection(
+            student, [MemorySource("structures", pool)], number, threshold=self.config.threshold,
+            largest_grade=LARGEST_GRADE, backend=self.config.backend, threads=self.config.threads,
+        )  # fmt: skip
+        report = selection.report
         try:
-            choices = select(
-                student, pool, number, threshold=self.config.threshold, largest_grade=LARGEST_GRADE,
-                backend=self.config.backend, threads=self.config.threads,
-            )  # fmt: skip
+            selection.run()
         except DataError:  # none of them can be evaluated
-            return []
-        return [choice.index for choice in choices]
+            report.choices = []
+        met.beyond = report.skipped[Skip.CLOSE] + report.skipped[Skip.ABSURD]
+        met.unusable = report.n_failed
+        return [choice.index for choice in report.choices]
 
     def _trajectories(self, round_number: int, student: ETNPotential, count: int) -> Iterator[Trajectory]:
         config, rng = self.config, self._rng(round_number, 1)
@@ -137,7 +151,7 @@ class Sampler:
 
     def _copy(self, rng: np.random.Generator, rattle: float | None = None) -> Atoms:
         """A perturbed copy of one of the given structures."""
-        atoms = grown(self.given[int(rng.integers(len(self.given)))], self.config.least_atoms)
+        atoms = grown(self._movable[int(rng.integers(len(self._movable)))], self.config.least_atoms)
         if self.config.swaps:
             atoms = swapped(atoms, rng)
         rattle = self.config.rattle if rattle is None else rattle
@@ -157,3 +171,8 @@ def spread(structures: Sequence[Atoms], number: int) -> list[int]:
             places[k] = None
             known |= new
     return list(places)
+
+
+def _distinct(samples: Sequence[Sample]) -> list[Sample]:
+    """Each structure once: without rattle and strain a perturbed copy is its original."""
+    return list({structure_key(sample.atoms): sample for sample in reversed(samples)}.values())[::-1]

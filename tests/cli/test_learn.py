@@ -36,7 +36,7 @@ def test_a_run_ends_with_tables(start: Path, run: Run) -> None:
     output = start.with_name("student.etn")
     done = run("learn", TEACHER, start, "-o", output, *FEW, *SMALL)
     assert done.code == 0, done.err
-    assert "round 1: 10 structures met; 10 of 10 chosen labelled; held out after training" in done.out
+    assert "round 1: 10 structures met; 10 of 10 chosen labelled; errors on held-out data after training" in done.out
     report = json.loads(output.with_suffix(".json").read_text())
     [row] = [line.split() for line in done.out.splitlines() if line.split()[:1] == ["all"]]
     errors = report["errors"]["all"]
