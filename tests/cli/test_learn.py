@@ -4,12 +4,17 @@ from __future__ import annotations
 
 import json
 import re
+from io import StringIO
 from pathlib import Path
 
 import pytest
 from ase.io import write
+from rich.console import Console
 
 import etn_gpu
+from etn_gpu.cli.learning_display import LearningDisplay
+from etn_gpu.learning import LearningConfig, LearningReport
+from etn_gpu.learning.config import Event, OnEvent
 from etn_gpu.potential.presets import PRESETS
 from etn_gpu.training import run as training_run
 from tests.conftest import Run
@@ -71,6 +76,55 @@ def test_failures_are_told_and_counted(start: Path, run: Run) -> None:
     assert done.code == 1, done.err
     assert re.search(r"^failed: Au\S+ \((given|perturbed)\): ValueError: too much gold$", done.out, re.M)
     assert Path("student.etn").exists()
+
+
+@pytest.mark.parametrize(
+    ("options", "begun", "advice"),
+    [
+        ([], False, "interrupted\n"),
+        ([], True, "interrupted: go on with the same command and --resume\n"),
+        (["--overwrite"], True, "interrupted: go on with the same command and --resume instead of --overwrite\n"),
+        (["--resume"], True, "interrupted: go on with the same command\n"),
+    ],
+)
+def test_what_to_do_after_an_interrupt(
+    start: Path, run: Run, monkeypatch: pytest.MonkeyPatch, options: list[str], begun: bool, advice: str
+) -> None:
+    def interrupted(config: LearningConfig, on_event: OnEvent) -> None:
+        if begun:
+            on_event(Event("phase", text="round 1: labels by the teacher", total=10))
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("etn_gpu.learning.runner.learn", interrupted)
+    done = run("learn", TEACHER, start, "-o", "student.etn", *FEW, *options)
+    assert (done.code, done.out) == (130, advice)
+
+
+def test_the_comparison_tells_what_it_lacks(start: Path, run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Structures with enormous forces are those where a student may be worst."""
+    forces = {"mae": 0.1, "rmse": 0.1, "count": 12}
+    row = {"n_structures": 4, "n_atoms": 4, "energy": forces, "forces": forces, "stress": forces, "forces_rms": 1.0}
+    test = {"chosen": 9, "labelled": 7, "failed": 2, "large_forces": 3}
+    reports = [LearningReport({"largest_force": 50.0}, [], {}, test, errors) for errors in ({"all": row}, {})]
+    monkeypatch.setattr("etn_gpu.learning.runner.learn", lambda config, on_event: reports.pop(0))
+    told = "left out of 9: 2 have no label of the teacher, 3 have forces above 50 eV/A\n"
+    for begin in ("", "nothing to compare, "):
+        done = run("learn", TEACHER, start, "-o", "student.etn", *FEW)
+        assert done.code == 1
+        assert f"\n{begin}{told}" in f"\n{done.out}"
+
+
+def test_lines_on_a_terminal_are_not_written_into_the_bar(monkeypatch: pytest.MonkeyPatch) -> None:
+    terminal = StringIO()
+    console = Console(file=terminal, force_terminal=True, width=100)
+    monkeypatch.setattr(
+        "etn_gpu.cli.learning_display.error_console", lambda: Console(file=terminal, force_terminal=True)
+    )
+    with LearningDisplay(console) as display:
+        display.show(Event("phase", text="round 1: labels by the teacher", total=10))
+        display.show(Event("warning", text="Cu4 (given): ValueError: no"))
+    before, _ = terminal.getvalue().split("failed: Cu4")
+    assert re.search(r"\r\x1b\[2K(\x1b\[\d+m)?$", before)
 
 
 @pytest.mark.parametrize(

@@ -12,8 +12,10 @@ from ase.io import write
 
 from etn_gpu.learning import LearningConfig, Teacher
 from etn_gpu.learning.config import Event
-from etn_gpu.potential import Preset
+from etn_gpu.potential import Architecture, ETNPotential, Preset
+from etn_gpu.potential.grade import graded
 from etn_gpu.potential.presets import PRESETS
+from etn_gpu.structures import StructureBatch
 
 EMT = Teacher("ase.calculators.emt:EMT")
 CUTOFF = 3.6
@@ -78,3 +80,17 @@ class Recorder:
     def texts(self, kind: str) -> list[str]:
         """Of all events of a kind."""
         return [event.text for event in self.events if event.kind == kind]
+
+
+def untrained() -> ETNPotential:
+    """A potential of copper and gold with random parameters, and what grades need."""
+    species = ("Cu", "Au")
+    architecture = Architecture(species, CUTOFF, 1.5, 4, (2, 2), 2, 1, ("2x0e+1x1o", "2x0e+1x1o"))
+    rng = np.random.default_rng(1)
+    parameters = {name: 0.1 * rng.normal(size=shape) for name, shape in architecture.parameter_shapes.items()}
+    model = ETNPotential(architecture, parameters)
+    structures = alloys()
+    for number, atoms in enumerate(structures):
+        atoms.rattle(0.1, seed=number)
+    batch = StructureBatch.build(structures, species, CUTOFF)
+    return model.with_grade(graded(model, [batch], backend="numpy"))

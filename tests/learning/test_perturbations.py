@@ -187,6 +187,17 @@ def test_long_cells_grow_sideways() -> None:
     np.testing.assert_allclose(grown(column, 64).cell.lengths(), 11.6)
 
 
+@pytest.mark.parametrize(
+    ("state", "size"), [({"charge": 1}, 1), ({"spin": 3}, 1), ({"charge": 0, "spin": 1}, 8), ({"spin": 0}, 8)]
+)
+def test_a_total_charge_belongs_to_the_cell_as_it_is(state: dict[str, int], size: int) -> None:
+    atoms = bulk("Cu")
+    atoms.info |= state
+    grew = grown(atoms, 8)
+    assert len(grew) == size
+    assert grew.info == state
+
+
 def test_nothing_of_the_input_that_could_be_taken_for_labels_is_left() -> None:
     atoms = bulk("Cu", cubic=True)
     atoms.info |= {"energy": -1.0, "charge": 1, "spin": 3, "name": "x"}
