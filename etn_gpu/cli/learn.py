@@ -239,8 +239,8 @@ def _parse_arguments(text: str | None) -> dict[str, Any]:
 def _show_missing(console: Console, report: LearningReport) -> None:
     """What the comparison lacks; structures that the teacher finds absurd may well be those where the student fails."""
     test, limit = report.test, report.options["largest_force"]
-    texts = [f"{test['failed']} have no label of the teacher"] if test.get("failed") else []
-    texts += [f"{test['large_forces']} have forces above {limit:g} eV/A"] if test.get("large_forces") else []
+    texts = [f"{test['failed']} without a label of the teacher"] if test.get("failed") else []
+    texts += [f"{test['large_forces']} with forces above {limit:g} eV/A"] if test.get("large_forces") else []
     if texts:
         text = f"left out of {test['chosen']}: {', '.join(texts)}"
         console.print(text if report.errors else f"nothing to compare, {text}", style="yellow", soft_wrap=True)

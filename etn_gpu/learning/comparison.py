@@ -76,6 +76,7 @@ def errors_by_origin(student: ETNPotential, compared: Sequence[Compared], **opti
     """
     sums: dict[str, Metrics] = {}
     forces: dict[str, list[Any]] = {}
+    above = f"grade above {THRESHOLD:g}"
     outcomes = student.evaluate_each([sample.atoms for sample in compared], **options)
     for sample, outcome in zip(compared, outcomes, strict=True):
         if isinstance(outcome, StructureError):  # an error that cannot be computed must never look like a small one
@@ -87,7 +88,7 @@ def errors_by_origin(student: ETNPotential, compared: Sequence[Compared], **opti
             grade = np.inf
         else:
             predicted, grade = outcome, float(outcome["extrapolation_grade"])
-        known = f"grade up to {THRESHOLD:g}" if grade <= THRESHOLD else f"grade above {THRESHOLD:g}"
+        known = f"grade up to {THRESHOLD:g}" if grade <= THRESHOLD else above
         for name in (sample.origin, known, "all"):
             label = sample.label
             sums.setdefault(name, Metrics()).add(
@@ -96,7 +97,7 @@ def errors_by_origin(student: ETNPotential, compared: Sequence[Compared], **opti
             forces.setdefault(name, []).append(label.forces.ravel())
     return {
         name: sums[name].as_dict() | {"forces_rms": float(np.sqrt(np.mean(np.concatenate(forces[name]) ** 2)))}
-        for name in sorted(sums, key=lambda name: (name == "all", name.startswith("grade")))
+        for name in sorted(sums, key=lambda name: (name == "all", name.startswith("grade"), name == above))
     }
 
 

@@ -6,6 +6,7 @@ import json
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
 from math import isfinite
+from numbers import Integral, Real
 from os import PathLike
 from pathlib import Path
 from typing import Any
@@ -115,15 +116,20 @@ class LearningConfig:
         if not self.structures:
             raise LearningError("there are no structures to begin with: give one file or more")
         for name, least in _LEAST.items():
-            if getattr(self, name) < least:
-                raise LearningError(f"{name} must be at least {least}, got {getattr(self, name)}")
+            value = getattr(self, name)
+            if isinstance(value, bool) or not isinstance(value, Integral) or value < least:
+                raise LearningError(f"{name} must be a whole number of at least {least}, got {value!r}")
         for name in _POSITIVE:
             value = getattr(self, name)
-            if value is not None and not (isfinite(value) and value > 0):
-                raise LearningError(f"{name} must be a positive number, got {value}")
+            if value is not None and not (_is_number(value) and value > 0):
+                raise LearningError(f"{name} must be a positive number, got {value!r}")
         for name in ("rattle", "strain"):
-            if not 0 <= getattr(self, name) < 0.5:
-                raise LearningError(f"{name} must be a number from 0 to below 0.5, got {getattr(self, name)}")
+            value = getattr(self, name)
+            if not (_is_number(value) and 0 <= value < 0.5):
+                raise LearningError(f"{name} must be a number from 0 to below 0.5, got {value!r}")
+        for name in ("threshold", "stop_grade"):
+            if not _is_number(value := getattr(self, name)):
+                raise LearningError(f"{name} must be a finite number, got {value!r}")
         if not self.threshold >= 1.0:
             raise LearningError(
                 f"the threshold must be 1 or more, got {self.threshold:g}: grades up to 1 are those of structures that "
@@ -160,6 +166,10 @@ class LearningConfig:
         """The options that a run shares with the one that goes on with it: all that are told but the rounds, of which
         more may follow, and the files of structures, whose content counts, wherever they are."""
         return {name: value for name, value in self.told().items() if name not in _MAY_CHANGE}
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, Real) and not isinstance(value, bool) and isfinite(value)
 
 
 @dataclass(frozen=True)

@@ -151,7 +151,7 @@ class _Run:
         if number > 1 or len(labelled) >= FEWEST:
             return
         failures = [found for sample in chosen if isinstance(found := self._found(sample), Failure)]
-        why = f"; the first of {len(failures)} failures: {failures[0].message}" if failures else ""
+        why = f"; the first of {len(failures)} failures: {failures[0].message.rstrip('.')}" if failures else ""
         raise LearningError(
             f"the teacher labelled {len(labelled)} of {len(chosen)} structures of the first round, and at least "
             f"{FEWEST} are needed to train on{why}. {self._remedy(chosen, failures)}"
@@ -208,7 +208,7 @@ class _Run:
         return found is None or (self.config.retry and isinstance(found, Failure))
 
     def _is_sensible(self, label: Label) -> bool:
-        return bool(np.abs(label.forces).max(initial=0.0) <= self.config.largest_force)
+        return bool(np.linalg.norm(label.forces, axis=1).max(initial=0.0) <= self.config.largest_force)
 
     # -- training ------------------------------------------------------------------------------------------------
 

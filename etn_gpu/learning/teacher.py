@@ -55,7 +55,7 @@ class Teacher:
         if not isinstance(self.arguments, dict) or not all(isinstance(key, str) for key in self.arguments):
             raise LearningError(f"arguments of the teacher = {self.arguments!r}: expected names and values")
         try:
-            json.dumps(self.arguments)
+            json.dumps(self.arguments, allow_nan=False)
         except (TypeError, ValueError, RecursionError) as error:
             raise LearningError(
                 f"arguments of the teacher = {self.arguments!r}: JSON cannot hold them ({error})"
@@ -79,7 +79,8 @@ class Teacher:
             try:
                 content = Path(model_path(self.name)).read_bytes()
             except OSError as error:
-                raise LearningError(f"cannot read the teacher {self.name}: {error.strerror or error}") from None
+                hint = "" if os.path.exists(self.name) else f"; a teacher that is no model is given as {_EXAMPLE}"
+                raise LearningError(f"cannot read the teacher {self.name}: {error.strerror or error}{hint}") from None
             found["sha256"] = hashlib.sha256(content).hexdigest()
         return found
 

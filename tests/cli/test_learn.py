@@ -107,7 +107,7 @@ def test_the_comparison_tells_what_it_lacks(start: Path, run: Run, monkeypatch: 
     test = {"chosen": 9, "labelled": 7, "failed": 2, "large_forces": 3}
     reports = [LearningReport({"largest_force": 50.0}, [], {}, test, errors) for errors in ({"all": row}, {})]
     monkeypatch.setattr("etn_gpu.learning.runner.learn", lambda config, on_event: reports.pop(0))
-    told = "left out of 9: 2 have no label of the teacher, 3 have forces above 50 eV/A\n"
+    told = "left out of 9: 2 without a label of the teacher, 3 with forces above 50 eV/A\n"
     for begin in ("", "nothing to compare, "):
         done = run("learn", TEACHER, start, "-o", "student.etn", *FEW)
         assert done.code == 1

@@ -173,7 +173,9 @@ def test_the_folder_of_somebody_else_stays_as_it_is(tmp_path: Path) -> None:
 def test_a_failed_prediction_spoils_every_error(student: ETNPotential) -> None:
     crystal, nickel = alloys(1)[0], bulk("Ni", cubic=True)
     samples = [Compared("given", atoms, labelled(atoms)) for atoms in (crystal, nickel)]
-    errors = errors_by_origin(student, samples, backend="numpy")["all"]
+    found = errors_by_origin(student, samples[::-1], backend="numpy")
+    assert list(found) == ["given", "grade up to 1.5", "grade above 1.5", "all"]
+    errors = found["all"]
     assert all(np.isnan(errors[name]["rmse"]) for name in ("energy", "forces", "stress"))
 
 

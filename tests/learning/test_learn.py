@@ -121,7 +121,8 @@ def test_comparison_is_on_structures_that_nobody_chose(
     by_grade = sum(row["n_structures"] for name, row in report.errors.items() if name.startswith("grade"))
     assert by_origin == by_grade == 6
     assert report.speed["teacher_us_per_atom"] > 0
-    assert report.speed["speedup"] == report.speed["teacher_us_per_atom"] / report.speed["student_us_per_atom"]
+    ratio = report.speed["teacher_us_per_atom"] / report.speed["student_us_per_atom"]
+    assert report.speed["speedup"] == pytest.approx(ratio)
 
 
 def test_rounds_tell_what_happened(finished: tuple[LearningConfig, LearningReport, Recorder]) -> None:
@@ -258,7 +259,7 @@ class Moody(EMT):
 
 class Hopeless(EMT):
     def calculate(self, *arguments):
-        raise RuntimeError("no licence on this machine")
+        raise RuntimeError("no licence on this machine.")
 '''
 
 
@@ -296,12 +297,12 @@ def test_a_teacher_that_labels_nothing(tmp_path: Path, vices: str) -> None:
     options = config(tmp_path, teacher=Teacher(f"{vices}:Hopeless"))
     with pytest.raises(
         LearningError,
-        match=r"labelled 0 of 10 structures .* first of 10 failures: RuntimeError: no licence on this machine",
+        match=r"labelled 0 of 10 structures .* first of 10 failures: RuntimeError: no licence on this machine\. \S",
     ):
         learn(options)
     source = (tmp_path / f"{vices}.py").read_text()
     (tmp_path / f"{vices}.py").write_text(
-        source.replace('raise RuntimeError("no licence on this machine")', "super().calculate(*arguments)")
+        source.replace('raise RuntimeError("no licence on this machine.")', "super().calculate(*arguments)")
     )
     with pytest.raises(LearningError, match="labelled 0 of 10"):
         learn(replace(options, resume=True))
@@ -314,8 +315,11 @@ def test_large_forces_are_left_out(tmp_path: Path) -> None:
     options = config(tmp_path, rounds=1, test_number=0, number=20, rattle=0.2, largest_force=3.0)
     report = learn(options)
     large = [
-        atoms for atoms in frames(options.folder / "labels.extxyz") if np.abs(atoms.arrays["REF_forces"]).max() > 3.0
+        atoms
+        for atoms in frames(options.folder / "labels.extxyz")
+        if np.linalg.norm(atoms.arrays["REF_forces"], axis=1).max() > 3.0
     ]
+    assert len(large) == sum(float(row["largest_force"]) > 3.0 for row in table(options))
     assert 0 < len(large) == report.rounds[0]["large_forces"]
     assert report.final["trained_on"] == 20 - len(large)
 
@@ -336,8 +340,11 @@ def test_elements_of_which_nothing_was_labelled_stop_no_round(
 @pytest.mark.parametrize(
     ("changes", "complaint"),
     [
-        ({"number": 3}, "number must be at least 4, got 3"),
+        ({"number": 3}, "number must be a whole number of at least 4, got 3"),
         ({"temperature": float("nan")}, "temperature must be a positive number, got nan"),
+        ({"rounds": 2.5}, r"rounds must be a whole number of at least 1, got 2\.5"),
+        ({"temperature": "hot"}, "temperature must be a positive number, got 'hot'"),
+        ({"stop_grade": float("inf")}, "stop_grade must be a finite number, got inf"),
         ({"threshold": 0.5}, r"the threshold must be 1 or more, got 0\.5"),
         ({"stop_grade": 1.0}, "the grade that ends a trajectory must be above the threshold"),
         ({"resume": True, "overwrite": True}, "exclude each other"),
