@@ -141,6 +141,9 @@ def test_where_a_worker_is(teachers: str, chain: Chain, tmp_path: Path, monkeypa
 
 
 SCRIPT = """
+import signal
+# whoever started the tests in the background may have had Ctrl-C ignored
+signal.signal(signal.SIGINT, signal.default_int_handler)
 from ase import Atoms
 from etn_gpu.learning.pool import TeacherPool
 from etn_gpu.learning.teacher import Teacher

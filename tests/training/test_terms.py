@@ -80,6 +80,7 @@ def test_a_run_on_emt_is_held_apart(configure: Configure) -> None:
         assert energies.argmin() < 20
 
 
+@pytest.mark.usefixtures("whole_iterations")  # a network that has learnt little meets its bounds on other structures
 def test_without_repulsion_the_model_is_the_network(configure: Configure) -> None:
     reports = [train(configure(repulsion=kind)) for kind in ("zbl", "none")]
     assert load(configure().output).terms is None
