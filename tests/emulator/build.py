@@ -31,7 +31,7 @@ MODES: dict[str, tuple[tuple[str, ...], tuple[str, ...], tuple[str, ...]]] = {
     "fast": (("-O2",), ("-O2",), ()),
     # the real AddressSanitizer and UndefinedBehaviorSanitizer; the process must have been started with libasan
     "address": (
-        ("-O1", f"-fsanitize=address,{_UNDEFINED}", "-fno-sanitize-recover=all"),
+        ("-O0", f"-fsanitize=address,{_UNDEFINED}", "-fno-sanitize-recover=all"),
         ("-O1", "-fsanitize=address"),
         ("-fsanitize=address,undefined",),
     ),
