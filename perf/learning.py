@@ -33,6 +33,7 @@ from peers.environments import CACHE
 from etn_gpu.errors import EtnGpuError
 from etn_gpu.learning import LearningConfig, LearningReport, Teacher, learn
 from etn_gpu.learning.config import Event
+from etn_gpu.structures.units import GPA
 
 HEADERS = (
     "structures",
@@ -42,7 +43,6 @@ HEADERS = (
     "of forces (meV/Å)",
     "stress RMSE (GPa)",
 )
-GPA = 160.21766208
 TOLD = ("rounds", "number", "test_number", "max_iterations", "preset", "stop_grade", "steps", "trajectories")
 MTP_FILE = "NbMoTaW/mtp.2021.08/quaternary.mtp"
 
@@ -148,7 +148,7 @@ def main() -> int:
                 number(1e3 * row["energy"]["rmse"], 2),
                 number(1e3 * row["forces"]["rmse"], 1),
                 number(1e3 * row["forces_rms"], 0),
-                number(GPA * row["stress"]["rmse"], 3),
+                number(row["stress"]["rmse"] / GPA, 3),
             )
             for origin, row in report.errors.items()
         ]

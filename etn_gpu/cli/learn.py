@@ -22,6 +22,7 @@ from etn_gpu.cli.parsing import parse_time_limit, parse_weights
 from etn_gpu.cli.reading import reading_options
 from etn_gpu.cli.train import Preset
 from etn_gpu.screening.text import escaped
+from etn_gpu.structures.units import GPA
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -263,7 +264,7 @@ def _show(console: Console, report: LearningReport) -> None:
                 f"{1e3 * row['energy']['rmse']:.2f}",
                 f"{1e3 * row['forces']['rmse']:.1f}",
                 f"{1e3 * row['forces_rms']:.0f}",
-                "-" if stress is None else f"{160.21766208 * stress:.3f}",
+                "-" if stress is None else f"{stress / GPA:.3f}",
             )
         show_table(console, "Student against teacher, on structures that neither chose", table)
     if report.test:

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import gzip
 import os
-import resource
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +12,7 @@ import pytest
 
 from etn_gpu.errors import DataError
 from etn_gpu.files import AppendedFile, is_system_failure
+from tests.full_disk import at_most
 
 Opened = Callable[..., AppendedFile]
 
@@ -24,17 +23,6 @@ def opened() -> Opened:
         return AppendedFile(path, "rows", overwrite=overwrite, error=DataError)
 
     return open_file
-
-
-@contextmanager
-def at_most(size: int) -> Iterator[None]:
-    """No file can grow beyond `size` bytes, as if the disk were full."""
-    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (size, hard))
-    try:
-        yield
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
 
 
 def test_records_are_there_at_once(tmp_path: Path, opened: Opened) -> None:

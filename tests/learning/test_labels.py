@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 import os
-import resource
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -22,6 +19,7 @@ from etn_gpu.learning.bare import bare, structure_key
 from etn_gpu.learning.label_files import frame_text, read_frames
 from etn_gpu.learning.labels import Failure, Label, LabelStore, Row
 from etn_gpu.structures.labels import read_labelled
+from tests.full_disk import at_most
 
 
 @pytest.fixture(autouse=True)
@@ -237,17 +235,6 @@ def test_a_folder_that_cannot_be(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(LearningError, match="cannot make the folder"):
         LabelStore(tmp_path / "file")
-
-
-@contextmanager
-def at_most(size: int) -> Iterator[None]:
-    """No file can grow beyond `size` bytes, as if the disk were full."""
-    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (size, hard))
-    try:
-        yield
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
 
 
 def test_a_full_disk(tmp_path: Path) -> None:

@@ -85,6 +85,12 @@ def make_potential() -> MakePotential:
 
 
 @pytest.fixture(scope="session")
+def plain(make_potential: MakePotential) -> ETNPotential:
+    """A potential of two elements, without terms and grade."""
+    return make_potential(2)
+
+
+@pytest.fixture(scope="session")
 def make_structures() -> MakeStructures:
     """``make_structures(n_species)``: name -> structure, new copies at each call."""
     return random_structures

@@ -15,14 +15,8 @@ from etn_gpu.potential import ETNPotential
 from etn_gpu.structures import StructureBatch
 from tests.potential.term_regions import CUTOFF, NUMBERS, REGIONS, SPECIES, TERMS, Array, dimer, sites_of
 
-MakePotential = Callable[..., ETNPotential]
 STENCIL = ((-2, 1 / 12), (-1, -2 / 3), (1, 2 / 3), (2, -1 / 12))
 VOIGT = ((0, 0), (1, 1), (2, 2), (1, 2), (0, 2), (0, 1))
-
-
-@pytest.fixture(scope="module")
-def plain(make_potential: MakePotential) -> ETNPotential:
-    return make_potential(2)
 
 
 @pytest.fixture(scope="module")

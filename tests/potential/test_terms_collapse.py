@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from math import inf
 
 import numpy as np
@@ -11,13 +10,6 @@ import pytest
 from etn_gpu.potential import ETNPotential
 from etn_gpu.structures import StructureBatch
 from tests.potential.term_regions import CUTOFF, SPECIES, TERMS, assert_same_bits, crystal, dimer, sites_of
-
-MakePotential = Callable[..., ETNPotential]
-
-
-@pytest.fixture(scope="module")
-def plain(make_potential: MakePotential) -> ETNPotential:
-    return make_potential(2)
 
 
 @pytest.fixture(scope="module")

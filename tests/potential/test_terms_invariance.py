@@ -19,13 +19,6 @@ from etn_gpu.potential.terms import Terms
 from etn_gpu.structures import StructureBatch
 from tests.potential.term_regions import CUTOFF, REGIONS, SPECIES, TERMS, Array, assert_same_bits, crystal, sites_of
 
-MakePotential = Callable[..., ETNPotential]
-
-
-@pytest.fixture(scope="module")
-def plain(make_potential: MakePotential) -> ETNPotential:
-    return make_potential(2)
-
 
 @pytest.fixture(scope="module")
 def potential(plain: ETNPotential) -> ETNPotential:

@@ -16,11 +16,6 @@ from tests.potential.term_regions import NUMBERS, REGIONS, TERMS, assert_same_bi
 MakePotential = Callable[..., ETNPotential]
 
 
-@pytest.fixture(scope="module")
-def plain(make_potential: MakePotential) -> ETNPotential:
-    return make_potential(2)
-
-
 @pytest.mark.parametrize(
     ("changes", "message"),
     [

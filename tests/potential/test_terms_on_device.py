@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -21,13 +21,6 @@ from etn_gpu.potential.selfcheck import TOLERANCES, check_structures, check_term
 from etn_gpu.potential.terms import Terms
 from etn_gpu.structures import StructureBatch
 from tests.emulator import EmulatedDevice, require_compiler
-
-MakePotential = Callable[..., ETNPotential]
-
-
-@pytest.fixture(scope="module")
-def plain(make_potential: MakePotential) -> ETNPotential:
-    return make_potential(2)
 
 
 @pytest.fixture(scope="module")
