@@ -7,6 +7,7 @@
 :mod:`.locks`       one run at a time
 :mod:`.atomic`      a file that appears in one piece
 :mod:`.appended`    a file that grows by whole records
+:mod:`.unfinished`  outputs that appear when they are whole, of runs that can be stopped and go on
 :mod:`.failures`    full disks and the like, which are nobody's wrong use
 ==================  ==============================================================================
 """
@@ -18,6 +19,7 @@ from etn_gpu.files.formats import JSON, MODEL, ROWS, STRUCTURES, Content, check_
 from etn_gpu.files.identity import identity, is_stream
 from etn_gpu.files.locks import locked
 from etn_gpu.files.outputs import check_outputs, check_replaced
+from etn_gpu.files.unfinished import Growing, UnfinishedOutputs
 
 __all__ = [
     "JSON",
@@ -26,6 +28,8 @@ __all__ = [
     "STRUCTURES",
     "AppendedFile",
     "Content",
+    "Growing",
+    "UnfinishedOutputs",
     "check_outputs",
     "check_replaced",
     "check_suffix",
