@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
@@ -37,11 +38,19 @@ _DEMO_MODEL = "nbmotaw"
 _DEMO_STRUCTURES = 2000
 _NOTES_SHOWN = 10
 _HEADINGS = {
+    RankBy.energy_above_hull: "above hull\neV/atom",
     RankBy.formation_energy: "formation\neV/atom",
     RankBy.energy_per_atom: "energy\neV/atom",
     RankBy.max_force: "max force\neV/A",
     RankBy.pressure: "pressure\nGPa",
 }
+
+
+class HullOf(StrEnum):
+    """What the hull is made of."""
+
+    run = "run"
+    references = "references"
 
 
 def screen(
@@ -56,17 +65,53 @@ def screen(
         typer.Argument(metavar="FILES", help="Structures, in any format that ASE reads.", show_default=False),
     ] = None,
     output: Annotated[
-        Path, typer.Option("--output", "-o", help="CSV file with one row per structure; compressed if named .csv.gz.")
+        Path,
+        typer.Option(
+            "--output", "-o", help="File with one row per structure: CSV, compressed if named .csv.gz, or .parquet."
+        ),
     ] = Path("results.csv"),
     structures: Annotated[
         Path | None, typer.Option(help="Extended XYZ file of the evaluated structures with their results.")
     ] = None,
+    resume: Annotated[
+        bool,
+        typer.Option("--resume", help="Go on with a run that was stopped; begin where there is none to go on with."),
+    ] = False,
     overwrite: Overwrite = False,
     rank: Annotated[
         RankBy,
         typer.Option(help="What the table at the end sorts by, lowest first (pressure: smallest magnitude first)."),
     ] = RankBy.formation_energy,
     top: Annotated[int, typer.Option(min=0, help="Rows of the table at the end; 0 for no table.")] = 20,
+    where: Annotated[
+        str | None,
+        typer.Option(
+            metavar="CONDITION",
+            help="Rank only rows that fulfil it, such as \"status == 'ok' and n_atoms <= 8\".",
+            show_default=False,
+        ),
+    ] = None,
+    per_composition: Annotated[
+        bool, typer.Option("--per-composition", help="Rank only the best structure of each composition.")
+    ] = False,
+    keep: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="KEY",
+            help="Entry of the structures' info to keep as a column; may be given several times.",
+            show_default=False,
+        ),
+    ] = None,
+    id: Annotated[
+        str | None,
+        typer.Option(
+            metavar="KEY", help="Entry of info with a name of each structure, kept as column id.", show_default=False
+        ),
+    ] = None,
+    hull: Annotated[
+        HullOf,
+        typer.Option(help="Phases of the hull: the references and the structures of the run, or the references only."),
+    ] = HullOf.run,
     grade_threshold: Annotated[
         float | None,
         typer.Option(
@@ -97,12 +142,19 @@ def screen(
     outside. Above --grade-threshold the status is "extrapolating": the structure
     is evaluated and ranked, and its numbers may be wrong. A model without grades
     gives that status where two atoms are closer than any pair of their elements
-    in training. Ctrl-C leaves the rows done so far.
+    in training.
 
-    Columns: source, index, formula, n_atoms, energy (eV), energy_per_atom and
-    formation_energy (eV/atom, the latter relative to the pure elements of the
-    training set), max_force (eV/A), pressure (GPa, positive under compression),
-    extrapolation_grade, status, message. In text, what is not printable is escaped as in Python
+    While it runs, rows are in OUTPUT.part; the output appears when it is whole.
+    A run that was stopped (by Ctrl-C, a crash, a full disk) goes on with the
+    same command and --resume: no row is lost or there twice.
+
+    Columns: source, index, formula, n_atoms, volume_per_atom (A^3/atom),
+    closest_pair (the distance of the two closest atoms, A), energy (eV),
+    energy_per_atom, formation_energy (relative to the pure elements of the
+    training set) and energy_above_hull (all eV/atom; the hull is that of the pure
+    elements and of the structures with status ok), max_force (eV/A), pressure
+    (GPa, positive under compression), extrapolation_grade, status, message, and
+    what --id and --keep ask for. In text, what is not printable is escaped as in Python
     (a byte that is not UTF-8: \\udcff), and what a spreadsheet would take for a
     formula is prefixed, names with ./ and messages with '.
 
@@ -116,6 +168,8 @@ def screen(
       etn-gpu screen model.etn run1/XDATCAR run2/*.cif --structures out.extxyz
       etn-gpu screen nbmotaw big.extxyz.gz --rank max_force --top 50
       etn-gpu screen model.etn a.cif --grade-threshold 3 --drop-extrapolating
+      etn-gpu screen nbmotaw big.extxyz --rank energy_above_hull --where "n_atoms <= 8"
+      etn-gpu screen nbmotaw big.extxyz --id uid --keep calc_id -o results.parquet --resume
     """
     _check_arguments(model, files, demo)
 
@@ -131,10 +185,16 @@ def screen(
         sources,
         output,
         structures=structures,
+        resume=resume,
         overwrite=overwrite,
         protected=[model_path(model or _DEMO_MODEL)],
         rank=rank,
         top=top,
+        where=where,
+        per_composition=per_composition,
+        keep=keep or (),
+        id=id,
+        hull_of_run=hull is HullOf.run,
         grade_threshold=_threshold(potential, grade_threshold),
         drop_extrapolating=drop_extrapolating,
         limits=BatchLimits.for_atoms(batch_atoms),
@@ -144,9 +204,14 @@ def screen(
     )
     console = output_console()
     interrupted = _run(screening, _DEMO_STRUCTURES if demo else None)
-    _show(console, screening.report, output, structures, potential)
+    _show(console, screening.report, screening.places(), potential)
     if interrupted:
-        console.print("interrupted: the rows above are complete, later structures are missing", style="bold yellow")
+        console.print(
+            "interrupted: the rows so far are complete, later structures are missing; the same command with --resume "
+            "goes on",
+            style="bold yellow",
+            soft_wrap=True,
+        )
         raise typer.Exit(INTERRUPTED)
     if screening.report.n_failed:
         raise typer.Exit(SOME_FAILED)
@@ -199,9 +264,7 @@ def _run(screening: Screening, total: int | None) -> bool:
     return False
 
 
-def _show(
-    console: Console, report: ScreeningReport, output: Path, structures: Path | None, potential: ETNPotential
-) -> None:
+def _show(console: Console, report: ScreeningReport, places: list[Path], potential: ETNPotential) -> None:
     from etn_gpu.potential.grade import LACKS_GRADE
     from etn_gpu.screening.references import describe_references
 
@@ -223,6 +286,8 @@ def _show(
             style="yellow",
             soft_wrap=True,
         )
+    if report.n_before:
+        console.print(f"{report.n_before} rows were there from before")
     evaluated = report.n_rows - report.n_failed
     console.print(
         f"{evaluated} structures ({report.n_atoms} atoms) evaluated in {report.seconds:.1f} s "
@@ -230,9 +295,10 @@ def _show(
         f"{report.n_extrapolating} extrapolating; {report.n_failed} failed{compiled(report.compilation)}",
         soft_wrap=True,
     )
-    console.print(f"rows: {escaped(str(output))}", soft_wrap=True)
-    if structures is not None:
-        console.print(f"structures: {escaped(str(structures))}", soft_wrap=True)
+    rows, *structures = (escaped(str(place)) for place in places)
+    console.print(f"rows: {rows}", soft_wrap=True)
+    for place in structures:
+        console.print(f"structures: {place}", soft_wrap=True)
         if note := report.labels.note():
             console.print(f"warning: {escaped(note)}", style="yellow", soft_wrap=True)
         _show_notes(console, report)

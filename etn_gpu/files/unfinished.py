@@ -1,6 +1,7 @@
 """Outputs that appear when they are whole, of runs that may be stopped at any moment and go on later.
 
-What is to become ``NAME`` grows as ``NAME.part``. ``NAME.run`` of the first output says what the run is, how far it
+What is to become ``NAME`` grows as ``NAME.part``; where it is made of that part at the end, it is ``NAME.whole`` for a
+moment. ``NAME.run`` of the first output says what the run is, how far it
 has come, and how much of each part that takes; it is replaced in one piece, after the system has the parts on its disk.
 What a part holds beyond that is cut off when the run goes on: so nothing is lost, and nothing is there twice.
 """
@@ -9,7 +10,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from time import monotonic
@@ -23,7 +24,10 @@ from etn_gpu.files.identity import AnyPath, is_stream
 from etn_gpu.files.locks import locked
 from etn_gpu.files.outputs import check_replaced
 
-__all__ = ["Growing", "UnfinishedOutputs"]
+__all__ = ["Growing", "Making", "UnfinishedOutputs"]
+
+#: Makes a file of another one.
+Making = Callable[[str, str], None]
 
 FORMAT = 1
 #: Seconds between two notes of how far the run has come, and how much longer than a note takes they are apart at least.
@@ -114,6 +118,19 @@ class UnfinishedOutputs:
         """Whether the outputs are whole and in their places."""
         return self._whole
 
+    def place(self, number: int) -> str:
+        """Where an output is, by its number: its part, until it is whole."""
+        path = os.fspath(self._outputs[number].path)
+        return path if self._whole or is_stream(path) else _with(path, ".part")
+
+    def check(self) -> None:
+        """What entering would refuse, other runs excepted, before anything is done.
+
+        Raises:
+            error: see above.
+        """
+        self._before()
+
     def note(self, progress: Mapping[str, Any]) -> None:
         """Notes how far the run has come with all that was appended; not more often than is cheap.
 
@@ -124,18 +141,36 @@ class UnfinishedOutputs:
         if monotonic() >= self._due:
             self._write_noted()
 
-    def finish(self, progress: Mapping[str, Any]) -> None:
+    def finish(self, progress: Mapping[str, Any], making: Mapping[int, Making] | None = None) -> None:
         """Puts the outputs in their places; the run cannot go on after that.
+
+        Args:
+            progress: as for :meth:`note`.
+            making: for outputs by their number, what makes them of their parts, from the first path to the second.
 
         Raises:
             error: the system refuses, or an output has appeared meanwhile and must not be replaced.
         """
         self._take(progress)
+        self._write_noted()
+        for number, make in (making or {}).items():
+            self._make(self._outputs[number].path, make)
         self._write_noted(whole=True)
         for file in self.files:
             file.close(complete=True)
         check_replaced([output.path for output in self._plain], self._overwrite, self._error)
         self._put_in_place()
+
+    def _make(self, path: AnyPath, make: Making) -> None:
+        if is_stream(path):
+            return
+        whole = _with(path, ".whole")
+        try:
+            make(_with(path, ".part"), whole)
+            with open(whole, "rb+") as file:
+                os.fsync(file.fileno())
+        except OSError as problem:
+            raise self._error(f"cannot write {whole}: {problem.strerror or problem}") from problem
 
     def _before(self) -> dict[str, Any] | None:
         """What is noted of the run that is to go on, None where one begins."""
@@ -147,7 +182,7 @@ class UnfinishedOutputs:
         state = self._read() if self._resumable else None
         stopped = state is not None and (state["whole"] or any(part["records"] for part in state["parts"]))
         if state is None:  # parts of no run are not ours
-            self._check_places([_with(output.path, ".part") for output in self._plain])
+            self._check_places([_with(output.path, suffix) for output in self._plain for suffix in (".part", ".whole")])
         elif stopped and not self._resume and not self._overwrite:
             raise self._error(
                 f"{self._state} is of a run that was stopped, with {state['parts'][0]['records']} "
@@ -205,6 +240,9 @@ class UnfinishedOutputs:
         if self._resumable:
             self._write_state({}, [(0, 0)] * len(self._outputs), whole=False)
         try:
+            for output in self._plain:
+                with suppress(FileNotFoundError):
+                    os.unlink(_with(output.path, ".whole"))
             for output in self._outputs:
                 self.files.append(self._open(output))
             for file, output in zip(self.files, self._outputs, strict=True):
@@ -278,8 +316,12 @@ class UnfinishedOutputs:
     def _put_in_place(self) -> None:
         """Renames what is not yet in its place, the first output last: when it is there, all are."""
         for output in reversed(self._plain):
-            part, target = _with(output.path, ".part"), os.path.realpath(output.path)
+            part, whole, target = (_with(output.path, suffix) for suffix in (".part", ".whole", ""))
             try:
+                if os.path.exists(whole):
+                    with suppress(FileNotFoundError):
+                        os.unlink(part)
+                    part = whole
                 if os.path.exists(part):
                     mode = permissions(target)
                     if mode is not None:
@@ -297,7 +339,8 @@ class UnfinishedOutputs:
     def _forget(self) -> None:
         """Leaves nothing but outputs that are in their places."""
         notes = [self._state + ".tmp", self._state] if self._state else []
-        for name in [*(_with(output.path, ".part") for output in self._plain), *notes]:
+        own = [_with(output.path, suffix) for output in self._plain for suffix in (".part", ".whole")]
+        for name in [*own, *notes]:
             with suppress(OSError):
                 os.unlink(name)
 

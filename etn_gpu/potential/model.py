@@ -304,6 +304,12 @@ class ETNPotential:
             )
         return np.split(values, batch.atom_offsets[1:-1])
 
+    def checksum(self) -> str:
+        """A sum over everything that a file of the model holds: equal for models that are equal bit for bit."""
+        from etn_gpu.potential.file import checksum
+
+        return checksum(self)
+
     def save(self, path: str | PathLike[str]) -> None:
         """Write the model file ``path`` (``*.etn``); see :mod:`etn_gpu.potential.file`."""
         from etn_gpu.potential.file import save

@@ -269,6 +269,7 @@ class _Run:
             far,
             "cuda",
             self.dtype,
+            np.sqrt(np.maximum(host["nearest"], 0.0)),
         )
         outcomes = batch.outcomes()
         for place in np.flatnonzero(host["nearest"] < SAME_PLACE**2):

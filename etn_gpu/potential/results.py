@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -25,12 +26,13 @@ class Result(dict[str, Any]):
     extrapolation_grade, the largest of them, where the potential gives grades (:mod:`etn_gpu.potential.grade`).
 
     ``extrapolating`` is True when the grade is above the threshold, or, without a grade, when two atoms are closer than
-    any pair of their elements in the training data.
+    any pair of their elements in the training data. ``closest`` is the distance of the two closest atoms in A, images
+    included, inf where none are within the cutoff.
     """
 
-    def __init__(self, properties: dict[str, Any], *, extrapolating: bool = False) -> None:
+    def __init__(self, properties: dict[str, Any], *, extrapolating: bool = False, closest: float = math.inf) -> None:
         super().__init__(properties)
-        self.extrapolating = extrapolating
+        self.extrapolating, self.closest = extrapolating, closest
 
 
 @dataclass(frozen=True)
@@ -54,6 +56,8 @@ class BatchResult:
     dtype: str
     #: Volumes [S] in A^3, nan where not periodic in all three directions.
     volumes: Array
+    #: Distances of the closest atoms [S] in A, inf where none are within the cutoff.
+    closest: Array
 
     @staticmethod
     def assemble(
@@ -71,8 +75,9 @@ class BatchResult:
         energy = assembly.segment_sum(energies[:, None], offsets)[:, 0]
         both = None if virials is None else (virials, assembly.segment_sum(virials, offsets))
         return BatchResult.of_sums(
-            offsets, batch.volumes, energies, energy, forces, both, grades, extrapolating, backend, dtype
-        )
+            offsets, batch.volumes, energies, energy, forces, both, grades, extrapolating, backend, dtype,
+            batch.shortest,
+        )  # fmt: skip
 
     @staticmethod
     def of_sums(
@@ -86,6 +91,7 @@ class BatchResult:
         extrapolating: NDArray[np.bool_],
         backend: str,
         dtype: str,
+        closest: Array,
     ) -> BatchResult:
         """Stresses from ``virials`` of atoms [N, 6] and of structures [S, 6] in eV, and ``volumes`` [S] in A^3."""
         stress = stresses = None
@@ -93,8 +99,9 @@ class BatchResult:
             stresses = virials[0] / np.repeat(volumes, np.diff(atom_offsets))[:, None]
             stress = virials[1] / volumes[:, None]
         return BatchResult(
-            atom_offsets, energies, energy, forces, stress, stresses, grades, extrapolating, backend, dtype, volumes
-        )
+            atom_offsets, energies, energy, forces, stress, stresses, grades, extrapolating, backend, dtype, volumes,
+            closest,
+        )  # fmt: skip
 
     def outcomes(self) -> list[Result | StructureError]:
         """The result of each structure, or an error in the place of one whose results are not finite."""
@@ -113,4 +120,4 @@ class BatchResult:
             if self.grades is not None:
                 properties["extrapolation_grade"] = float(self.grades[a:b].max())
                 properties["extrapolation_grades"] = self.grades[a:b].copy()
-            yield Result(properties, extrapolating=bool(self.extrapolating[s]))
+            yield Result(properties, extrapolating=bool(self.extrapolating[s]), closest=float(self.closest[s]))

@@ -9,8 +9,10 @@ from typing import Any
 
 import numpy as np
 
-__all__ = ["Kind", "ResultColumn", "common_kind", "scalar"]
+__all__ = ["Field", "Kind", "ResultColumn", "common_kind", "kind_of", "scalar"]
 
+#: A value of a column; None is an empty field.
+Field = str | int | float | bool | None
 _LARGEST_INTEGER = 2**63
 
 
@@ -32,7 +34,7 @@ class ResultColumn:
     unit: str = ""
 
 
-def scalar(value: Any) -> str | int | float | bool | None:
+def scalar(value: Any) -> Field:
     """A value of `info` as one field; None for what is no scalar.
 
     Arrays with a single entry and no axes count as scalars, complex numbers do not.

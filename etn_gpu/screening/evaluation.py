@@ -36,6 +36,7 @@ class Outcome:
         stress: (6,), Voigt order xx, yy, zz, yz, xz, xy [eV/A^3]; None unless periodic in all three directions.
         energies: (n,) energies of the atoms [eV].
         grades: (n,) extrapolation grades of the atoms (:mod:`etn_gpu.potential.grade`); None from a model without.
+        closest_pair: distance of the two closest atoms, images included [A]; None where none are within the cutoff.
         extrapolating: the largest grade is above the threshold; for a model without grades, a pair of atoms is closer
             than any in training.
         failed: there are no numbers; `message` says why.
@@ -47,6 +48,7 @@ class Outcome:
     stress: NDArray[np.float64] | None = None
     energies: NDArray[np.float64] = field(default_factory=lambda: np.empty(0))
     grades: NDArray[np.float64] | None = None
+    closest_pair: float | None = None
     extrapolating: bool = False
     failed: bool = False
     message: str = ""
@@ -111,6 +113,7 @@ def _outcome(model: ETNPotential, atoms: Atoms, result: Result | StructureError,
         forces=result["forces"],
         stress=result.get("stress"),
         grades=grades,
+        closest_pair=result.closest if math.isfinite(result.closest) else None,
         extrapolating=result.extrapolating,
         message=message,
     )

@@ -7,14 +7,13 @@ from collections.abc import Collection, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from etn_gpu.errors import DataError
-from etn_gpu.screening.columns import Kind, ResultColumn, common_kind, kind_of, scalar
+from etn_gpu.screening.columns import Field, Kind, ResultColumn, common_kind, kind_of, scalar
 
 if TYPE_CHECKING:
     from ase import Atoms
 
 __all__ = ["Kept"]
 
-Field = str | int | float | bool | None
 #: The column of own names.
 ID = "id"
 _PREFIX = "input_"
@@ -49,13 +48,19 @@ class Kept:
         """Names of the columns."""
         return tuple(self._keys)
 
+    def identity(self) -> dict[str, str]:
+        """The entries by the names of their columns."""
+        return dict(self._keys)
+
     def columns(self) -> list[ResultColumn]:
         """The columns with the kinds that hold all that was seen."""
         return [ResultColumn(name, common_kind(kinds)) for name, kinds in self._kinds.items()]
 
-    def values(self, atoms: Atoms) -> tuple[Field, ...]:
-        """The fields of a structure."""
-        return tuple(self._value(name, atoms.info) for name in self._keys)
+    def values(self, atoms: Atoms | None) -> dict[str, Field]:
+        """The fields of a structure by the names of the columns; empty ones for one that could not be read."""
+        if atoms is None:
+            return dict.fromkeys(self._keys)
+        return {name: self._value(name, atoms.info) for name in self._keys}
 
     def _value(self, name: str, info: Mapping[Any, Any]) -> Field:
         entry = info.get(self._keys[name])

@@ -26,8 +26,8 @@ def check_parquet(path: str | os.PathLike[str]) -> None:
     """
     if importlib.util.find_spec("pyarrow") is None:
         raise DataError(
-            f"{os.fspath(path)}: Parquet needs pyarrow, which is not installed: pip install 'etn_gpu[parquet]', or name "
-            "the output like results.csv"
+            f"{os.fspath(path)}: Parquet needs pyarrow, which is not installed: pip install 'etn_gpu[parquet]', or "
+            "name the output like results.csv"
         )
 
 

@@ -34,7 +34,8 @@ class ScreeningReport:
             file does not tell.
         notes: entries of the input that the written structures lack or have under another name, and how many frames
             had them.
-        seconds: wall time from the start of the run to the last batch, without compilation.
+        n_before: rows that were there when the run went on.
+        seconds: wall time from the first batch to the last one, without those that were there before.
         compilation: seconds that compiling for the backend took.
     """
 
@@ -48,6 +49,7 @@ class ScreeningReport:
     labels: InputLabels = field(default_factory=InputLabels, repr=False)
     untried: dict[str, int | None] = field(default_factory=dict)
     notes: Counter[str] = field(default_factory=Counter)
+    n_before: int = 0
     seconds: float = 0.0
     compilation: float = 0.0
     _start: float = field(default_factory=perf_counter, repr=False)
@@ -61,8 +63,22 @@ class ScreeningReport:
         """Remembers the sources that end in a structure behind which nothing could be tried."""
         self.untried |= {c.source: c.untried for c in candidates if c.untried != 0}
 
-    def add(self, rows: list[Row]) -> None:
+    def begin(self, compilation: float) -> None:
+        """Starts the clock; compilation, in seconds, came before."""
+        self.compilation = compilation
+        self._start = perf_counter()
+
+    def restore(self, rows: Iterable[Row]) -> None:
+        """Counts the rows that were there when the run went on."""
+        self._count(rows)
+        self.n_before = self.n_rows
+
+    def add(self, rows: Iterable[Row]) -> None:
         """Counts a batch of rows and offers them to the ranking."""
+        self._count(rows)
+        self.seconds = perf_counter() - self._start
+
+    def _count(self, rows: Iterable[Row]) -> None:
         for row in rows:
             if row.status == "failed":
                 self.n_failed += 1
@@ -74,5 +90,5 @@ class ScreeningReport:
             else:
                 self.n_extrapolating += 1
             self.n_atoms += row.n_atoms or 0
-            self.ranking.offer(row)
-        self.seconds = perf_counter() - self._start - self.compilation
+            if not self.ranking.needs_hull:
+                self.ranking.offer(row)

@@ -3,21 +3,23 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
-from dataclasses import dataclass, fields
-from typing import TYPE_CHECKING, Literal
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
 from etn_gpu.screening.batching import Candidate
+from etn_gpu.screening.columns import Field, Kind, ResultColumn
 from etn_gpu.screening.evaluation import Outcome
-from etn_gpu.screening.text import as_cell
+from etn_gpu.screening.text import as_cell, from_cell
 from etn_gpu.structures.units import GPA, pressure
 
 if TYPE_CHECKING:
     from ase import Atoms
 
-__all__ = ["COLUMNS", "Row", "formation_energy", "make_row"]
+__all__ = ["COLUMNS", "Row", "as_field", "fields_of", "formation_energy", "from_field", "make_row", "row_of"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,9 +31,13 @@ class Row:
         index: position in its source, from 0; None when the source as a whole could not be read.
         formula: chemical formula in Hill order.
         n_atoms: number of atoms.
+        volume_per_atom: [A^3/atom]; None unless periodic in all three directions.
+        closest_pair: distance of the two closest atoms, images included [A]; None beyond the cutoff of the model.
         energy: total energy [eV].
         energy_per_atom: [eV/atom].
         formation_energy: energy relative to the pure elements, see :func:`formation_energy` [eV/atom].
+        energy_above_hull: energy above the convex hull, see :mod:`etn_gpu.screening.hulls` [eV/atom]; None until all
+            rows are there, and without phases that could be mixed to the same composition.
         max_force: largest norm of a force on one atom [eV/A].
         pressure: -trace(stress) / 3, positive under compression [GPa]; None unless periodic in all three directions.
         extrapolation_grade: the largest grade of an atom, 1 or less inside of what the training data span
@@ -39,34 +45,70 @@ class Row:
         status: "ok"; "extrapolating" when the grade is above the threshold, or, for a model without grades, when a pair
             of atoms is closer than any in training; "failed" when nothing was computed.
         message: the reason for any status but "ok".
+        kept: the entries of `info` that are kept, by the names of their columns (:mod:`etn_gpu.screening.kept`).
     """
 
     source: str
     index: int | None
     formula: str | None = None
     n_atoms: int | None = None
+    volume_per_atom: float | None = None
+    closest_pair: float | None = None
     energy: float | None = None
     energy_per_atom: float | None = None
     formation_energy: float | None = None
+    energy_above_hull: float | None = None
     max_force: float | None = None
     pressure: float | None = None
     extrapolation_grade: float | None = None
     status: Literal["ok", "extrapolating", "failed"] = "failed"
     message: str = ""
+    kept: Mapping[str, Field] = field(default_factory=dict)
 
     @property
     def shown_source(self) -> str:
         """The source as it stands in files: what is not printable escaped (:mod:`etn_gpu.screening.text`), and ``./``
         before a name that a spreadsheet would take for a formula."""
-        return as_cell(self.source, "./")
+        return as_cell(self.source, _FILE)
 
-    def as_fields(self) -> list[str]:
-        """The fields as text in the order of :data:`COLUMNS`; numbers with all their digits."""
-        values = (getattr(self, column) for column in COLUMNS[1:])
-        return [self.shown_source, *map(_as_field, values)]
+    def values(self) -> tuple[Field, ...]:
+        """The fields in the order of :data:`COLUMNS`, and those that are kept."""
+        return (*(getattr(self, column.name) for column in COLUMNS), *self.kept.values())
+
+    def named(self) -> dict[str, Field]:
+        """The fields by the names of their columns."""
+        return {column.name: getattr(self, column.name) for column in COLUMNS} | dict(self.kept)
 
 
-def _as_field(value: str | float | None) -> str:
+#: The columns that every row has, in order.
+COLUMNS = (
+    ResultColumn("source", Kind.text),
+    ResultColumn("index", Kind.integer),
+    ResultColumn("formula", Kind.text),
+    ResultColumn("n_atoms", Kind.integer),
+    ResultColumn("volume_per_atom", Kind.number, "A^3/atom"),
+    ResultColumn("closest_pair", Kind.number, "A"),
+    ResultColumn("energy", Kind.number, "eV"),
+    ResultColumn("energy_per_atom", Kind.number, "eV/atom"),
+    ResultColumn("formation_energy", Kind.number, "eV/atom"),
+    ResultColumn("energy_above_hull", Kind.number, "eV/atom"),
+    ResultColumn("max_force", Kind.number, "eV/A"),
+    ResultColumn("pressure", Kind.number, "GPa"),
+    ResultColumn("extrapolation_grade", Kind.number),
+    ResultColumn("status", Kind.text),
+    ResultColumn("message", Kind.text),
+)
+#: What keeps the name of a file from being taken for a formula, and still the name of that file.
+_FILE = "./"
+
+
+def fields_of(row: Row) -> list[str]:
+    """The fields of a row as text; numbers with all their digits."""
+    return [row.shown_source, *map(as_field, row.values()[1:])]
+
+
+def as_field(value: Field) -> str:
+    """A value as the text of a field."""
     if value is None:
         return ""
     if isinstance(value, str):
@@ -74,8 +116,34 @@ def _as_field(value: str | float | None) -> str:
     return repr(float(value)) if isinstance(value, float) else str(value)
 
 
-COLUMNS = tuple(field.name for field in fields(Row))
-"""Names of the columns, in order."""
+def row_of(fields: Sequence[str], kept: Sequence[ResultColumn] = ()) -> Row:
+    """The row whose fields these are, where ``kept`` are the columns of what is kept.
+
+    Raises:
+        ValueError: they are the fields of no row.
+    """
+    known = len(COLUMNS)
+    values: dict[str, Any] = {
+        column.name: from_field(text, column.kind) for column, text in zip(COLUMNS, fields[:known], strict=True)
+    }
+    values["source"] = from_cell(fields[0], _FILE)
+    values["message"] = values["message"] or ""
+    return Row(**values, kept={c.name: from_field(text, c.kind) for c, text in zip(kept, fields[known:], strict=True)})
+
+
+def from_field(text: str, kind: Kind) -> Field:
+    """The value of a field of a column of this kind.
+
+    Raises:
+        ValueError: it is none.
+    """
+    if not text:
+        return None
+    if kind is Kind.text:
+        return from_cell(text)
+    if kind is Kind.flag:
+        return {"True": True, "False": False}[text]
+    return int(text) if kind is Kind.integer else float(text)
 
 
 def formation_energy(energy: float, symbols: list[str], references: Mapping[str, float]) -> float | None:
@@ -96,21 +164,28 @@ def _formula(atoms: Atoms) -> str | None:
         return None
 
 
-def make_row(candidate: Candidate, outcome: Outcome, references: Mapping[str, float]) -> Row:
+def make_row(
+    candidate: Candidate,
+    outcome: Outcome,
+    references: Mapping[str, float],
+    kept: Mapping[str, Field] = MappingProxyType({}),
+) -> Row:
     """The row of a structure that was read and of what came of its evaluation."""
     atoms = candidate.atoms
     # A message of several lines would be legal CSV, and would still break every line-based tool.
     message = " ".join((candidate.error or outcome.message).split())
     if atoms is None:
-        return Row(candidate.source, candidate.index, message=message)
+        return Row(candidate.source, candidate.index, message=message, kept=kept)
     formula, n_atoms = _formula(atoms), len(atoms)
     if outcome.failed:
-        return Row(candidate.source, candidate.index, formula, n_atoms, message=message)
+        return Row(candidate.source, candidate.index, formula, n_atoms, message=message, kept=kept)
     return Row(
         source=candidate.source,
         index=candidate.index,
         formula=formula,
         n_atoms=n_atoms,
+        volume_per_atom=None if outcome.stress is None else atoms.get_volume() / n_atoms,
+        closest_pair=outcome.closest_pair,
         energy=outcome.energy,
         energy_per_atom=outcome.energy / n_atoms,
         formation_energy=formation_energy(outcome.energy, atoms.get_chemical_symbols(), references),
@@ -119,4 +194,5 @@ def make_row(candidate: Candidate, outcome: Outcome, references: Mapping[str, fl
         extrapolation_grade=outcome.grade,
         status="extrapolating" if outcome.extrapolating else "ok",
         message=message,
+        kept=kept,
     )

@@ -5,20 +5,24 @@ from __future__ import annotations
 import math
 import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from etn_gpu import __version__
 from etn_gpu.backend import resolve
 from etn_gpu.errors import ModelFileError
 from etn_gpu.potential.grade import THRESHOLD, check_threshold
 from etn_gpu.potential.warm_up import warm_up
 from etn_gpu.screening.batching import BatchLimits, Candidate, batches
 from etn_gpu.screening.evaluation import Outcome, evaluate_each
+from etn_gpu.screening.hulls import RunHull
+from etn_gpu.screening.kept import Kept
 from etn_gpu.screening.ranking import RankBy, Ranking
 from etn_gpu.screening.report import ScreeningReport
-from etn_gpu.screening.rows import Row, make_row
+from etn_gpu.screening.rows import COLUMNS, Row, make_row
 from etn_gpu.screening.sources import FileSource, Source, as_source
+from etn_gpu.screening.stream import Place, Stream
+from etn_gpu.screening.where import Condition
 from etn_gpu.screening.writing import ResultWriter, check_outputs
 
 if TYPE_CHECKING:
@@ -31,8 +35,10 @@ class Screening:
     """One run over all structures of some sources; iterate over it to make it happen.
 
     Each step evaluates one batch, writes and flushes its rows, and yields them. Rows come in the order of the input.
-    Memory is bounded by the batch. An exception or an interrupt between or within steps leaves whole rows of all
-    batches before it. The rows are the same, bit for bit, for any ``limits``: no result depends on others in its batch.
+    Memory is bounded by the batch. They grow in ``OUTPUT.part``, and get their name and what depends on all of them,
+    the energies above the hull, at the end of the run; a run that was stopped before, however it was, goes on with
+    `resume`. The results are the same, bit for bit, for any ``limits`` and wherever it was stopped: no result depends
+    on others in its batch.
 
     Attributes:
         report: counts and ranking of what has been done so far.
@@ -40,21 +46,28 @@ class Screening:
     Args:
         model: the potential.
         sources: paths of files in any format that ASE reads, or :class:`~etn_gpu.screening.Source` objects.
-        output: the CSV file of rows.
+        output: the file of rows: CSV, or Parquet if it is named so.
         structures: extended XYZ file of the evaluated structures with their results.
+        resume: go on with a run that was stopped. Where there is none, and no output, begin.
         overwrite: whether files that exist are replaced by `output` and `structures`.
         protected: further files that neither may replace, whatever `overwrite` is: the model's, for instance.
         rank: what the ranking sorts by.
         top: how many rows the ranking keeps.
+        where: a condition (:mod:`etn_gpu.screening.where`) that rows must fulfil to be ranked.
+        per_composition: rank only the best row of each composition.
         grade_threshold: rows with an extrapolation grade above it have the status "extrapolating".
         drop_extrapolating: whether such rows are left out of the ranking.
+        keep: entries of `info` that become columns.
+        id: the entry of `info` with a name of each structure, which becomes the column ``id``.
+        hull_of_run: whether the structures of the run are phases of the hull, or only the references.
         limits: how large a batch may be.
         backend: backend of the evaluation; by default as everywhere in etn_gpu.
         dtype: "float64" or "float32"; by default the model's, on a GPU "float32".
         threads: threads of the evaluation; by default the backend's.
 
     Raises:
-        DataError: an output cannot be written, see :func:`~etn_gpu.screening.writing.check_outputs`.
+        DataError: an output cannot be written, see :func:`~etn_gpu.screening.writing.check_outputs`; there is a run to
+            go on with that is another one; a condition that cannot be read.
         BackendError: the backend or the dtype that was asked for cannot be used here.
         ModelFileError: the model's reference energies for formation energies are no energies.
         NetworkError: a threshold below 1.
@@ -67,12 +80,18 @@ class Screening:
         output: str | os.PathLike[str],
         *,
         structures: str | os.PathLike[str] | None = None,
+        resume: bool = False,
         overwrite: bool = False,
         protected: Iterable[str | os.PathLike[str]] = (),
         rank: RankBy | str = RankBy.formation_energy,
         top: int = 20,
+        where: str | None = None,
+        per_composition: bool = False,
         grade_threshold: float = THRESHOLD,
         drop_extrapolating: bool = False,
+        keep: Sequence[str] = (),
+        id: str | None = None,
+        hull_of_run: bool = True,
         limits: BatchLimits | None = None,
         backend: str | None = None,
         dtype: str | None = None,
@@ -83,31 +102,53 @@ class Screening:
         self.output = Path(output)
         self.structures = None if structures is None else Path(structures)
         self.limits = limits or BatchLimits()
-        self.overwrite = overwrite
         # Whatever can fail does so here, before a file is touched.
         self._references = _references(model)
-        inputs = [*protected, *(source.path for source in self.sources if isinstance(source, FileSource))]
-        check_outputs(self.output, self.structures, inputs, overwrite=overwrite)
         self._threshold = check_threshold(grade_threshold)
-        self._options = {"backend": resolve(backend), "dtype": dtype, "threads": threads}
-        model.precision(resolve(backend), dtype)
-        ranking = Ranking(rank, top, drop_extrapolating=drop_extrapolating)
-        self.report = ScreeningReport(backend=resolve(backend), ranking=ranking)
+        name = resolve(backend)
+        self._options = {"backend": name, "dtype": dtype, "threads": threads}
+        precision = model.precision(name, dtype)
+        self._kept = Kept(keep, id, [column.name for column in COLUMNS])
+        self._hull_of_run = hull_of_run
+        inputs = [*protected, *(source.path for source in self.sources if isinstance(source, FileSource))]
+        check_outputs(self.output, self.structures, inputs)
+        columns = [column.name for column in (*COLUMNS, *self._kept.columns())]
+        condition = None if where is None else Condition(where, columns)
+        ranking = Ranking(
+            rank, top, drop_extrapolating=drop_extrapolating, where=condition, per_composition=per_composition
+        )
+        self.report = ScreeningReport(backend=name, ranking=ranking)
+        self._identity = {
+            "version": __version__,
+            "model": model.checksum(),
+            "inputs": [source.identity() for source in self.sources],
+            "backend": name,
+            "dtype": precision,
+            "grade threshold": self._threshold,
+            "kept entries": self._kept.identity(),
+        }
+        self._writer = ResultWriter(
+            self.output, self.structures, kept=self._kept.names, identity=self._identity, resume=resume,
+            overwrite=overwrite,
+        )  # fmt: skip
+        self._writer.check()
 
     def __iter__(self) -> Iterator[list[Row]]:
-        candidates = chain.from_iterable(source.candidates() for source in self.sources)
-        self.report.compilation = warm_up(self.model, **self._options)
-        with ResultWriter(self.output, self.structures, overwrite=self.overwrite) as writer:
-            for batch in batches(candidates, self.model.cutoff, self.limits):
-                outcomes = self._evaluate(batch)
-                rows = [make_row(c, outcome, self._references) for c, outcome in zip(batch, outcomes, strict=True)]
-                writer.write(rows, [candidate.atoms for candidate in batch], outcomes)
-                self.report.add(rows)
-                if self.structures is not None:
-                    self.report.labels.see(candidate.atoms for candidate in batch)
-                self.report.note_untried(batch)
-                self.report.notes = writer.notes
-                yield rows
+        with self._writer as writer:
+            place = self._restored()
+            stream = Stream(self.sources, place)
+            if not writer.whole:
+                self.report.begin(warm_up(self.model, **self._options))
+                for batch in batches(stream, self.model.cutoff, self.limits):
+                    rows = self._rows(batch)
+                    place = stream.take(len(batch))
+                    writer.note(self._progress(place))
+                    yield rows
+                self._finish(self._progress(place))
+
+    def places(self) -> list[Path]:
+        """Where the rows, and the structures if asked for, are: with the suffix ``.part`` until all are there."""
+        return self._writer.places()
 
     def run(self) -> ScreeningReport:
         """Evaluates everything and returns the report."""
@@ -115,11 +156,57 @@ class Screening:
             pass
         return self.report
 
+    def _rows(self, batch: list[Candidate]) -> list[Row]:
+        """Evaluates, writes and counts one batch."""
+        outcomes = self._evaluate(batch)
+        rows = [
+            make_row(c, outcome, self._references, self._kept.values(c.atoms))
+            for c, outcome in zip(batch, outcomes, strict=True)
+        ]
+        self._writer.write(rows, [candidate.atoms for candidate in batch], outcomes)
+        self.report.add(rows)
+        if self.structures is not None:
+            self.report.labels.see(candidate.atoms for candidate in batch)
+        self.report.note_untried(batch)
+        return rows
+
     def _evaluate(self, batch: list[Candidate]) -> list[Outcome]:
         readable = [candidate.atoms for candidate in batch if candidate.atoms is not None]
         found = evaluate_each(self.model, readable, threshold=self._threshold, **self._options) if readable else []
         outcomes = iter(found)
         return [Outcome(failed=True, message=c.error) if c.atoms is None else next(outcomes) for c in batch]
+
+    def _progress(self, place: Place) -> dict[str, Any]:
+        """How far the run has come, and what is known of the structures beside their rows."""
+        self.report.notes = self._writer.notes
+        return {
+            "place": place.to_dict(),
+            "kept": self._kept.to_state(),
+            "labels": self.report.labels.to_state(),
+            "untried": self.report.untried,
+            "notes": dict(self._writer.notes),
+        }
+
+    def _restored(self) -> Place:
+        """Where the run begins; what was done before is counted."""
+        progress = self._writer.progress
+        if progress is None:
+            return Place()
+        self._kept.restore(progress["kept"])
+        self.report.labels.restore(progress["labels"])
+        self.report.untried |= progress["untried"]
+        self._writer.notes.update(progress["notes"])
+        self.report.notes = self._writer.notes
+        self.report.restore(self._writer.rows(self._kept.columns()))
+        return Place.of(progress["place"])
+
+    def _finish(self, progress: Mapping[str, Any]) -> None:
+        """Makes the results of all rows, and puts the files in their places."""
+        hull = RunHull(self._references, of_run=self._hull_of_run)
+        ranking = self.report.ranking.empty() if self.report.ranking.needs_hull else None
+        self._writer.finish(progress, hull, self._kept.columns(), None if ranking is None else ranking.offer)
+        if ranking is not None:
+            self.report.ranking = ranking
 
 
 def _references(model: ETNPotential) -> dict[str, float]:

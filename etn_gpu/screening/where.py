@@ -50,6 +50,8 @@ class Condition:
     def __init__(self, text: str, columns: Collection[str]) -> None:
         self.text = text
         self._columns = columns
+        #: The columns that it uses.
+        self.names: set[str] = set()
         try:
             self._function = self._of(ast.parse(text.strip(), mode="eval").body)
         except (SyntaxError, ValueError, RecursionError, MemoryError) as error:
@@ -103,6 +105,7 @@ class Condition:
 
     def _column(self, name: str) -> _Function:
         if name in self._columns:
+            self.names.add(name)
             return lambda values: values[name]
         if name.lower() in _LITERALS:
             value = _LITERALS[name.lower()]

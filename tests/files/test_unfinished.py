@@ -8,6 +8,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -215,6 +216,64 @@ def test_stopped_while_outputs_are_put_in_place(tmp_path: Path, renamed: int, mo
     assert not (tmp_path / "rows.csv").exists()
     work(tmp_path, resume=True)
     check(tmp_path)
+
+
+def upper(part: str, whole: str) -> None:
+    Path(whole).write_text(Path(part).read_text().upper())
+
+
+def test_output_that_is_made_of_its_part(tmp_path: Path) -> None:
+    with outputs(tmp_path) as opened:
+        opened.files[0].append(["row 0\n"])
+        opened.finish({}, {0: upper})
+    assert names(tmp_path) == sorted(NAMES)
+    assert (tmp_path / "rows.csv").read_text() == "HEADING\nROW 0\n"
+
+
+@pytest.mark.parametrize("moves", [0, 1, 2])
+@pytest.mark.parametrize("place", ["make", "unlink", "replace"])
+def test_stopped_while_an_output_is_made(
+    tmp_path: Path, place: str, moves: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Wherever it is stopped, the output is made of the part in the end, and nothing else is left."""
+
+    def run(**options: Any) -> None:
+        with outputs(tmp_path, **options) as opened:
+            if not opened.whole:
+                if opened.progress is None:
+                    opened.files[0].append(["row 0\n"])
+                opened.finish({}, {0: make})
+
+    def make(part: str, whole: str) -> None:
+        upper(part, whole)
+        stop("make", whole)
+
+    left = moves
+
+    def stop(where: str, path: str) -> None:
+        nonlocal left
+        if where == place and path.endswith((".part", ".whole")):
+            left -= 1
+            if left < 0:
+                raise KeyboardInterrupt
+
+    def guarded(name: str, function: Any) -> Any:
+        def call(path: Any, *more: Any, **options: Any) -> Any:
+            stop(name, str(path))
+            return function(path, *more, **options)
+
+        return call
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "unlink", guarded("unlink", os.unlink))
+        patch.setattr(os, "replace", guarded("replace", os.replace))
+        with suppress(KeyboardInterrupt):
+            run()
+    if not (tmp_path / "rows.csv").exists():
+        left = 100
+        run(resume=True)
+    assert names(tmp_path) == sorted(NAMES)
+    assert (tmp_path / "rows.csv").read_text() == "HEADING\nROW 0\n"
 
 
 def test_streams_cannot_go_on(tmp_path: Path) -> None:
