@@ -91,7 +91,7 @@ def test_screen_stops(run: Any, stand_in: Any, monkeypatch: pytest.MonkeyPatch, 
     assert finished.code == 130
     assert "interrupted" in finished.out
     assert len(batches) == 1
-    assert (tmp_path / "results.csv").read_text().count("\n") == 1 + len(batches[0])
+    assert (tmp_path / "results.csv.part").read_text().count("\n") == 1 + len(batches[0])
 
 
 def test_train_stops(run: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Any) -> None:

@@ -9,19 +9,25 @@ import pytest
 from ase import Atoms
 
 from etn_gpu.screening.batching import Candidate
+from etn_gpu.screening.columns import Kind, ResultColumn
 from etn_gpu.screening.evaluation import Outcome, evaluate_each
-from etn_gpu.screening.rows import COLUMNS, Row, formation_energy, make_row
+from etn_gpu.screening.rows import COLUMNS, Row, fields_of, formation_energy, make_row, row_of
+
+NAMES = tuple(column.name for column in COLUMNS)
 
 
 def test_columns() -> None:
-    assert COLUMNS == (
+    assert NAMES == (
         "source",
         "index",
         "formula",
         "n_atoms",
+        "volume_per_atom",
+        "closest_pair",
         "energy",
         "energy_per_atom",
         "formation_energy",
+        "energy_above_hull",
         "max_force",
         "pressure",
         "extrapolation_grade",
@@ -73,7 +79,7 @@ def test_failed_rows_keep_what_is_known() -> None:
 
 def test_fields_read_back_exactly() -> None:
     row = Row("a", 0, "W", 1, energy=-0.1 - 0.2, energy_per_atom=float(np.float64(1.0) / 3.0), status="ok")
-    fields = dict(zip(COLUMNS, row.as_fields(), strict=True))
+    fields = dict(zip(NAMES, fields_of(row), strict=True))
     assert float(fields["energy"]) == row.energy
     assert float(fields["energy_per_atom"]) == row.energy_per_atom
     assert fields["pressure"] == ""
@@ -90,8 +96,31 @@ def test_a_number_of_no_element_is_a_failed_row(model: Any, number: int) -> None
 
 def test_text_in_fields_is_escaped_and_numbers_are_not() -> None:
     row = Row("=a\r\udcff", 0, "W", 1, energy=-3.2, message="@sum(\x1b)", status="ok")
-    fields = dict(zip(COLUMNS, row.as_fields(), strict=True))
+    fields = dict(zip(NAMES, fields_of(row), strict=True))
     assert fields["source"] == "./=a\\x0d\\udcff"
     assert fields["energy"] == "-3.2"
     assert fields["message"] == "'@sum(\\x1b)"
     assert row.source == "=a\r\udcff"
+
+
+def test_rows_come_back_from_their_fields() -> None:
+    kept = {"my id": "0012", "count": 3, "flag": True, "x": 0.1, "none": None}
+    kinds = [Kind.text, Kind.integer, Kind.flag, Kind.number, Kind.text]
+    columns = [ResultColumn(name, kind) for name, kind in zip(kept, kinds, strict=True)]
+    row = Row("=a\r", 2, "W", 1, 15.5, None, -0.1 - 0.2, status="ok", message='\'=1, "b"', kept=kept)
+    assert row_of(fields_of(row), columns) == row
+    unread = Row("a", None, message="no such file", kept=dict.fromkeys(kept))
+    assert row_of(fields_of(unread), columns) == unread
+    with pytest.raises(ValueError, match=r"argument 2 is longer|shorter"):
+        row_of(fields_of(row)[:-1], columns)
+
+
+def test_volume_and_closest_pair(model: Any) -> None:
+    crystal = Atoms("MoW", positions=[[0.0] * 3, [1.5, 1.6, 1.6]], cell=[3.2] * 3, pbc=True)
+    far = Atoms("W2", positions=[[0.0] * 3, [50.0, 0.0, 0.0]])
+    first, second = evaluate_each(model, [crystal, far])
+    row = make_row(Candidate("f", 0, crystal), first, {})
+    assert row.volume_per_atom == pytest.approx(3.2**3 / 2)
+    assert row.closest_pair == pytest.approx(np.linalg.norm([1.5, 1.6, 1.6]))
+    alone = make_row(Candidate("f", 1, far), second, {})
+    assert (alone.volume_per_atom, alone.closest_pair) == (None, None)

@@ -16,6 +16,7 @@ from ase.io import read
 from etn_gpu.errors import DataError
 from etn_gpu.screening.batching import Candidate
 from etn_gpu.screening.evaluation import Outcome, evaluate_each
+from etn_gpu.screening.hulls import RunHull
 from etn_gpu.screening.rows import COLUMNS, Row, make_row
 from etn_gpu.screening.writing import ResultWriter, check_outputs
 
@@ -57,10 +58,11 @@ def test_rows_are_on_disk_after_each_batch(tmp_path: Path) -> None:
         pytest.fail("it must not be opened")
     awkward = Row('a,"b"\u00e9.xyz', 1, message="x, y")
     with ResultWriter(path, overwrite=True) as writer:
-        assert path.read_text() == ",".join(COLUMNS) + "\n"
+        [part] = writer.places()
+        assert part.read_text() == ",".join(column.name for column in COLUMNS) + "\n"
         writer.write([awkward], [None], [Outcome(failed=True)])
         writer.write([awkward], [None], [Outcome(failed=True)])
-        with path.open(newline="", encoding="utf-8") as file:
+        with part.open(newline="", encoding="utf-8") as file:
             rows = list(csv.DictReader(file))
     assert len(rows) == 2
     assert rows[0]["source"] == awkward.source
@@ -90,6 +92,7 @@ def written(path: Path, model: Any, structures: list[Atoms]) -> list[Outcome]:
     with ResultWriter(path.with_suffix(".csv"), path) as writer:
         for row, atoms, outcome in zip(rows, structures, outcomes, strict=True):
             writer.write([row], [atoms], [outcome])
+        writer.finish({}, RunHull({}), [])
     return outcomes
 
 
