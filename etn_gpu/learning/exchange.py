@@ -1,7 +1,7 @@
 """Elements that stand for each other: other compositions and arrangements on the lattices of the given structures.
 
-What a student never saw together it cannot know: of alloys that lack two of their elements as neighbours, not even the
-extrapolation grade tells that these are unknown, for it looks at the surroundings of an atom with all elements at once.
+What a student never saw it cannot know, and a grade need not tell: where no given alloy was of molybdenum and tungsten
+alone, the energy of one was off by 45 meV/atom with a grade below 1.
 """
 
 from __future__ import annotations
