@@ -7,6 +7,7 @@
 :mod:`.locks`       one run at a time
 :mod:`.atomic`      a file that appears in one piece
 :mod:`.appended`    a file that grows by whole records
+:mod:`.json_text`   reports as JSON, without NaN
 :mod:`.failures`    full disks and the like, which are nobody's wrong use
 ==================  ==============================================================================
 """
@@ -16,6 +17,7 @@ from etn_gpu.files.atomic import write_atomically
 from etn_gpu.files.failures import is_system_failure
 from etn_gpu.files.formats import JSON, MODEL, ROWS, STRUCTURES, Content, check_suffix
 from etn_gpu.files.identity import identity, is_stream
+from etn_gpu.files.json_text import json_text
 from etn_gpu.files.locks import locked
 from etn_gpu.files.outputs import check_outputs, check_replaced
 
@@ -32,6 +34,7 @@ __all__ = [
     "identity",
     "is_stream",
     "is_system_failure",
+    "json_text",
     "locked",
     "write_atomically",
 ]
