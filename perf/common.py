@@ -18,6 +18,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
+from etn_gpu.files import json_text
+
 if TYPE_CHECKING:
     from ase import Atoms
 
@@ -117,7 +119,7 @@ def save(name: str, report: dict[str, Any]) -> Path:
     """Write ``report`` to results/<name>.json and return the path."""
     RESULTS.mkdir(exist_ok=True)
     path = RESULTS / f"{name}.json"
-    path.write_text(json.dumps(report, indent=1) + "\n")
+    path.write_text(json_text(report))
     return path
 
 

@@ -4,7 +4,7 @@
     ETN_GPU_POTENTIALS=/path/to/potentials python perf/learning.py mtp       # needs motep
     python perf/learning.py chgnet                                           # needs chgnet and torch
 
-* ``emt``: alloys of copper and gold, 16 atoms and elements that change places.
+* ``emt``: alloys of copper and gold, 16 atoms.
 * ``mtp``: the MTP of Nb-Mo-Ta-W (Yin et al. 2021) computed by motep (``pip install motep==0.2.*``).
 * ``chgnet``: CHGNet on oxides of magnesium and calcium (``pip install chgnet==0.4.2``), a graph network.
 
@@ -95,9 +95,9 @@ def _mtp() -> Teacher:
 
 
 CASES = {
-    "emt": Case(lambda: Teacher("ase.calculators.emt:EMT"), copper_gold, {"swaps": True}),
-    "mtp": Case(_mtp, refractory, {"swaps": True, "temperature": 2000.0}),
-    "chgnet": Case(lambda: Teacher("teachers:chgnet"), oxides, {"temperature": 1500.0}),
+    "emt": Case(lambda: Teacher("ase.calculators.emt:EMT"), copper_gold, {"exchange": (("Cu", "Au"),)}),
+    "mtp": Case(_mtp, refractory, {"exchange": (("Nb", "Mo", "Ta", "W"),), "temperature": 2000.0}),
+    "chgnet": Case(lambda: Teacher("teachers:chgnet"), oxides, {"exchange": (("Mg", "Ca"),), "temperature": 1500.0}),
 }
 
 

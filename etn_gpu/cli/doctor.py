@@ -76,6 +76,8 @@ def _installed_version(package: str) -> str:
 
 
 def _show_machine(console: Console) -> None:
+    from etn_gpu.backend.cores import usable_cores
+
     table = new_table()
     table.add_column("what")
     table.add_column("value", overflow="fold")
@@ -88,13 +90,6 @@ def _show_machine(console: Console) -> None:
     for device in cuda_devices():
         table.add_row("CUDA device", device)
     show_table(console, "Machine", table)
-
-
-def usable_cores() -> int:
-    """Cores that this process may run on, which in a container are fewer than the machine has."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
 
 
 def numba_threads() -> str:

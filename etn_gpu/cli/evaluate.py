@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass, field
 from itertools import islice
 from pathlib import Path
@@ -98,7 +97,7 @@ def evaluate(
     """
     import etn_gpu
     from etn_gpu.backend import resolve
-    from etn_gpu.files import JSON, write_atomically
+    from etn_gpu.files import JSON, json_text, write_atomically
     from etn_gpu.potential.file import model_path
     from etn_gpu.potential.warm_up import warm_up
     from etn_gpu.structures import LabelKeys
@@ -143,7 +142,7 @@ def evaluate(
         report |= {"seconds": seconds, "compilation_seconds": compilation, **options}
         report |= {"extrapolation_grade": None if grades is None else grades.as_dict()}
         report |= {"warnings": evaluation.warnings, "failures": failures}
-        write_atomically(json_file, (json.dumps(report, indent=2) + "\n").encode(), WrongUseError)
+        write_atomically(json_file, json_text(report).encode(), WrongUseError)
     if failures:
         raise typer.Exit(SOME_FAILED)
 

@@ -75,7 +75,18 @@ def learn(
     strain: Annotated[
         float, typer.Option(help="Strain of perturbed copies, at most; 0.04 changes volumes by 12 %.")
     ] = 0.04,
-    swaps: Annotated[bool, typer.Option("--swaps", help="Let atoms of different elements change places.")] = False,
+    exchange: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="Nb,Mo,..",
+            help="Elements that may stand for each other: perturbed copies have other compositions of them. Several "
+            "times for several groups.",
+            show_default=False,
+        ),
+    ] = None,
+    keep_compositions: Annotated[
+        bool, typer.Option("--keep-compositions", help="With --exchange: elements only change places.")
+    ] = False,
     least_atoms: Annotated[int, typer.Option(min=1, help="Repeat periodic cells up to so many atoms.")] = 16,
     threshold: Annotated[
         float, typer.Option(help="Structures with an extrapolation grade up to this need no label; 1 or more.")
@@ -156,7 +167,8 @@ def learn(
 
     \b
     Examples:
-      etn-gpu learn ase.calculators.emt:EMT cu_au.extxyz -o student.etn --swaps
+      etn-gpu learn ase.calculators.emt:EMT cu_au.extxyz -o student.etn
+          --exchange Cu,Au
       etn-gpu learn mace.calculators:mace_mp start.cif -o student.etn
           --arguments '{"model": "small"}' --temperature 2000 --workers 2
       etn-gpu learn big.etn md.traj -o small.etn --preset small
@@ -176,7 +188,8 @@ def learn(
         least_atoms=least_atoms,
         rattle=rattle,
         strain=strain,
-        swaps=swaps,
+        exchange=tuple(tuple(symbol.strip() for symbol in text.split(",")) for text in exchange or ()),
+        keep_compositions=keep_compositions,
         temperature=temperature,
         trajectories=trajectories,
         steps=steps,

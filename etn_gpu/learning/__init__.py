@@ -5,7 +5,8 @@
 =====================  ==============================================================================
 :mod:`.config`         options and events of a run
 :mod:`.given`          the structures to begin with, and those held out for the comparison
-:mod:`.perturbations`  supercells, strained and rattled copies, elements that change places
+:mod:`.perturbations`  supercells, strained and rattled copies
+:mod:`.exchange`       elements that stand for each other: other compositions and arrangements
 :mod:`.dynamics`       molecular dynamics by the student until its grade says stop
 :mod:`.samples`        the structures of a round: what is met, and the choice of what is labelled
 :mod:`.teacher`        a calculator by the name of its factory, or a model

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Callable, Iterable
 from numbers import Real
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 import numpy as np
 
 if TYPE_CHECKING:
     from ase import Atoms
 
-__all__ = ["OF_ELEMENTS", "STATE", "bare", "structure_key"]
+__all__ = ["OF_ELEMENTS", "STATE", "bare", "distinct", "has_charge_or_spin", "structure_key"]
+
+T = TypeVar("T")
 
 #: Per-atom arrays of ASE that go with the element of an atom; zeros are what a structure without them has.
 OF_ELEMENTS = ("initial_magmoms", "initial_charges")
@@ -39,6 +42,11 @@ def bare(atoms: Atoms) -> Atoms:
     return copy
 
 
+def has_charge_or_spin(atoms: Atoms) -> bool:
+    """Whether there is a total charge or a spin; 0 and 1 are both in use for none."""
+    return bool(atoms.info.get("charge", 0)) or atoms.info.get("spin", 0) not in (0, 1)
+
+
 def structure_key(atoms: Atoms) -> str:
     """64 hexadecimal digits that are the same for two structures if :func:`bare` gives the same, bit for bit.
 
@@ -57,3 +65,11 @@ def structure_key(atoms: Atoms) -> str:
         "".join(f"{name}={float(structure.info[name])!r}" for name in STATE if name in structure.info).encode()
     )
     return digest.hexdigest()
+
+
+def distinct(items: Iterable[T], atoms_of: Callable[[T], Atoms]) -> list[T]:
+    """The items without those whose structure an earlier one has."""
+    found: dict[str, T] = {}
+    for item in items:
+        found.setdefault(structure_key(atoms_of(item)), item)
+    return list(found.values())

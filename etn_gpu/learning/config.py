@@ -5,13 +5,14 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
-from math import isfinite
-from numbers import Integral, Real
 from os import PathLike
 from pathlib import Path
 from typing import Any
 
 from etn_gpu.errors import LearningError
+from etn_gpu.learning.checks import check_number, check_positive, check_whole
+from etn_gpu.learning.dynamics import DynamicsSettings
+from etn_gpu.learning.exchange import check_groups
 from etn_gpu.learning.perturbations import RATTLE, STRAIN
 from etn_gpu.learning.teacher import Teacher
 from etn_gpu.potential import Preset
@@ -25,12 +26,11 @@ _LEAST: dict[str, int] = {
     "test_number": 0,
     "least_atoms": 1,
     "trajectories": 1,
-    "steps": 1,
     "every": 1,
     "workers": 1,
     "seed": 0,
 }
-_POSITIVE = ("temperature", "timestep", "timeout", "largest_force", "cutoff")
+_POSITIVE = ("timeout", "largest_force", "cutoff")
 
 
 @dataclass(frozen=True)
@@ -48,7 +48,9 @@ class LearningConfig:
         rattle: largest standard deviation of displacements of perturbed copies, over the distance of nearest
             neighbours.
         strain: largest relative change of lengths in perturbed copies, for volume and shape each.
-        swaps: whether elements of a structure may change places.
+        exchange: groups of elements that may stand for each other, [("Nb", "Mo", "Ta", "W")] for instance, all of them
+            in the given structures; without any, made structures have the elements of given ones where they were.
+        keep_compositions: whether these elements only change places, so that compositions are the given ones.
         temperature: highest temperature of molecular dynamics in K.
         trajectories: trajectories of the student's molecular dynamics in a round.
         steps: most steps of each.
@@ -83,7 +85,8 @@ class LearningConfig:
     least_atoms: int = 16
     rattle: float = RATTLE
     strain: float = STRAIN
-    swaps: bool = False
+    exchange: tuple[tuple[str, ...], ...] = ()
+    keep_compositions: bool = False
     temperature: float = 1000.0
     trajectories: int = 24
     steps: int = 500
@@ -116,20 +119,16 @@ class LearningConfig:
         if not self.structures:
             raise LearningError("there are no structures to begin with: give one file or more")
         for name, least in _LEAST.items():
-            value = getattr(self, name)
-            if isinstance(value, bool) or not isinstance(value, Integral) or value < least:
-                raise LearningError(f"{name} must be a whole number of at least {least}, got {value!r}")
+            check_whole(name, getattr(self, name), least)
+        if self.threads is not None:
+            check_whole("threads", self.threads, 1)
         for name in _POSITIVE:
-            value = getattr(self, name)
-            if value is not None and not (_is_number(value) and value > 0):
-                raise LearningError(f"{name} must be a positive number, got {value!r}")
+            if getattr(self, name) is not None:
+                check_positive(name, getattr(self, name))
         for name in ("rattle", "strain"):
-            value = getattr(self, name)
-            if not (_is_number(value) and 0 <= value < 0.5):
-                raise LearningError(f"{name} must be a number from 0 to below 0.5, got {value!r}")
-        for name in ("threshold", "stop_grade"):
-            if not _is_number(value := getattr(self, name)):
-                raise LearningError(f"{name} must be a finite number, got {value!r}")
+            check_number(name, getattr(self, name), "a number from 0 to below 0.5", lambda value: 0 <= value < 0.5)
+        self.dynamics()
+        check_number("threshold", self.threshold)
         if not self.threshold >= 1.0:
             raise LearningError(
                 f"the threshold must be 1 or more, got {self.threshold:g}: grades up to 1 are those of structures that "
@@ -140,10 +139,19 @@ class LearningConfig:
                 f"the grade that ends a trajectory must be above the threshold, got {self.stop_grade:g} and "
                 f"{self.threshold:g}: nothing would be left to label"
             )
+        check_groups(self.exchange)
+        object.__setattr__(self, "exchange", tuple(map(tuple, self.exchange)))
+        if self.keep_compositions and not self.exchange:
+            raise LearningError("compositions are kept anyway where no elements are exchanged: name those that may be")
         if self.resume and self.overwrite:
             raise LearningError("going on with a run and beginning anew exclude each other: choose one of them")
         if self.retry and not self.resume:
             raise LearningError("only a run that goes on can try again what failed: resume it")
+
+    def dynamics(self) -> DynamicsSettings:
+        """How trajectories of the student are made."""
+        every = min(self.every, self.steps)
+        return DynamicsSettings(self.temperature, self.steps, self.timestep, every, self.stop_grade)
 
     @property
     def folder(self) -> Path:
@@ -166,10 +174,6 @@ class LearningConfig:
         """The options that a run shares with the one that goes on with it: all that are told but the rounds, of which
         more may follow, and the files of structures, whose content counts, wherever they are."""
         return {name: value for name, value in self.told().items() if name not in _MAY_CHANGE}
-
-
-def _is_number(value: Any) -> bool:
-    return isinstance(value, Real) and not isinstance(value, bool) and isfinite(value)
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from math import isfinite
 from typing import Any, Literal
 
 import numpy as np
@@ -21,6 +20,7 @@ from numpy.typing import NDArray
 from etn_gpu.calculator import ETNCalculator
 from etn_gpu.errors import LearningError, StructureError
 from etn_gpu.learning.bare import bare
+from etn_gpu.learning.checks import check_number, check_positive, check_whole
 from etn_gpu.potential import ETNPotential
 
 __all__ = ["DynamicsSettings", "Trajectory", "run_dynamics", "time_step"]
@@ -42,7 +42,7 @@ class DynamicsSettings:
         steps: of a trajectory that nothing ends.
         timestep: in fs; None for one that suits the lightest atom, :func:`time_step`.
         every: steps from one grade, and one snapshot, to the next.
-        stop: the extrapolation grade above which a trajectory ends.
+        stop_grade: the extrapolation grade above which a trajectory ends.
 
     Raises:
         LearningError: a value that makes no trajectory.
@@ -52,20 +52,18 @@ class DynamicsSettings:
     steps: int = 500
     timestep: float | None = None
     every: int = 10
-    stop: float = 3.0
+    stop_grade: float = 5.0
 
     def __post_init__(self) -> None:
-        for name in ("temperature", *(["timestep"] if self.timestep is not None else [])):
-            if not _is_number(getattr(self, name)) or getattr(self, name) <= 0.0:
-                unit = "K" if name == "temperature" else "fs"
-                raise LearningError(f"{name} = {getattr(self, name)!r}: expected a number of {unit} above 0")
+        check_positive("temperature", self.temperature)
+        if self.timestep is not None:
+            check_positive("timestep", self.timestep)
         for name in ("steps", "every"):
-            if not isinstance(getattr(self, name), int | np.integer) or getattr(self, name) < 1:
-                raise LearningError(f"{name} = {getattr(self, name)!r}: expected a whole number, 1 or more")
+            check_whole(name, getattr(self, name), 1)
         if self.every > self.steps:
             raise LearningError(f"every = {self.every}: expected at most the {self.steps} steps of a trajectory")
-        if not _is_number(self.stop) or self.stop < 1.0:
-            raise LearningError(f"stop = {self.stop!r}: expected a grade, 1 or more; that of training data is up to 1")
+        expected = "a grade of at least 1, that of training data being up to 1"
+        check_number("stop_grade", self.stop_grade, expected, lambda grade: grade >= 1)
 
 
 @dataclass(frozen=True, eq=False)
@@ -141,7 +139,7 @@ def run_dynamics(
                 since.append((dynamics.nsteps, atoms.get_positions()))
                 if (grade := calculator.results.get("extrapolation_grade")) is None:
                     continue
-                if grade > settings.stop:
+                if grade > settings.stop_grade:
                     ended = "grade"
                     break
                 if dynamics.nsteps:
@@ -155,7 +153,7 @@ def run_dynamics(
         passed = [_with_positions(atoms, positions) for _, positions in since]
         outcomes = model.evaluate_each(passed, forces=False, stress=False, grade=True, **options)
         for (step, _), structure, outcome in zip(since, passed, outcomes, strict=True):
-            if not isinstance(outcome, StructureError) and outcome["extrapolation_grade"] > settings.stop:
+            if not isinstance(outcome, StructureError) and outcome["extrapolation_grade"] > settings.stop_grade:
                 snapshots.append(structure)
                 grades.append(outcome["extrapolation_grade"])
                 steps_done, ended = step, "grade"
@@ -167,7 +165,3 @@ def _with_positions(atoms: Atoms, positions: NDArray[np.float64]) -> Atoms:
     out = bare(atoms)
     out.positions = positions
     return out
-
-
-def _is_number(value: Any) -> bool:
-    return isinstance(value, int | float | np.number) and isfinite(value)

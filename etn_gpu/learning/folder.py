@@ -77,7 +77,7 @@ class Folder:
 
     def keep_facts(self, name: str, facts: dict[str, Any]) -> None:
         """Adds to what is known of a part of the run."""
-        text = json.dumps(self.facts(name) | facts, indent=1)
+        text = files.json_text(self.facts(name) | facts)
         files.write_atomically(
             self.stage(name) / "facts.json", text.encode(), LearningError, "what a round amounted to"
         )
@@ -129,7 +129,7 @@ def _begin(path: Path, identity: dict[str, Any]) -> None:
         path.mkdir(exist_ok=True)
     except OSError as error:
         raise LearningError(f"cannot make the folder {path}: {error.strerror or error}") from None
-    text = json.dumps({"format": FORMAT, "options": identity}, indent=1)
+    text = files.json_text({"format": FORMAT, "options": identity})
     files.write_atomically(path / _OPTIONS, text.encode(), LearningError, "the options of the run")
 
 

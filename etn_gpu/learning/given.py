@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from etn_gpu.errors import DataError, LearningError
-from etn_gpu.learning.bare import bare
+from etn_gpu.learning.bare import bare, distinct
 from etn_gpu.learning.config import LearningConfig
 from etn_gpu.structures import StructureBatch, read_structures
-from etn_gpu.structures.copies import fingerprint
 
 if TYPE_CHECKING:
     from ase import Atoms
@@ -29,13 +27,20 @@ def read_given(config: LearningConfig) -> tuple[list[Atoms], list[Atoms]]:
 
     Raises:
         DataError: a file that cannot be read, a frame that is no structure, named by its place.
-        LearningError: a structure that cannot be evaluated, or isolated atoms alone.
+        LearningError: a structure that cannot be evaluated, isolated atoms alone, or elements to exchange that no
+            structure has.
     """
-    structures = list(_distinct([atoms for path in config.structures for atoms in _read(path, config)]))
+    structures = distinct((atoms for path in config.structures for atoms in _read(path, config)), lambda atoms: atoms)
     if not any(len(atoms) > 1 or atoms.pbc.any() for atoms in structures):
         names = ", ".join(map(str, config.structures))
         raise LearningError(
             f"{names}: expected a crystal, a surface or a molecule to begin with, found nothing but isolated atoms"
+        )
+    present = {symbol for atoms in structures for symbol in atoms.get_chemical_symbols()}
+    if missing := [symbol for group in config.exchange for symbol in group if symbol not in present]:
+        raise LearningError(
+            f"exchange: none of the given structures has {' or '.join(missing)}, found {', '.join(sorted(present))}; "
+            "give one that has, a crystal of the element for instance"
         )
     if len(structures) < ENOUGH or not config.test_number:
         return structures, []
@@ -61,7 +66,3 @@ def _read(path: Path, config: LearningConfig) -> list[Atoms]:
     for index, error in sorted(batch.failures.items()):
         raise LearningError(f"{path} [{index}]: {error}")
     return found
-
-
-def _distinct(structures: Sequence[Atoms]) -> list[Atoms]:
-    return list({fingerprint(atoms): atoms for atoms in reversed(structures)}.values())[::-1]

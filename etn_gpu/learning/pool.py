@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import math
-import os
 import time
 from collections.abc import Iterable, Iterator
 from multiprocessing.connection import wait
@@ -11,8 +9,10 @@ from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING
 
+from etn_gpu.backend.cores import usable_cores
 from etn_gpu.errors import ConcurrentUseError, LearningError
 from etn_gpu.learning.bare import bare
+from etn_gpu.learning.checks import check_positive, check_whole
 from etn_gpu.learning.labels import Failure, Label
 from etn_gpu.learning.process import WorkerProcess
 from etn_gpu.learning.teacher import Teacher
@@ -56,13 +56,13 @@ class TeacherPool:
         threads: int | None = None,
         log: Path | None = None,
     ) -> None:
-        for name, count in (("workers", workers), ("threads", 1 if threads is None else threads)):
-            if isinstance(count, bool) or not isinstance(count, int) or count < 1:
-                raise LearningError(f"{name} = {count!r}: expected an integer of at least 1")
-        if timeout is not None and not (isinstance(timeout, int | float) and 0 < timeout < math.inf):
-            raise LearningError(f"timeout = {timeout!r}: expected seconds above 0, or None for no limit")
+        check_whole("workers", workers, 1)
+        if threads is not None:
+            check_whole("threads", threads, 1)
+        if timeout is not None:
+            check_positive("timeout", timeout)
         self._teacher, self._count, self._timeout, self._log = teacher, workers, timeout, log
-        self._threads = threads or max(1, _cores() // workers)
+        self._threads = threads or max(1, usable_cores() // workers)
         self._workers: dict[int, WorkerProcess] = {}
         self._labelling = False
 
@@ -197,7 +197,3 @@ class TeacherPool:
 
     def _where(self) -> str:
         return "" if self._log is None else f"; what it printed is in {self._log}"
-
-
-def _cores() -> int:
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

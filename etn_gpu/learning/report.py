@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
 from etn_gpu.errors import LearningError
-from etn_gpu.files import write_atomically
+from etn_gpu.files import json_text, write_atomically
 
 
 @dataclass
@@ -37,9 +36,9 @@ class LearningReport:
         return asdict(self)
 
     def write(self, path: Path) -> None:
-        """As JSON, in one piece.
+        """As JSON, in one piece; errors that are not finite, of structures that the student cannot evaluate, are null.
 
         Raises:
             LearningError: the file cannot be written.
         """
-        write_atomically(path, json.dumps(self.to_dict(), indent=1).encode(), LearningError, "the report")
+        write_atomically(path, json_text(self.to_dict()).encode(), LearningError, "the report")

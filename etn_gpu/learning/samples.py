@@ -14,10 +14,11 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from etn_gpu.errors import DataError, StructureError
-from etn_gpu.learning.bare import structure_key
+from etn_gpu.learning.bare import distinct
 from etn_gpu.learning.config import LearningConfig
-from etn_gpu.learning.dynamics import DynamicsSettings, Trajectory, run_dynamics
-from etn_gpu.learning.perturbations import grown, perturbed, swapped
+from etn_gpu.learning.dynamics import Trajectory, run_dynamics
+from etn_gpu.learning.exchange import EXCHANGED, Exchange
+from etn_gpu.learning.perturbations import grown, perturbed
 from etn_gpu.screening.sources import MemorySource
 from etn_gpu.selection import Selection
 from etn_gpu.selection.admission import Skip
@@ -82,8 +83,10 @@ class Sampler:
         self.given = given
         self._advance = advance
         self._movable = [atoms for atoms in given if len(atoms) > 1 or atoms.pbc.any()]
-        every = min(config.every, config.steps)
-        self._settings = DynamicsSettings(config.temperature, config.steps, config.timestep, every, config.stop_grade)
+        self._settings = config.dynamics()
+        self._exchange = None
+        if config.exchange:
+            self._exchange = Exchange(config.exchange, given, keep_compositions=config.keep_compositions)
 
     def first(self, number: int) -> list[Sample]:
         """Given structures, half of the ``number`` or more where all elements need it, and perturbed copies."""
@@ -152,8 +155,8 @@ class Sampler:
     def _copy(self, rng: np.random.Generator, rattle: float | None = None) -> Atoms:
         """A perturbed copy of one of the given structures."""
         atoms = grown(self._movable[int(rng.integers(len(self._movable)))], self.config.least_atoms)
-        if self.config.swaps:
-            atoms = swapped(atoms, rng)
+        if self._exchange is not None and rng.uniform() < EXCHANGED:
+            atoms = self._exchange.exchanged(atoms, rng)
         rattle = self.config.rattle if rattle is None else rattle
         return perturbed(atoms, rng, rattle=rattle, strain=self.config.strain)
 
@@ -175,4 +178,4 @@ def spread(structures: Sequence[Atoms], number: int) -> list[int]:
 
 def _distinct(samples: Sequence[Sample]) -> list[Sample]:
     """Each structure once: without rattle and strain a perturbed copy is its original."""
-    return list({structure_key(sample.atoms): sample for sample in reversed(samples)}.values())[::-1]
+    return distinct(samples, lambda sample: sample.atoms)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-import json
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from enum import StrEnum
@@ -14,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from etn_gpu.errors import TrainingError
-from etn_gpu.files import write_atomically
+from etn_gpu.files import json_text, write_atomically
 from etn_gpu.potential import Architecture, ETNPotential
 from etn_gpu.potential.calibration import Calibration
 from etn_gpu.structures import LabelledSet
@@ -141,7 +140,7 @@ def write_report(report: TrainingReport, output: Path, parity: Parity) -> list[s
 
     The model is written by then, and no fault of a report or a plot shall look as if it were not.
     """
-    text = json.dumps(report.to_dict(), indent=1)
+    text = json_text(report.to_dict())
     faults = []
     for path, write in (
         (output.with_suffix(".json"), lambda path: write_atomically(path, text.encode(), TrainingError, "the report")),

@@ -6,7 +6,6 @@ No Program is compiled in the process that checks and times: NVRTC cannot be int
 from __future__ import annotations
 
 import contextlib
-import os
 from collections.abc import Iterable, Iterator
 from functools import partial
 
@@ -16,6 +15,7 @@ from gpu.program_checks import EVALUATED
 from gpu.section import FULL, Bench, Case, Clock, Code, Row, Section
 
 from etn_gpu.backend.cache import folder
+from etn_gpu.backend.cores import usable_cores
 from etn_gpu.backend.cuda import nvrtc
 from etn_gpu.backend.cuda.device import CupyDevice
 from etn_gpu.errors import BackendError
@@ -34,7 +34,7 @@ class Compilation:
         self.codes = tuple(dict.fromkeys(codes))
         target = ["-m", "gpu.compile_only", dotted(compiler), str(architecture)]
         commands = {code.name: [*target, *code] for code in self.codes}
-        self._background = Background(commands, len(os.sched_getaffinity(0)), environment(compiler))
+        self._background = Background(commands, usable_cores(), environment(compiler))
 
     def wait(self, code: Code, seconds: float | None) -> Row:
         """The row of a Program: how long it took, or why it is not there."""

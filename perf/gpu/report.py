@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import json
-import math
 import os
 from pathlib import Path
 from typing import Any
 
 from common import print_table
 from gpu.section import Row
+
+from etn_gpu.files import json_text
 
 #: Longest text in a cell of a table; the file has all of it.
 WIDEST = 60
@@ -26,7 +26,7 @@ class Report:
         """Replace the file: whoever reads it, at any time, finds a whole one."""
         self.path.parent.mkdir(parents=True, exist_ok=True)
         partial = self.path.with_suffix(f".{os.getpid()}")
-        partial.write_text(json.dumps(_plain(self.content), indent=1, allow_nan=False) + "\n", "utf-8")
+        partial.write_text(json_text(self.content), "utf-8")
         partial.replace(self.path)
 
 
@@ -41,14 +41,3 @@ def _cell(value: Any) -> Any:
     if isinstance(value, bool):
         return "yes" if value else "NO"
     return value.splitlines()[0][:WIDEST] if isinstance(value, str) and value else value
-
-
-def _plain(value: Any) -> Any:
-    """The same for JSON, which has no word for infinity and NaN."""
-    if isinstance(value, dict):
-        return {key: _plain(item) for key, item in value.items()}
-    if isinstance(value, list | tuple):
-        return [_plain(item) for item in value]
-    if isinstance(value, float) and not math.isfinite(value):
-        return str(value)
-    return value

@@ -10,7 +10,6 @@ import numpy as np
 import pytest
 
 import etn_gpu.backend
-from etn_gpu.cli.doctor import usable_cores
 from etn_gpu.potential import BatchResult
 from etn_gpu.potential.selfcheck import check_structures, largest_difference
 from etn_gpu.structures import StructureBatch
@@ -87,10 +86,6 @@ def test_check_structures_cover_every_periodicity_and_species() -> None:
         assert set(atoms.get_chemical_symbols()) == {"C", "H", "O"}
         distances = atoms.get_all_distances(mic=True)[~np.eye(len(atoms), dtype=bool)]
         assert 2.0 < distances.min() < 3.3
-
-
-def test_usable_cores() -> None:
-    assert usable_cores() >= 1
 
 
 def test_plan_prints_the_report(run: Run, stand_in: Any) -> None:

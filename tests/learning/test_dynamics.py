@@ -17,7 +17,7 @@ from etn_gpu.potential import Architecture, ETNPotential
 from etn_gpu.potential.grade import graded
 from etn_gpu.structures import StructureBatch
 
-CALM = DynamicsSettings(temperature=300.0, steps=20, every=5, stop=1e6)
+CALM = DynamicsSettings(temperature=300.0, steps=20, every=5, stop_grade=1e6)
 
 
 def crystal(seed: int = 0, rattle: float = 0.05) -> Atoms:
@@ -104,14 +104,16 @@ def test_a_walk_is_the_same_however_often_it_is_looked_at(calm: ETNPotential) ->
 
 def test_the_first_structure_beyond_ends_a_walk(backend: str, calm: ETNPotential) -> None:
     """However rarely grades are looked at, it is the first since the last look."""
-    settings = DynamicsSettings(temperature=3000.0, steps=30, every=1, stop=1e6)
+    settings = DynamicsSettings(temperature=3000.0, steps=30, every=1, stop_grade=1e6)
     free = run_dynamics(calm, crystal(), settings, 5, backend=backend)
     for every in (1, 7, 30):
         looks = free.grades[every - 1 :: every]
         stop = 0.5 * (max(looks[:-1], default=0.0) + looks[-1])
         look = next(n for n, grade in enumerate(looks) if grade > stop)
         first = next(n for n in range(look * every, 30) if free.grades[n] > stop)
-        found = run_dynamics(calm, crystal(), replace(settings, every=every, stop=max(stop, 1.0)), 5, backend=backend)
+        found = run_dynamics(
+            calm, crystal(), replace(settings, every=every, stop_grade=max(stop, 1.0)), 5, backend=backend
+        )
         assert (found.ended, found.steps_done) == ("grade", first + 1)
         assert len(found.snapshots) == look + 1
         assert found.snapshots[-1] == free.snapshots[first]
@@ -121,14 +123,14 @@ def test_the_first_structure_beyond_ends_a_walk(backend: str, calm: ETNPotential
 def test_a_start_beyond_is_the_whole_walk(calm: ETNPotential) -> None:
     start = crystal()
     start.set_cell(0.7 * start.cell.array, scale_atoms=True)
-    found = run_dynamics(calm, start, replace(CALM, stop=1.5), 0, backend="numpy")
+    found = run_dynamics(calm, start, replace(CALM, stop_grade=1.5), 0, backend="numpy")
     assert (found.ended, found.steps_done) == ("grade", 0)
     assert found.snapshots == [start]
     assert found.grades[0] > 1.5
 
 
 def test_an_explosion_ends_a_walk(backend: str, wild: ETNPotential) -> None:
-    settings = DynamicsSettings(temperature=300.0, steps=300, every=1, stop=1e300)
+    settings = DynamicsSettings(temperature=300.0, steps=300, every=1, stop_grade=1e300)
     found = run_dynamics(wild, crystal(), settings, 0, backend=backend)
     assert found.ended == "exploded"
     assert found.steps_done < 300
@@ -137,7 +139,7 @@ def test_an_explosion_ends_a_walk(backend: str, wild: ETNPotential) -> None:
 
 
 def test_what_led_to_an_explosion_is_found(backend: str, wild: ETNPotential) -> None:
-    settings = DynamicsSettings(temperature=300.0, steps=300, every=300, stop=1.5)
+    settings = DynamicsSettings(temperature=300.0, steps=300, every=300, stop_grade=1.5)
     found = run_dynamics(wild, crystal(), settings, 0, backend=backend)
     assert found.ended == "grade"
     assert len(found.snapshots) == 1
@@ -148,7 +150,7 @@ def test_what_led_to_an_explosion_is_found(backend: str, wild: ETNPotential) -> 
 def test_atoms_without_forces_have_the_temperature(calm: ETNPotential) -> None:
     places = 9.0 * np.stack(np.meshgrid(*[range(4)] * 3), axis=-1).reshape(-1, 3)
     gas = Atoms(f"Al{len(places)}", places)
-    settings = DynamicsSettings(temperature=1500.0, steps=300, timestep=2.0, every=1, stop=1e6)
+    settings = DynamicsSettings(temperature=1500.0, steps=300, timestep=2.0, every=1, stop_grade=1e6)
     found = run_dynamics(calm, gas, settings, 4, backend="numba")
     positions = np.array([atoms.positions for atoms in found.snapshots])
     velocities = (positions[2:] - positions[:-2]) / (4.0 * units.fs)
@@ -164,7 +166,7 @@ def test_the_lightest_atom_sets_the_time_step(formula: str, expected: float) -> 
 
 def test_the_time_step_is_used(calm: ETNPotential) -> None:
     """After one step from the same velocities and noise, what atoms moved tells how long it was."""
-    settings = DynamicsSettings(temperature=300.0, steps=1, every=1, stop=1e6)
+    settings = DynamicsSettings(temperature=300.0, steps=1, every=1, stop_grade=1e6)
     gas = Atoms("Al2", [[0, 0, 0], [9, 0, 0]])
     default, same, short = (
         run_dynamics(calm, gas, replace(settings, timestep=dt), 0, backend="numpy").snapshots[0].positions
@@ -200,14 +202,14 @@ def test_what_cannot_walk(calm: ETNPotential) -> None:
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"temperature": 0.0}, r"temperature = 0.0: expected a number of K above 0"),
-        ({"temperature": np.inf}, "temperature = inf"),
-        ({"timestep": -1.0}, r"timestep = -1.0: expected a number of fs"),
-        ({"steps": 0}, "steps = 0: expected a whole number"),
-        ({"every": 2.5}, "every = 2.5: expected a whole number"),
+        ({"temperature": 0.0}, "temperature must be a positive number, got 0.0"),
+        ({"temperature": np.inf}, "temperature must be a positive number, got inf"),
+        ({"timestep": -1.0}, "timestep must be a positive number, got -1.0"),
+        ({"steps": 0}, "steps must be a whole number of at least 1, got 0"),
+        ({"every": 2.5}, "every must be a whole number of at least 1, got 2.5"),
         ({"every": 50}, "every = 50: expected at most the 20 steps"),
-        ({"stop": 0.5}, r"stop = 0.5: expected a grade, 1 or more"),
-        ({"stop": np.nan}, "stop = nan"),
+        ({"stop_grade": 0.5}, "stop_grade must be a grade of at least 1, .* got 0.5"),
+        ({"stop_grade": np.nan}, "stop_grade must .* got nan"),
     ],
 )
 def test_bad_settings(changes: dict[str, Any], message: str) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
@@ -15,12 +16,13 @@ from ase.build import bulk
 from ase.calculators.emt import EMT
 from ase.io import read, write
 
-from etn_gpu.errors import EtnGpuError, LearningError, TrainingError
+from etn_gpu.errors import EtnGpuError, LearningError, StructureError, TrainingError
 from etn_gpu.learning import Teacher, comparison, learn
-from etn_gpu.learning.bare import structure_key
+from etn_gpu.learning.bare import bare, structure_key
 from etn_gpu.learning.calculation import label_of
 from etn_gpu.learning.comparison import Compared, errors_by_origin
-from etn_gpu.learning.labels import Label
+from etn_gpu.learning.given import read_given
+from etn_gpu.learning.labels import Failure, Label
 from etn_gpu.learning.pool import TeacherPool
 from etn_gpu.learning.runner import _why_nothing
 from etn_gpu.learning.samples import Sampler
@@ -34,15 +36,34 @@ def student() -> ETNPotential:
     return untrained()
 
 
+class HerePool:
+    """Labels in this process: no others have to start."""
+
+    def __init__(self, *arguments: Any, **options: Any) -> None:
+        self._calculator = EMT()
+
+    def __enter__(self) -> HerePool:
+        return self
+
+    def __exit__(self, *what: object) -> None:
+        pass
+
+    def label(self, structures: Iterable[Atoms]) -> Iterator[tuple[int, Label | Failure]]:
+        yield from ((place, label_of(self._calculator, atoms)) for place, atoms in enumerate(structures))
+
+
 @pytest.fixture
 def ready_made(student: ETNPotential, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Training takes no time."""
+    """Training and labels take no time."""
 
     def train(config: TrainingConfig, on_event: Any) -> Any:
         save(student, config.output)
         return SimpleNamespace(iterations=0, seconds=0.0, train={}, valid={})
 
     monkeypatch.setattr("etn_gpu.learning.runner.train", train)
+    monkeypatch.setattr("etn_gpu.learning.runner.TeacherPool", HerePool)
+    monkeypatch.setattr(comparison, "TeacherPool", HerePool)
+    monkeypatch.setattr(comparison, "SECONDS", 0.0)
 
 
 def keys(path: Path) -> set[str]:
@@ -199,7 +220,35 @@ def test_a_teacher_that_hangs_when_it_is_timed(
     monkeypatch.setattr(comparison, "TeacherPool", Pool)
     sample = Compared("given", alloys(1)[0], labelled(alloys(1)[0]))
     options: dict[str, Any] = {"threads": 1, "backend": "numpy", "log": tmp_path / "log"}
+    monkeypatch.setattr(comparison, "SECONDS", 0.0)
     found = comparison.speeds(student, Teacher("ase.calculators.emt:EMT"), [sample], timeout=7.0, **options)
     assert found is not None
     assert told["timeout"] == 7.0
     assert json.dumps(found.to_dict())
+
+
+@pytest.mark.usefixtures("ready_made")
+def test_given_structures_that_differ_in_charge_or_spin_are_several(tmp_path: Path) -> None:
+    """As the labels of the teacher have it."""
+    write(tmp_path / "start.extxyz", [*alloys(1), *alloys(1), *alloys(1)])
+    kept, _ = read_given(config(tmp_path))
+    assert len(kept) == 1
+    states: list[dict[str, int]] = [{}, {"charge": 1}, {"charge": 1, "spin": 3}, {}]
+    several = [bare(atoms) for atoms in alloys(1) * 4]
+    for atoms, state in zip(several, states, strict=True):
+        atoms.info |= state
+    write(tmp_path / "start.traj", several)
+    kept, _ = read_given(replace(config(tmp_path), structures=(tmp_path / "start.traj",)))
+    assert [atoms.info for atoms in kept] == states[:3]
+
+
+@pytest.mark.usefixtures("ready_made")
+def test_errors_that_are_not_finite_are_null_in_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """NaN is no JSON, and other programs than Python's refuse the whole file."""
+    monkeypatch.setattr(ETNPotential, "evaluate_each", lambda self, many, **options: [StructureError("no")] * len(many))
+    options = config(tmp_path, rounds=1, steps=5, backend="numpy", test_number=4)
+    monkeypatch.setattr("etn_gpu.learning.runner.speeds", lambda *arguments, **others: None)
+    report = learn(options)
+    assert np.isnan(report.errors["all"]["energy"]["rmse"])
+    written = json.loads(options.report.read_text(), parse_constant=pytest.fail)
+    assert written["errors"]["all"]["energy"] == {"mae": None, "rmse": None, "count": 4}

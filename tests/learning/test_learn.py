@@ -27,6 +27,9 @@ from etn_gpu.training import TrainingConfig
 from etn_gpu.training import run as training_run
 from tests.learning.students import Recorder, alloys, config
 
+#: Copper and gold stand for each other.
+EXCHANGE = (("Cu", "Au"),)
+
 
 @pytest.fixture(autouse=True)
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -43,7 +46,7 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> tuple[LearningConfig, 
         patch.setattr(training_run, "STARTS", 1)
         patch.setattr(training_run, "REFITS", 1)
         patch.setattr("etn_gpu.training.report._plot", lambda *arguments: None)
-        options = config(tmp_path_factory.mktemp("finished"))
+        options = config(tmp_path_factory.mktemp("finished"), exchange=EXCHANGE)
         recorder = Recorder()
         return options, learn(options, recorder), recorder
 
@@ -153,9 +156,9 @@ def test_interrupted_runs_go_on_to_the_same_end(
     for number, (text, done) in enumerate(stops.items()):
         recorder = Recorder(text, done)
         with pytest.raises(KeyboardInterrupt):
-            learn(config(tmp_path, resume=number > 0), recorder)
+            learn(config(tmp_path, exchange=EXCHANGE, resume=number > 0), recorder)
         assert not (tmp_path / "student.etn").exists()
-    options = config(tmp_path, resume=True)
+    options = config(tmp_path, exchange=EXCHANGE, resume=True)
     report = learn(options)
     keys = [row["key"] for row in table(options)]
     assert len(keys) == len(set(keys)) == 26
@@ -188,6 +191,8 @@ def test_a_run_is_not_replaced_unasked(finished: tuple[LearningConfig, LearningR
         learn(replace(other, resume=True))
     with pytest.raises(LearningError, match=r"another run: number was 10, is 12\. Go on with the same options"):
         learn(replace(options, resume=True, number=12))
+    with pytest.raises(LearningError, match=r"another run: exchange was \[\['Cu', 'Au'\]\], is \[\]"):
+        learn(replace(options, resume=True, exchange=()))
     with pytest.raises(LearningError, match="another run: teacher was"):
         learn(replace(options, resume=True, teacher=Teacher("ase.calculators.lj:LennardJones")))
     assert options.output.read_bytes() == before
@@ -344,11 +349,15 @@ def test_elements_of_which_nothing_was_labelled_stop_no_round(
         ({"temperature": float("nan")}, "temperature must be a positive number, got nan"),
         ({"rounds": 2.5}, r"rounds must be a whole number of at least 1, got 2\.5"),
         ({"temperature": "hot"}, "temperature must be a positive number, got 'hot'"),
-        ({"stop_grade": float("inf")}, "stop_grade must be a finite number, got inf"),
+        ({"stop_grade": float("inf")}, "stop_grade must be a grade of at least 1, .*, got inf"),
         ({"threshold": 0.5}, r"the threshold must be 1 or more, got 0\.5"),
         ({"stop_grade": 1.0}, "the grade that ends a trajectory must be above the threshold"),
         ({"resume": True, "overwrite": True}, "exclude each other"),
         ({"retry": True}, "only a run that goes on can try again"),
+        ({"exchange": [("Cu", "Gold")]}, "exchange Cu,Gold: 'Gold' is no element"),
+        ({"keep_compositions": True}, "no elements are exchanged: name those that may be"),
+        ({"threads": 0}, "threads must be a whole number of at least 1, got 0"),
+        ({"steps": 0}, "steps must be a whole number of at least 1, got 0"),
         ({"rattle": 0.6}, r"rattle must be a number from 0 to below 0\.5"),
     ],
 )

@@ -1,4 +1,4 @@
-"""What is made around a structure: composition, periodicity and spacing are kept, and all of the range is used."""
+"""What is made around a structure: elements, periodicity and spacing are kept, and all of the range is used."""
 
 from __future__ import annotations
 
@@ -16,7 +16,8 @@ from numpy.typing import NDArray
 
 from etn_gpu.errors import StructureError
 from etn_gpu.learning.bare import bare
-from etn_gpu.learning.perturbations import CLOSER, OF_RADII, RATTLE, STRAIN, grown, perturbed, swapped
+from etn_gpu.learning.perturbations import RATTLE, STRAIN, grown, perturbed
+from etn_gpu.learning.spacing import CLOSER, OF_RADII
 
 
 def structures() -> dict[str, Atoms]:
@@ -97,7 +98,6 @@ def test_atoms_never_come_too_close(name: str, seed: int) -> None:
     least = min(OF_RADII, CLOSER * relative_spacing(atoms))
     rng = np.random.default_rng(seed)
     assert relative_spacing(perturbed(atoms, rng, rattle=1.0, strain=0.2)) >= least - 1e-9
-    assert relative_spacing(swapped(atoms, rng)) >= least - 1e-9
 
 
 def test_weakly_bound_atoms_keep_their_distance() -> None:
@@ -133,31 +133,6 @@ def test_displacements_follow_the_neighbours_of_each_atom() -> None:
     rng = np.random.default_rng(1)
     moved = np.array([perturbed(atoms, rng).positions - atoms.positions for _ in range(200)])
     assert np.std(moved[:, 2:]) / np.std(moved[:, :2]) == pytest.approx(2.6 / 0.74, rel=0.1)
-
-
-@anything
-def test_swapping_keeps_places_and_composition(name: str, seed: int) -> None:
-    atoms = structures()[name]
-    atoms.set_initial_magnetic_moments(atoms.numbers / 10.0)
-    found = swapped(atoms, np.random.default_rng(seed))
-    assert np.array_equal(found.positions, atoms.positions)
-    assert np.array_equal(found.cell.array, atoms.cell.array)
-    assert sorted(found.numbers) == sorted(atoms.numbers)
-    assert np.array_equal(found.get_initial_magnetic_moments(), found.numbers / 10.0)
-
-
-def test_every_order_of_alike_atoms_is_as_likely() -> None:
-    alloy = bulk("Nb", cubic=True, a=3.25) * (2, 1, 1)
-    alloy.numbers[0] = 42
-    rng = np.random.default_rng(2)
-    places = np.bincount([int(np.argmax(swapped(alloy, rng).numbers == 42)) for _ in range(400)], minlength=4)
-    assert np.abs(places - 100).max() < 30
-
-
-def test_large_atoms_do_not_go_where_there_is_no_room() -> None:
-    hydride = Atoms("W2H", [[0, 0, 0], [3.2, 0, 0], [1.6, 0.8, 0]])
-    for seed in range(20):
-        assert swapped(hydride, np.random.default_rng(seed)) == hydride
 
 
 @pytest.mark.parametrize(
@@ -206,7 +181,7 @@ def test_nothing_of_the_input_that_could_be_taken_for_labels_is_left() -> None:
     atoms.set_momenta(np.ones((4, 3)))
     atoms.set_constraint(FixAtoms([0]))
     rng = np.random.default_rng(0)
-    for found in (grown(atoms, 8), perturbed(atoms, rng), swapped(atoms, rng)):
+    for found in (grown(atoms, 8), perturbed(atoms, rng)):
         assert found.info == {"charge": 1, "spin": 3}
         assert set(found.arrays) == {"numbers", "positions", "initial_charges"}
         assert not found.constraints
@@ -217,9 +192,8 @@ def test_nothing_of_the_input_that_could_be_taken_for_labels_is_left() -> None:
     [
         lambda atoms: grown(atoms, 10),
         lambda atoms: perturbed(atoms, np.random.default_rng(0)),
-        lambda atoms: swapped(atoms, np.random.default_rng(0)),
     ],
-    ids=["grown", "perturbed", "swapped"],
+    ids=["grown", "perturbed"],
 )
 @pytest.mark.parametrize(
     ("atoms", "message"),

@@ -16,6 +16,8 @@ from typing import Any
 import numba
 import numpy as np
 
+from etn_gpu.backend.cores import usable_cores
+
 #: Called with a counter of chunks (see :func:`loops.take`), the number of the worker and arguments.
 Loop = Callable[..., object]
 _NO_CHUNK_LEFT = np.iinfo(np.int64).max // 2
@@ -24,8 +26,7 @@ numba_config: Any = numba.config
 
 def available() -> int:
     """Threads that loops use by default: cores that this process may run on, at most NUMBA_NUM_THREADS."""
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    return min(cores, numba_config.NUMBA_NUM_THREADS)
+    return min(usable_cores(), numba_config.NUMBA_NUM_THREADS)
 
 
 def workers(threads: int | None, chunks: int) -> int:
