@@ -139,7 +139,7 @@ def _raw_frames(file: InputFile) -> Iterator[RawFrame]:
         if line == 0:
             raise DataError(f"cannot be read ({reason(error)}).", file.source) from error
         fault = f"the file cannot be read beyond the frame before, which starts there ({reason(error)})"
-        yield RawFrame(line, "", fault, ends=True)
+        yield RawFrame(line, (), fault=fault, ends=True)
 
 
 def _mlip(file: InputFile, species: Sequence[str] | None) -> Iterator[Frame]:

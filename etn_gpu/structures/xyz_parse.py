@@ -14,6 +14,7 @@ from etn_gpu.structures.occupancy import partial_occupancy
 from etn_gpu.structures.xyz_columns import named_species, with_e_exponents
 from etn_gpu.structures.xyz_frames import RawFrame
 from etn_gpu.structures.xyz_header import usual_header
+from etn_gpu.structures.xyz_quick import quick_atoms
 from etn_gpu.structures.xyz_values import restore_lopsided, usual_values
 
 if TYPE_CHECKING:
@@ -29,7 +30,7 @@ def parse_frame(raw: RawFrame, index: int, source: str, species: Sequence[str] |
     if raw.fault is not None:
         return Frame(index, None, DataError(f"{raw.fault}.", place), None if raw.ends else 0)
     try:
-        atoms = _parse(raw.text, species)
+        atoms = _parse(raw, species)
         if (fault := partial_occupancy(atoms)) is None:
             return Frame(index, atoms)
     except DataError as error:
@@ -40,9 +41,18 @@ def parse_frame(raw: RawFrame, index: int, source: str, species: Sequence[str] |
     return Frame(index, None, DataError(f"{fault}.", place))
 
 
-def _parse(text: str, species: Sequence[str] | None) -> Atoms:
-    count, comment, rows = (*text.split("\n", 2), "")[:3]
+def _parse(raw: RawFrame, species: Sequence[str] | None) -> Atoms:
+    comment = raw.lines[1].rstrip("\n")
     header = usual_values(usual_header(comment))
+    atoms = quick_atoms(header, raw.words) if len(raw.words) == len(raw.lines) - 2 else None
+    if atoms is None:
+        atoms = _slowly(raw.text, header, species)
+    restore_lopsided(atoms, header)
+    return in_angstrom(atoms)
+
+
+def _slowly(text: str, header: str, species: Sequence[str] | None) -> Atoms:
+    count, _, rows = (*text.split("\n", 2), "")[:3]
     try:
         atoms = _ase_atoms(count, header, rows)
     except Exception:
@@ -52,8 +62,7 @@ def _parse(text: str, species: Sequence[str] | None) -> Atoms:
         if plain == rows:
             raise
         atoms = _ase_atoms(count, header, plain)
-    restore_lopsided(atoms, header)
-    return in_angstrom(atoms)
+    return atoms
 
 
 def _ase_atoms(count: str, header: str, rows: str) -> Atoms:
