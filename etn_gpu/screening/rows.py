@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import csv
+import io
 import math
-from collections.abc import Mapping
-from dataclasses import dataclass, fields
-from typing import TYPE_CHECKING, Literal
+from collections.abc import Iterator, Mapping, Sequence
+from functools import lru_cache
+from typing import TYPE_CHECKING, Literal, NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 
 from etn_gpu.screening.batching import Candidate
 from etn_gpu.screening.evaluation import Outcome
@@ -17,11 +20,10 @@ from etn_gpu.structures.units import GPA, pressure
 if TYPE_CHECKING:
     from ase import Atoms
 
-__all__ = ["COLUMNS", "Row", "formation_energy", "make_row"]
+__all__ = ["COLUMNS", "Row", "RowMaker", "csv_line"]
 
 
-@dataclass(frozen=True, slots=True)
-class Row:
+class Row(NamedTuple):
     """One line of the results; None is an empty field.
 
     Attributes:
@@ -31,7 +33,8 @@ class Row:
         n_atoms: number of atoms.
         energy: total energy [eV].
         energy_per_atom: [eV/atom].
-        formation_energy: energy relative to the pure elements, see :func:`formation_energy` [eV/atom].
+        formation_energy: energy per atom relative to the pure elements, (E - sum_i e(z_i)) / n with e(z) the energy per
+            atom of the pure element z [eV/atom]; None without one of these.
         max_force: largest norm of a force on one atom [eV/A].
         pressure: -trace(stress) / 3, positive under compression [GPa]; None unless periodic in all three directions.
         extrapolation_grade: the largest grade of an atom, 1 or less inside of what the training data span
@@ -58,34 +61,129 @@ class Row:
     def shown_source(self) -> str:
         """The source as it stands in files: what is not printable escaped (:mod:`etn_gpu.screening.text`), and ``./``
         before a name that a spreadsheet would take for a formula."""
-        return as_cell(self.source, "./")
+        return _shown_source(self.source)
 
     def as_fields(self) -> list[str]:
         """The fields as text in the order of :data:`COLUMNS`; numbers with all their digits."""
-        values = (getattr(self, column) for column in COLUMNS[1:])
-        return [self.shown_source, *map(_as_field, values)]
+        return [self.shown_source, *map(_as_field, self[1:])]
+
+
+COLUMNS = Row._fields
+"""Names of the columns, in order."""
+
+
+@lru_cache(maxsize=64)
+def _shown_source(source: str) -> str:
+    return as_cell(source, "./")
 
 
 def _as_field(value: str | float | None) -> str:
     if value is None:
         return ""
     if isinstance(value, str):
-        return as_cell(value)
+        return as_cell(value) if value not in _PLAIN else value
     return repr(float(value)) if isinstance(value, float) else str(value)
 
 
-COLUMNS = tuple(field.name for field in fields(Row))
-"""Names of the columns, in order."""
+#: Texts that are nearly everywhere, and are cells as they are.
+_PLAIN = frozenset(("", "ok", "extrapolating", "failed"))
 
 
-def formation_energy(energy: float, symbols: list[str], references: Mapping[str, float]) -> float | None:
-    """Formation energy per atom, (E - sum_i e(z_i)) / n with e(z) the energy per atom of the pure element z [eV/atom].
+def csv_line(fields: Sequence[str]) -> str:
+    """A record of a CSV file."""
+    line = ",".join(fields)
+    if line.count(",") == len(fields) - 1 and '"' not in line and "\n" not in line and "\r" not in line:
+        return line + "\n"  # what needs no quotes, as nearly all: quicker than a writer
+    text = io.StringIO()
+    csv.writer(text, lineterminator="\n").writerow(fields)
+    return text.getvalue()
 
-    None when `references` lacks an element of the structure.
+
+class RowMaker:
+    """Makes the rows of structures, batch by batch.
+
+    Args:
+        references: energy per atom [eV] of the pure elements.
     """
-    if not references.keys() >= set(symbols):
-        return None
-    return (energy - math.fsum(references[symbol] for symbol in symbols)) / len(symbols)
+
+    def __init__(self, references: Mapping[str, float]) -> None:
+        from ase.data import chemical_symbols
+
+        self._references = {z: references[symbol] for z, symbol in enumerate(chemical_symbols) if symbol in references}
+        self._compositions: dict[bytes, tuple[str | None, float | None]] = {}
+
+    def __call__(self, candidates: Sequence[Candidate], outcomes: Sequence[Outcome]) -> list[Row]:
+        """The rows of structures that were read, or not, and of what came of their evaluation."""
+        done = [outcome for outcome in outcomes if not outcome.failed]
+        forces, pressures = _largest([outcome.forces for outcome in done]), _pressures(done)
+        grades = _largest([outcome.grades for outcome in done if outcome.grades is not None])
+        rows = []
+        for candidate, outcome in zip(candidates, outcomes, strict=True):
+            source, index, atoms = candidate[:3]
+            message = candidate.error or outcome.message
+            if message:
+                # A message of several lines would be legal CSV, and would still break every line-based tool.
+                message = " ".join(message.split())
+            if atoms is None:
+                rows.append(Row(source, index, message=message))
+                continue
+            formula, reference = self._composition(atoms)
+            n_atoms = len(atoms.arrays["numbers"])
+            if outcome.failed:
+                rows.append(Row(source, index, formula, n_atoms, message=message))
+                continue
+            energy = outcome.energy
+            rows.append(
+                Row(
+                    source,
+                    index,
+                    formula,
+                    n_atoms,
+                    energy,
+                    energy / n_atoms,
+                    None if reference is None else (energy - reference) / n_atoms,
+                    next(forces),
+                    None if outcome.stress is None else next(pressures),
+                    None if outcome.grades is None else next(grades),
+                    "extrapolating" if outcome.extrapolating else "ok",
+                    message,
+                )
+            )
+        return rows
+
+    def _composition(self, atoms: Atoms) -> tuple[str | None, float | None]:
+        """The formula, and the energy of the pure elements together; None where there are none."""
+        key = np.sort(atoms.arrays["numbers"]).tobytes()
+        found = self._compositions.get(key)
+        if found is None:
+            if len(self._compositions) >= _MOST_COMPOSITIONS:
+                self._compositions.clear()
+            found = self._compositions[key] = _formula(atoms), self._energy_of_elements(atoms)
+        return found
+
+    def _energy_of_elements(self, atoms: Atoms) -> float | None:
+        numbers, known = atoms.arrays["numbers"].tolist(), self._references
+        return math.fsum(known[z] for z in numbers) if known.keys() >= set(numbers) else None
+
+
+#: More different compositions than these are not remembered.
+_MOST_COMPOSITIONS = 10_000
+
+
+def _largest(arrays: Sequence[NDArray[np.float64]]) -> Iterator[float]:
+    """The largest number of each array, or the largest norm of its rows; none is empty."""
+    if not arrays:
+        return iter(())
+    numbers = np.concatenate(arrays)
+    if numbers.ndim > 1:
+        numbers = np.linalg.norm(numbers, axis=1)
+    return iter(np.maximum.reduceat(numbers, np.cumsum([0, *map(len, arrays[:-1])])).tolist())
+
+
+def _pressures(outcomes: Sequence[Outcome]) -> Iterator[float]:
+    """The pressures of those structures that have a stress, in GPa."""
+    stresses = [outcome.stress for outcome in outcomes if outcome.stress is not None]
+    return iter((pressure(np.array(stresses)) / GPA).tolist() if stresses else ())
 
 
 def _formula(atoms: Atoms) -> str | None:
@@ -94,29 +192,3 @@ def _formula(atoms: Atoms) -> str | None:
         return str(atoms.get_chemical_formula())
     except IndexError:
         return None
-
-
-def make_row(candidate: Candidate, outcome: Outcome, references: Mapping[str, float]) -> Row:
-    """The row of a structure that was read and of what came of its evaluation."""
-    atoms = candidate.atoms
-    # A message of several lines would be legal CSV, and would still break every line-based tool.
-    message = " ".join((candidate.error or outcome.message).split())
-    if atoms is None:
-        return Row(candidate.source, candidate.index, message=message)
-    formula, n_atoms = _formula(atoms), len(atoms)
-    if outcome.failed:
-        return Row(candidate.source, candidate.index, formula, n_atoms, message=message)
-    return Row(
-        source=candidate.source,
-        index=candidate.index,
-        formula=formula,
-        n_atoms=n_atoms,
-        energy=outcome.energy,
-        energy_per_atom=outcome.energy / n_atoms,
-        formation_energy=formation_energy(outcome.energy, atoms.get_chemical_symbols(), references),
-        max_force=float(np.linalg.norm(outcome.forces, axis=1).max()),
-        pressure=None if outcome.stress is None else float(pressure(outcome.stress) / GPA),
-        extrapolation_grade=outcome.grade,
-        status="extrapolating" if outcome.extrapolating else "ok",
-        message=message,
-    )

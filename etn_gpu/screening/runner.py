@@ -17,7 +17,7 @@ from etn_gpu.screening.batching import BatchLimits, Candidate, batches
 from etn_gpu.screening.evaluation import Outcome, evaluate_each
 from etn_gpu.screening.ranking import RankBy, Ranking
 from etn_gpu.screening.report import ScreeningReport
-from etn_gpu.screening.rows import Row, make_row
+from etn_gpu.screening.rows import Row, RowMaker
 from etn_gpu.screening.sources import FileSource, Source, as_source
 from etn_gpu.screening.writing import ResultWriter, check_outputs
 
@@ -96,11 +96,12 @@ class Screening:
 
     def __iter__(self) -> Iterator[list[Row]]:
         candidates = chain.from_iterable(source.candidates() for source in self.sources)
+        make_rows = RowMaker(self._references)
         self.report.compilation = warm_up(self.model, **self._options)
         with ResultWriter(self.output, self.structures, overwrite=self.overwrite) as writer:
             for batch in batches(candidates, self.model.cutoff, self.limits):
                 outcomes = self._evaluate(batch)
-                rows = [make_row(c, outcome, self._references) for c, outcome in zip(batch, outcomes, strict=True)]
+                rows = make_rows(batch, outcomes)
                 writer.write(rows, [candidate.atoms for candidate in batch], outcomes)
                 self.report.add(rows)
                 if self.structures is not None:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import csv
-import io
 import os
 from collections import Counter
 from collections.abc import Iterable, Sequence
@@ -16,7 +14,7 @@ from etn_gpu import files
 from etn_gpu.errors import DataError
 from etn_gpu.screening.evaluation import Outcome
 from etn_gpu.screening.frames import FrameWriter
-from etn_gpu.screening.rows import COLUMNS, Row
+from etn_gpu.screening.rows import COLUMNS, Row, csv_line
 
 if TYPE_CHECKING:
     from ase import Atoms
@@ -69,7 +67,7 @@ class ResultWriter:
             for path, records in ((output, "rows"), (structures, "frames")):
                 if path is not None:
                     opened.append(files.AppendedFile(path, records, overwrite=self._overwrite, error=DataError))
-            for file, heading in zip(opened, (_csv_text([COLUMNS]), ""), strict=False):
+            for file, heading in zip(opened, (csv_line(COLUMNS), ""), strict=False):
                 file.start(heading)
         except BaseException:
             for file in opened:
@@ -99,7 +97,7 @@ class ResultWriter:
         Raises:
             DataError: the disk refuses, because it is full for instance. Both files then hold what there was room for.
         """
-        lines = [_csv_text([row.as_fields()]) for row in rows]
+        lines = [csv_line(row.as_fields()) for row in rows]
         if self._structures is None:
             self._rows.append(lines)
             return
@@ -122,8 +120,3 @@ class ResultWriter:
             structures.keep(self._rows.appended)
             raise
 
-
-def _csv_text(records: Iterable[Sequence[str]]) -> str:
-    text = io.StringIO()
-    csv.writer(text, lineterminator="\n").writerows(records)
-    return text.getvalue()

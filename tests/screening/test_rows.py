@@ -2,15 +2,27 @@
 
 from __future__ import annotations
 
+import csv
+import io
+import math
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 import pytest
 from ase import Atoms
+from hypothesis import given
+from hypothesis import strategies as st
 
 from etn_gpu.screening.batching import Candidate
 from etn_gpu.screening.evaluation import Outcome, evaluate_each
-from etn_gpu.screening.rows import COLUMNS, Row, formation_energy, make_row
+from etn_gpu.screening.rows import COLUMNS, Row, RowMaker, csv_line
+from etn_gpu.structures.units import GPA, pressure
+
+
+def make_row(candidate: Candidate, outcome: Outcome, references: Mapping[str, float]) -> Row:
+    (row,) = RowMaker(references)([candidate], [outcome])
+    return row
 
 
 def test_columns() -> None:
@@ -31,8 +43,72 @@ def test_columns() -> None:
 
 
 def test_formation_energy() -> None:
-    assert formation_energy(-10.0, ["W", "W", "Mo"], {"W": -4.0, "Mo": -1.0}) == pytest.approx(-1.0 / 3.0)
-    assert formation_energy(-10.0, ["W", "Ta"], {"W": -4.0}) is None
+    def formation_energy(symbols: str, references: dict[str, float]) -> float | None:
+        atoms = Atoms(symbols, positions=np.zeros((len(Atoms(symbols)), 3)))
+        outcome = Outcome(energy=-10.0, forces=np.zeros((len(atoms), 3)))
+        return make_row(Candidate("f", 0, atoms), outcome, references).formation_energy
+
+    assert formation_energy("W2Mo", {"W": -4.0, "Mo": -1.0}) == pytest.approx(-1.0 / 3.0)
+    assert formation_energy("WTa", {"W": -4.0}) is None
+
+
+def one_by_one(candidate: Candidate, outcome: Outcome, references: Mapping[str, float]) -> Row:
+    """A row by itself, as ASE and NumPy have its parts."""
+    atoms = candidate.atoms
+    message = " ".join((candidate.error or outcome.message).split())
+    if atoms is None:
+        return Row(candidate.source, candidate.index, message=message)
+    formula, n_atoms, symbols = str(atoms.get_chemical_formula()), len(atoms), atoms.get_chemical_symbols()
+    if outcome.failed:
+        return Row(candidate.source, candidate.index, formula, n_atoms, message=message)
+    known = references.keys() >= set(symbols)
+    return Row(
+        candidate.source,
+        candidate.index,
+        formula,
+        n_atoms,
+        outcome.energy,
+        outcome.energy / n_atoms,
+        (outcome.energy - math.fsum(references[s] for s in symbols)) / n_atoms if known else None,
+        float(np.linalg.norm(outcome.forces, axis=1).max()),
+        None if outcome.stress is None else float(pressure(outcome.stress) / GPA),
+        outcome.grade,
+        "extrapolating" if outcome.extrapolating else "ok",
+        message,
+    )
+
+
+@pytest.mark.parametrize("graded", [True, False])
+def test_rows_of_a_batch_are_those_of_its_structures_bit_for_bit(graded: bool) -> None:
+    rng = np.random.default_rng(1)
+    references = {"W": -12.9567, "Mo": -10.93, "Nb": -10.1, "Cu": 1.0}
+    candidates: list[Candidate] = []
+    outcomes: list[Outcome] = []
+    for index in range(60):
+        symbols = rng.choice(["W", "Mo", "Nb", "Ta"] if index % 5 == 0 else ["W", "Mo", "Nb"], rng.integers(1, 9))
+        atoms = Atoms(symbols.tolist(), positions=rng.normal(size=(len(symbols), 3)))
+        kind = index % 7
+        candidates.append(Candidate("a.xyz", index, None, "line 1:\n bad") if kind == 3 else Candidate("b", index, atoms))
+        if kind in (3, 5):
+            outcomes.append(Outcome(failed=True, message="no\n luck"))
+            continue
+        grades = rng.random(len(atoms)) if graded else None
+        stress = rng.normal(size=6) if kind % 2 else None
+        outcomes.append(
+            Outcome(rng.normal(), rng.normal(size=(len(atoms), 3)), stress, np.ones(len(atoms)), grades, kind == 1)
+        )
+    expected = [one_by_one(c, o, references) for c, o in zip(candidates, outcomes, strict=True)]
+    make_rows = RowMaker(references)
+    assert make_rows(candidates, outcomes) == expected
+    assert make_rows(candidates, outcomes) == expected
+    assert make_rows([], []) == []
+
+
+@given(st.lists(st.text(alphabet='a,"\n\r; \t\'\\'), min_size=2, max_size=4))
+def test_lines_are_those_of_a_csv_writer(fields: list[str]) -> None:
+    text = io.StringIO()
+    csv.writer(text, lineterminator="\n").writerow(fields)
+    assert csv_line(fields) == text.getvalue()
 
 
 def test_row_of_an_evaluated_structure(model: Any) -> None:
