@@ -27,7 +27,7 @@ _PIECE = 1024
 class RawFrame(NamedTuple):
     """The lines of one frame from its count line on, or what is wrong with it; line numbers count from 1.
 
-    `words` are those of the atom lines, without the VEC lines behind them. `ends`: the stream breaks here, whatever
+    `words` are those of the atom lines; empty with VEC lines behind them. `ends`: the stream breaks here, whatever
     frames there may be behind.
     """
 
@@ -38,13 +38,18 @@ class RawFrame(NamedTuple):
     ends: bool = False
 
     @property
+    def header(self) -> str:
+        """The second line."""
+        return self.lines[1].rstrip("\n")
+
+    @property
     def text(self) -> str:
         """The lines in one piece."""
         return "".join(self.lines)
 
 
-def xyz_frames(stream: TextIO) -> Iterator[RawFrame]:
-    """The frames of an XYZ stream, one at a time.
+def xyz_frames(stream: TextIO, first_line: int = 1) -> Iterator[RawFrame]:
+    """The frames of an XYZ stream, one at a time; the number of its first line is given.
 
     A frame is a line with the number of atoms, a comment and one line per atom, then perhaps ASE's VEC1..VEC3 cell
     lines. No atom line is a lone integer, so a lone integer always starts the next frame: that is where reading goes on
@@ -54,7 +59,7 @@ def xyz_frames(stream: TextIO) -> Iterator[RawFrame]:
     Where the stream cannot be read any more, as that of a compressed file that was cut, its error is raised, after the
     frames that are whole.
     """
-    lines = _Lines(stream)
+    lines = _Lines(stream, first_line - 1)
     while (line := lines.take()) is not None:
         start = lines.number
         if not line.strip():
@@ -68,13 +73,15 @@ def xyz_frames(stream: TextIO) -> Iterator[RawFrame]:
         body.append("\n" if comment is None else comment)
         words = lines.take_rows(n_atoms, body)
         n_rows = len(words)
+        last = words[-1:]
         while len(body) < n_atoms + 2 + _MOST_CELL_LINES and (lines.peek() or "").lstrip().startswith("VEC"):
             body.append(lines.take() or "")
+            words = []
         fault = None
         if n_rows < n_atoms:
             lines.require_readable()
             fault = f"expected {n_atoms} atom lines as its count says, found {n_rows}"
-        elif n_rows and _n_columns(lines.peek()) == len(words[-1]):
+        elif n_rows and _n_columns(lines.peek()) == len(last[0]):
             extra = lines.skip_to_count()
             fault = f"expected {n_atoms} atom lines as its count says, found {n_rows + extra}"
         yield RawFrame(start, body, words, fault)
@@ -84,11 +91,11 @@ def xyz_frames(stream: TextIO) -> Iterator[RawFrame]:
 class _Lines:
     """A stream of lines with lookahead and a line number."""
 
-    def __init__(self, stream: TextIO) -> None:
+    def __init__(self, stream: TextIO, number: int) -> None:
         self._lines = iter(partial(stream.readline, _LONGEST_LINE), "")
         self._ahead: deque[str] = deque()
         self._error: Exception | None = None
-        self.number = 0
+        self.number = number
 
     def peek(self) -> str | None:
         """The next line, left in place; None at the end, or where the stream cannot be read any more."""

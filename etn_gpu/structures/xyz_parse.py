@@ -11,10 +11,11 @@ from etn_gpu.errors import DataError
 from etn_gpu.structures.frame import Frame, reason
 from etn_gpu.structures.label_units import in_angstrom
 from etn_gpu.structures.occupancy import partial_occupancy
+from etn_gpu.structures.xyz_blocks import BlockFrame
 from etn_gpu.structures.xyz_columns import named_species, with_e_exponents
 from etn_gpu.structures.xyz_frames import RawFrame
 from etn_gpu.structures.xyz_header import usual_header
-from etn_gpu.structures.xyz_quick import quick_atoms
+from etn_gpu.structures.xyz_quick import known_atoms, quick_atoms
 from etn_gpu.structures.xyz_values import restore_lopsided, usual_values
 
 if TYPE_CHECKING:
@@ -24,7 +25,8 @@ _PROPERTIES = re.compile(r"(?<!\S)Properties=(\S+)")
 _PLAIN_COLUMNS = "species:S:1:pos:R:3"
 
 
-def parse_frame(raw: RawFrame, index: int, source: str, species: Sequence[str] | None = None) -> Frame:
+def parse_frame(
+    raw: RawFrame | BlockFrame, index: int, source: str, species: Sequence[str] | None = None) -> Frame:
     """The structure in the text of a frame; `species` names its elements where it holds types."""
     place = f"{source}, frame {index} (line {raw.line})"
     if raw.fault is not None:
@@ -41,10 +43,11 @@ def parse_frame(raw: RawFrame, index: int, source: str, species: Sequence[str] |
     return Frame(index, None, DataError(f"{fault}.", place))
 
 
-def _parse(raw: RawFrame, species: Sequence[str] | None) -> Atoms:
-    comment = raw.lines[1].rstrip("\n")
-    header = usual_values(usual_header(comment))
-    atoms = quick_atoms(header, raw.words) if len(raw.words) == len(raw.lines) - 2 else None
+def _parse(raw: RawFrame | BlockFrame, species: Sequence[str] | None) -> Atoms:
+    if (known := known_atoms(raw)) is not None:
+        return known
+    header = usual_values(usual_header(raw.header))
+    atoms = quick_atoms(header, raw)
     if atoms is None:
         atoms = _slowly(raw.text, header, species)
     restore_lopsided(atoms, header)

@@ -8,19 +8,21 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import cache, lru_cache
-from itertools import chain
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from etn_gpu.structures.made_atoms import made_atoms
+from etn_gpu.structures.xyz_blocks import BlockFrame
+from etn_gpu.structures.xyz_frames import RawFrame
+from etn_gpu.structures.xyz_header import is_as_ase_writes
+from etn_gpu.structures.xyz_values import usual_values
 
 if TYPE_CHECKING:
     from ase import Atoms
 
-#: Entries that are the structure itself, and what is there without them.
-_OWN = (("Properties", "species:S:1:pos:R:3"), ("pbc", None), ("Lattice", None))
+_PLAIN = "species:S:1:pos:R:3"
 _FLAGS = {"T": True, "F": False}
 _LOGICALS = _FLAGS | {"True": True, "False": False}
 #: Characters that change what white space, quotes and equals signs mean to ASE's parser.
@@ -32,39 +34,110 @@ _LONGEST_REMEMBERED = 200
 _NOT_ARRAYS = frozenset(("Z", "numbers", "symbols", "positions", "initial_charges", "move_mask"))
 
 
-def quick_atoms(header: str, words: Sequence[Sequence[str]]) -> Atoms | None:
-    """The structure of a frame: its header as ASE's reader would take it, and the words of its atom lines.
+class _Header(NamedTuple):
+    """What a header says beside the cell."""
+
+    columns: _Columns
+    pbc: tuple[bool, ...]
+    info: dict[str, Any]
+
+
+def quick_atoms(header: str, frame: RawFrame | BlockFrame) -> Atoms | None:
+    """The structure of a frame with this header, which is as ASE's reader would take it.
 
     None where ASE's reader may find something else than this, an error for instance.
     """
-    info = _entries(header)
-    if info is None or not words:
+    entries = _entries(header)
+    if entries is None:
         return None
+    cell = entries.pop("Lattice", None)
     try:
-        properties, pbc, cell = (info.pop(key, default) for key, default in _OWN)
-        columns = _columns(properties) if isinstance(properties, str) else None
-        if columns is None or set(map(len, words)) != {columns.count}:
-            return None
-        if pbc is None:
-            pbc = (cell is not None,) * 3
-        elif type(pbc) is not list or len(pbc) != 3:
-            return None
-        if not columns.others:
-            flat = [*chain.from_iterable(words)]
-            symbols = flat[:: columns.count]
-            del flat[:: columns.count]
-            positions = np.array(flat, dtype=np.float64).reshape(-1, 3)
-            arrays: dict[str, NDArray[Any]] = {}
-        else:
-            by_column = [*zip(*words, strict=True)]
-            symbols = [*by_column[columns.species]]
-            positions = _values(by_column, columns.positions)
-            arrays = {column.name: _values(by_column, column) for column in columns.others}
-        numbers = np.array([_ELEMENTS[symbol] for symbol in symbols], dtype=np.int64)
+        known = _header(entries, cell is not None)
+        parts = None if known is None else _atoms(known.columns, frame)
     except (KeyError, ValueError, OverflowError):
         return None
+    if known is None or parts is None:
+        return None
+    if isinstance(frame, BlockFrame) and frame.rest is not None and _may_be_kept(known, frame.header):
+        if len(_known_headers) >= _MOST_HEADERS:
+            _known_headers.clear()
+        _known_headers[frame.rest] = known._replace(info=dict(known.info))
     cell = None if cell is None else np.array(cell.T, dtype=np.float64, order="C")
-    atoms = made_atoms(numbers, positions, cell, pbc, info)
+    return _made(known, *parts, cell, known.info)
+
+
+def known_atoms(frame: RawFrame | BlockFrame) -> Atoms | None:
+    """The structure of a frame whose header differs in its lattice alone from one that was met before; None if not."""
+    if not isinstance(frame, BlockFrame) or (known := _known_headers.get(frame.rest)) is None:
+        return None
+    try:
+        parts = _atoms(known.columns, frame)
+    except (KeyError, ValueError, OverflowError):
+        return None
+    return None if parts is None else _made(known, *parts, frame.cell.reshape(3, 3).copy(), dict(known.info))
+
+
+_known_headers: dict[bytes | None, _Header] = {}
+_MOST_HEADERS = 1024
+
+
+def _may_be_kept(known: _Header, header: str) -> bool:
+    """Whether nothing but the cell depends on the lattice, and no structure could change what the next one gets."""
+    return (
+        is_as_ase_writes(header)
+        and usual_values(header) == header
+        and all(isinstance(value, str | bool | np.generic) for value in known.info.values())
+        and _per_structure().isdisjoint(known.info)
+        and not any("unit" in key.lower() for key in known.info)
+    )
+
+
+def _header(entries: dict[str, Any], crystal: bool) -> _Header | None:
+    properties, pbc = entries.pop("Properties", _PLAIN), entries.pop("pbc", None)
+    columns = _columns(properties) if isinstance(properties, str) else None
+    if pbc is None:
+        pbc = [crystal] * 3
+    if columns is None or type(pbc) is not list or len(pbc) != 3:
+        return None
+    return _Header(columns, tuple(pbc), entries)
+
+
+def _atoms(
+    columns: _Columns, frame: RawFrame | BlockFrame
+) -> tuple[NDArray[np.int64], NDArray[np.float64], dict[str, NDArray[Any]]] | None:
+    """Atomic numbers, positions and other arrays; None where the atom lines are not as the columns say.
+
+    Raises:
+        KeyError, OverflowError, ValueError: a word is no value of its type.
+    """
+    arrays: dict[str, NDArray[Any]] = {}
+    if isinstance(frame, BlockFrame) and frame.numbers is not None and frame.values is not None and columns.numeric:
+        if frame.values.shape[1] != columns.count - 1:
+            return None
+        # The words at the beginning are not among the values.
+        for column in columns.others:
+            values = frame.values[:, column.first - 1 : column.first - 1 + column.count]
+            arrays[column.name] = (values[:, 0] if column.count == 1 else values).copy()
+        first = columns.positions.first - 1
+        return frame.numbers.copy(), frame.values[:, first : first + 3].copy(), arrays
+    words = frame.words
+    if not words or set(map(len, words)) != {columns.count}:
+        return None
+    by_column = [*zip(*words, strict=True)]
+    numbers = np.array([_ELEMENTS[symbol] for symbol in by_column[columns.species]], dtype=np.int64)
+    arrays = {column.name: _values(by_column, column) for column in columns.others}
+    return numbers, _values(by_column, columns.positions), arrays
+
+
+def _made(
+    known: _Header,
+    numbers: NDArray[np.int64],
+    positions: NDArray[np.float64],
+    arrays: dict[str, NDArray[Any]],
+    cell: NDArray[np.float64] | None,
+    info: dict[str, Any],
+) -> Atoms:
+    atoms = made_atoms(numbers, positions, cell, known.pbc, info)
     if arrays or not _per_structure().isdisjoint(info):
         from ase.io.extxyz import set_calc_and_arrays
 
@@ -95,12 +168,16 @@ class _Column(NamedTuple):
 
 
 class _Columns(NamedTuple):
-    """Where the parts of a structure are in the atom lines, of ``count`` words each."""
+    """Where the parts of a structure are in the atom lines, of ``count`` words each.
+
+    ``numeric``: species come first, and all else are real numbers.
+    """
 
     count: int
     species: int
     positions: _Column
     others: tuple[_Column, ...]
+    numeric: bool
 
 
 @lru_cache(maxsize=1024)
@@ -128,7 +205,8 @@ def _columns(properties: str) -> _Columns | None:
     distinct = len(set(names)) == len(names) and len({column.name for column in others}) == len(others)
     if not distinct or not _NOT_ARRAYS.isdisjoint(column.name for column in others):
         return None
-    return _Columns(first, species.first, positions, others)
+    numeric = species.first == 0 and all(column.kind == "R" for column in others)
+    return _Columns(first, species.first, positions, others, numeric)
 
 
 def _values(by_column: Sequence[Sequence[str]], column: _Column) -> NDArray[Any]:
