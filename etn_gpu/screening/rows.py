@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import math
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from functools import lru_cache
 from typing import TYPE_CHECKING, Literal, NamedTuple
@@ -80,9 +81,11 @@ def _shown_source(source: str) -> str:
 def _as_field(value: str | float | None) -> str:
     if value is None:
         return ""
-    if isinstance(value, str):
-        return as_cell(value) if value not in _PLAIN else value
-    return repr(float(value)) if isinstance(value, float) else str(value)
+    if isinstance(value, float):
+        return repr(float(value))
+    if isinstance(value, int):
+        return str(value)
+    return as_cell(value) if value not in _PLAIN else value
 
 
 #: Texts that are nearly everywhere, and are cells as they are.
@@ -158,11 +161,12 @@ class RowMaker:
         if found is None:
             if len(self._compositions) >= _MOST_COMPOSITIONS:
                 self._compositions.clear()
-            found = self._compositions[key] = _formula(atoms), self._energy_of_elements(atoms)
+            numbers = atoms.arrays["numbers"].tolist()
+            found = self._compositions[key] = _formula(numbers), self._energy_of_elements(numbers)
         return found
 
-    def _energy_of_elements(self, atoms: Atoms) -> float | None:
-        numbers, known = atoms.arrays["numbers"].tolist(), self._references
+    def _energy_of_elements(self, numbers: Sequence[int]) -> float | None:
+        known = self._references
         return math.fsum(known[z] for z in numbers) if known.keys() >= set(numbers) else None
 
 
@@ -186,9 +190,14 @@ def _pressures(outcomes: Sequence[Outcome]) -> Iterator[float]:
     return iter((pressure(np.array(stresses)) / GPA).tolist() if stresses else ())
 
 
-def _formula(atoms: Atoms) -> str | None:
+def _formula(numbers: Sequence[int]) -> str | None:
     """Chemical formula in Hill order; None where a number of an atom is that of no element."""
+    from ase.data import chemical_symbols
+
     try:
-        return str(atoms.get_chemical_formula())
+        counts = Counter(chemical_symbols[z] for z in numbers)
     except IndexError:
         return None
+    first = [symbol for symbol in ("C", "H") if symbol in counts] if "C" in counts else []
+    order = [*first, *sorted(counts.keys() - first)]
+    return "".join(symbol if counts[symbol] == 1 else f"{symbol}{counts[symbol]}" for symbol in order)
