@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from etn_gpu.errors import StructureError
 from etn_gpu.potential import assembly
 from etn_gpu.potential.finite import not_finite
+from etn_gpu.potential.grade import structure_grades
 from etn_gpu.structures import StructureBatch
 
 Array = NDArray[np.float64]
@@ -109,15 +110,19 @@ class BatchResult:
         return [failures.get(s, result) for s, result in enumerate(self)] if failures else list(self)
 
     def __iter__(self) -> Iterator[Result]:
-        for s, (a, b) in enumerate(zip(self.atom_offsets[:-1], self.atom_offsets[1:], strict=True)):
-            properties: dict[str, Any] = {"energy": float(self.energy[s]), "free_energy": float(self.energy[s])}
+        periodic = np.isfinite(self.volumes).tolist()
+        grades = None if self.grades is None else structure_grades(self.grades, self.atom_offsets).tolist()
+        ends, closest = self.atom_offsets.tolist(), self.closest.tolist()
+        scalars = zip(self.energy.tolist(), self.extrapolating.tolist(), ends[:-1], ends[1:], strict=True)
+        for s, (energy, extrapolating, a, b) in enumerate(scalars):
+            properties: dict[str, Any] = {"energy": energy, "free_energy": energy}
             properties["energies"] = self.energies[a:b].copy()
             if self.forces is not None:
                 properties["forces"] = self.forces[a:b].copy()
-            if self.stress is not None and self.stresses is not None and np.isfinite(self.volumes[s]):
+            if self.stress is not None and self.stresses is not None and periodic[s]:
                 properties["stress"] = self.stress[s].copy()
                 properties["stresses"] = self.stresses[a:b].copy()
-            if self.grades is not None:
-                properties["extrapolation_grade"] = float(self.grades[a:b].max())
+            if self.grades is not None and grades is not None:
+                properties["extrapolation_grade"] = grades[s]
                 properties["extrapolation_grades"] = self.grades[a:b].copy()
-            yield Result(properties, extrapolating=bool(self.extrapolating[s]), closest=float(self.closest[s]))
+            yield Result(properties, extrapolating=extrapolating, closest=closest[s])

@@ -70,6 +70,7 @@ class FrameWriter:
         """
         if outcome.failed:
             return ""
+        grade = outcome.grade
         columns = {"energies": column(outcome.energies, len(atoms)), "forces": column(outcome.forces, len(atoms))}
         if outcome.grades is not None:
             columns[_GRADES] = column(outcome.grades, len(atoms))
@@ -77,7 +78,7 @@ class FrameWriter:
             f"energy={float(outcome.energy)!r}",
             f"free_energy={float(outcome.energy)!r}",
             *([] if outcome.stress is None else [f'stress="{_numbers(matrix_from_voigt(outcome.stress))}"']),
-            *([] if outcome.grade is None else [f"{_GRADE}={outcome.grade!r}"]),
+            *([] if grade is None else [f"{_GRADE}={grade!r}"]),
             f"source={info_text(row.shown_source)}",
             f"source_index={info_text(row.index)}",
             f"status={row.status}",

@@ -4,13 +4,11 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from etn_gpu.errors import DataError
+from etn_gpu.screening.batching import Candidate
 from etn_gpu.screening.columns import Field, Kind, ResultColumn, common_kind, kind_of, scalar
-
-if TYPE_CHECKING:
-    from ase import Atoms
 
 __all__ = ["Kept"]
 
@@ -56,11 +54,15 @@ class Kept:
         """The columns with the kinds that hold all that was seen."""
         return [ResultColumn(name, common_kind(kinds)) for name, kinds in self._kinds.items()]
 
-    def values(self, atoms: Atoms | None) -> dict[str, Field]:
-        """The fields of a structure by the names of the columns; empty ones for one that could not be read."""
-        if atoms is None:
-            return dict.fromkeys(self._keys)
-        return {name: self._value(name, atoms.info) for name in self._keys}
+    def of(self, candidates: Sequence[Candidate]) -> list[dict[str, Field]] | None:
+        """The fields of structures by the names of the columns, empty ones for those that could not be read; None where
+        nothing is kept."""
+        if not self._keys:
+            return None
+        return [
+            dict.fromkeys(self._keys) if atoms is None else {name: self._value(name, atoms.info) for name in self._keys}
+            for atoms in (candidate.atoms for candidate in candidates)
+        ]
 
     def _value(self, name: str, info: Mapping[Any, Any]) -> Field:
         entry = info.get(self._keys[name])

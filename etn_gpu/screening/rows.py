@@ -1,29 +1,21 @@
-"""The row of a structure: what a screening run writes, one for each structure, in the order of the input."""
+"""The row of a structure, what a screening run writes one of for each, and its text."""
 
 from __future__ import annotations
 
-import math
+import csv
+import io
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from functools import lru_cache
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any, Literal, NamedTuple
 
-import numpy as np
-
-from etn_gpu.screening.batching import Candidate
 from etn_gpu.screening.columns import Field, Kind, ResultColumn
-from etn_gpu.screening.evaluation import Outcome
 from etn_gpu.screening.text import as_cell, from_cell
-from etn_gpu.structures.units import GPA, pressure
 
-if TYPE_CHECKING:
-    from ase import Atoms
-
-__all__ = ["COLUMNS", "Row", "as_field", "fields_of", "formation_energy", "from_field", "make_row", "row_of"]
+__all__ = ["COLUMNS", "Row", "as_field", "csv_line", "fields_of", "from_field", "row_of"]
 
 
-@dataclass(frozen=True, slots=True)
-class Row:
+class Row(NamedTuple):
     """One line of the results; None is an empty field.
 
     Attributes:
@@ -35,7 +27,8 @@ class Row:
         closest_pair: distance of the two closest atoms, images included [A]; None beyond the cutoff of the model.
         energy: total energy [eV].
         energy_per_atom: [eV/atom].
-        formation_energy: energy relative to the pure elements, see :func:`formation_energy` [eV/atom].
+        formation_energy: energy per atom relative to the pure elements, (E - sum_i e(z_i)) / n with e(z) the energy per
+            atom of the pure element z [eV/atom]; None without one of these.
         energy_above_hull: energy above the convex hull, see :mod:`etn_gpu.screening.hulls` [eV/atom]; None until all
             rows are there, and without phases that could be mixed to the same composition.
         max_force: largest norm of a force on one atom [eV/A].
@@ -63,21 +56,21 @@ class Row:
     extrapolation_grade: float | None = None
     status: Literal["ok", "extrapolating", "failed"] = "failed"
     message: str = ""
-    kept: Mapping[str, Field] = field(default_factory=dict)
+    kept: Mapping[str, Field] = MappingProxyType({})
 
     @property
     def shown_source(self) -> str:
         """The source as it stands in files: what is not printable escaped (:mod:`etn_gpu.screening.text`), and ``./``
         before a name that a spreadsheet would take for a formula."""
-        return as_cell(self.source, _FILE)
+        return _shown_source(self.source)
 
     def values(self) -> tuple[Field, ...]:
         """The fields in the order of :data:`COLUMNS`, and those that are kept."""
-        return (*(getattr(self, column.name) for column in COLUMNS), *self.kept.values())
+        return (*self[:-1], *self.kept.values())
 
     def named(self) -> dict[str, Field]:
         """The fields by the names of their columns."""
-        return {column.name: getattr(self, column.name) for column in COLUMNS} | dict(self.kept)
+        return dict(zip(self._fields[:-1], self[:-1], strict=True)) | dict(self.kept)
 
 
 #: The columns that every row has, in order.
@@ -102,6 +95,11 @@ COLUMNS = (
 _FILE = "./"
 
 
+@lru_cache(maxsize=64)
+def _shown_source(source: str) -> str:
+    return as_cell(source, _FILE)
+
+
 def fields_of(row: Row) -> list[str]:
     """The fields of a row as text; numbers with all their digits."""
     return [row.shown_source, *map(as_field, row.values()[1:])]
@@ -111,9 +109,25 @@ def as_field(value: Field) -> str:
     """A value as the text of a field."""
     if value is None:
         return ""
-    if isinstance(value, str):
-        return as_cell(value)
-    return repr(float(value)) if isinstance(value, float) else str(value)
+    if isinstance(value, float):
+        return repr(float(value))
+    if isinstance(value, int):
+        return str(value)
+    return as_cell(value) if value not in _PLAIN else value
+
+
+#: Texts that are nearly everywhere, and are cells as they are.
+_PLAIN = frozenset(("", "ok", "extrapolating", "failed"))
+
+
+def csv_line(fields: Sequence[str]) -> str:
+    """A record of a CSV file."""
+    line = ",".join(fields)
+    if line.count(",") == len(fields) - 1 and '"' not in line and "\n" not in line and "\r" not in line:
+        return line + "\n"  # what needs no quotes, as nearly all: quicker than a writer
+    text = io.StringIO()
+    csv.writer(text, lineterminator="\n").writerow(fields)
+    return text.getvalue()
 
 
 def row_of(fields: Sequence[str], kept: Sequence[ResultColumn] = ()) -> Row:
@@ -144,55 +158,3 @@ def from_field(text: str, kind: Kind) -> Field:
     if kind is Kind.flag:
         return {"True": True, "False": False}[text]
     return int(text) if kind is Kind.integer else float(text)
-
-
-def formation_energy(energy: float, symbols: list[str], references: Mapping[str, float]) -> float | None:
-    """Formation energy per atom, (E - sum_i e(z_i)) / n with e(z) the energy per atom of the pure element z [eV/atom].
-
-    None when `references` lacks an element of the structure.
-    """
-    if not references.keys() >= set(symbols):
-        return None
-    return (energy - math.fsum(references[symbol] for symbol in symbols)) / len(symbols)
-
-
-def _formula(atoms: Atoms) -> str | None:
-    """Chemical formula in Hill order; None where a number of an atom is that of no element."""
-    try:
-        return str(atoms.get_chemical_formula())
-    except IndexError:
-        return None
-
-
-def make_row(
-    candidate: Candidate,
-    outcome: Outcome,
-    references: Mapping[str, float],
-    kept: Mapping[str, Field] = MappingProxyType({}),
-) -> Row:
-    """The row of a structure that was read and of what came of its evaluation."""
-    atoms = candidate.atoms
-    # A message of several lines would be legal CSV, and would still break every line-based tool.
-    message = " ".join((candidate.error or outcome.message).split())
-    if atoms is None:
-        return Row(candidate.source, candidate.index, message=message, kept=kept)
-    formula, n_atoms = _formula(atoms), len(atoms)
-    if outcome.failed:
-        return Row(candidate.source, candidate.index, formula, n_atoms, message=message, kept=kept)
-    return Row(
-        source=candidate.source,
-        index=candidate.index,
-        formula=formula,
-        n_atoms=n_atoms,
-        volume_per_atom=None if outcome.stress is None else atoms.get_volume() / n_atoms,
-        closest_pair=outcome.closest_pair,
-        energy=outcome.energy,
-        energy_per_atom=outcome.energy / n_atoms,
-        formation_energy=formation_energy(outcome.energy, atoms.get_chemical_symbols(), references),
-        max_force=float(np.linalg.norm(outcome.forces, axis=1).max()),
-        pressure=None if outcome.stress is None else float(pressure(outcome.stress) / GPA),
-        extrapolation_grade=outcome.grade,
-        status="extrapolating" if outcome.extrapolating else "ok",
-        message=message,
-        kept=kept,
-    )

@@ -19,7 +19,8 @@ from etn_gpu.screening.hulls import RunHull
 from etn_gpu.screening.kept import Kept
 from etn_gpu.screening.ranking import RankBy, Ranking
 from etn_gpu.screening.report import ScreeningReport
-from etn_gpu.screening.rows import COLUMNS, Row, make_row
+from etn_gpu.screening.row_maker import RowMaker
+from etn_gpu.screening.rows import COLUMNS, Row
 from etn_gpu.screening.sources import FileSource, Source, as_source
 from etn_gpu.screening.stream import Place, Stream
 from etn_gpu.screening.where import Condition
@@ -109,6 +110,7 @@ class Screening:
         self._options = {"backend": name, "dtype": dtype, "threads": threads}
         precision = model.precision(name, dtype)
         self._kept = Kept(keep, id, [column.name for column in COLUMNS])
+        self._make_rows = RowMaker(self._references)
         self._hull_of_run = hull_of_run
         inputs = [*protected, *(source.path for source in self.sources if isinstance(source, FileSource))]
         check_outputs(self.output, self.structures, inputs)
@@ -159,10 +161,7 @@ class Screening:
     def _rows(self, batch: list[Candidate]) -> list[Row]:
         """Evaluates, writes and counts one batch."""
         outcomes = self._evaluate(batch)
-        rows = [
-            make_row(c, outcome, self._references, self._kept.values(c.atoms))
-            for c, outcome in zip(batch, outcomes, strict=True)
-        ]
+        rows = self._make_rows(batch, outcomes, self._kept.of(batch))
         self._writer.write(rows, [candidate.atoms for candidate in batch], outcomes)
         self.report.add(rows)
         if self.structures is not None:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import csv
-import io
 import os
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -19,13 +17,13 @@ from etn_gpu.screening.evaluation import Outcome
 from etn_gpu.screening.frames import FrameWriter
 from etn_gpu.screening.hulls import RunHull
 from etn_gpu.screening.parquet import check_parquet
-from etn_gpu.screening.rows import COLUMNS, Row, as_field, fields_of
+from etn_gpu.screening.rows import COLUMNS, Row, as_field, csv_line, fields_of
 from etn_gpu.screening.table import PARQUET, finish_rows, read_rows
 
 if TYPE_CHECKING:
     from ase import Atoms
 
-__all__ = ["ResultWriter", "check_outputs", "csv_line"]
+__all__ = ["ResultWriter", "check_outputs"]
 
 _STRUCTURE_SUFFIXES = (".extxyz", ".xyz", ".extxyz.gz", ".xyz.gz")
 
@@ -191,10 +189,3 @@ def _append_rows(rows: files.AppendedFile, lines: Sequence[str], structures: fil
     except BaseException:
         structures.keep(rows.appended)
         raise
-
-
-def csv_line(fields: Sequence[str]) -> str:
-    """One record of a CSV file."""
-    text = io.StringIO()
-    csv.writer(text, lineterminator="\n").writerow(fields)
-    return text.getvalue()

@@ -2,18 +2,32 @@
 
 from __future__ import annotations
 
+import csv
+import io
+import math
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 import pytest
 from ase import Atoms
+from hypothesis import given
+from hypothesis import strategies as st
 
 from etn_gpu.screening.batching import Candidate
-from etn_gpu.screening.columns import Kind, ResultColumn
+from etn_gpu.screening.columns import Field, Kind, ResultColumn
 from etn_gpu.screening.evaluation import Outcome, evaluate_each
-from etn_gpu.screening.rows import COLUMNS, Row, fields_of, formation_energy, make_row, row_of
+from etn_gpu.screening.row_maker import RowMaker
+from etn_gpu.screening.rows import COLUMNS, Row, csv_line, fields_of, row_of
+from etn_gpu.structures.geometry import cell_volumes
+from etn_gpu.structures.units import GPA, pressure
 
 NAMES = tuple(column.name for column in COLUMNS)
+
+
+def make_row(candidate: Candidate, outcome: Outcome, references: Mapping[str, float]) -> Row:
+    (row,) = RowMaker(references)([candidate], [outcome])
+    return row
 
 
 def test_columns() -> None:
@@ -37,8 +51,78 @@ def test_columns() -> None:
 
 
 def test_formation_energy() -> None:
-    assert formation_energy(-10.0, ["W", "W", "Mo"], {"W": -4.0, "Mo": -1.0}) == pytest.approx(-1.0 / 3.0)
-    assert formation_energy(-10.0, ["W", "Ta"], {"W": -4.0}) is None
+    def formation_energy(symbols: str, references: dict[str, float]) -> float | None:
+        atoms = Atoms(symbols, positions=np.zeros((len(Atoms(symbols)), 3)))
+        outcome = Outcome(energy=-10.0, forces=np.zeros((len(atoms), 3)))
+        return make_row(Candidate("f", 0, atoms), outcome, references).formation_energy
+
+    assert formation_energy("W2Mo", {"W": -4.0, "Mo": -1.0}) == pytest.approx(-1.0 / 3.0)
+    assert formation_energy("WTa", {"W": -4.0}) is None
+
+
+def one_by_one(candidate: Candidate, outcome: Outcome, references: Mapping[str, float]) -> Row:
+    """A row by itself, as ASE and NumPy have its parts."""
+    atoms = candidate.atoms
+    message = " ".join((candidate.error or outcome.message).split())
+    if atoms is None:
+        return Row(candidate.source, candidate.index, message=message)
+    formula, n_atoms, symbols = str(atoms.get_chemical_formula()), len(atoms), atoms.get_chemical_symbols()
+    if outcome.failed:
+        return Row(candidate.source, candidate.index, formula, n_atoms, message=message)
+    known, periodic = references.keys() >= set(symbols), np.ones((1, 3), dtype=bool)
+    return Row(
+        candidate.source,
+        candidate.index,
+        formula,
+        n_atoms,
+        None if outcome.stress is None else float(cell_volumes(atoms.cell.array[None], periodic)[0]) / n_atoms,
+        outcome.closest_pair,
+        outcome.energy,
+        outcome.energy / n_atoms,
+        (outcome.energy - math.fsum(references[s] for s in symbols)) / n_atoms if known else None,
+        None,
+        float(np.linalg.norm(outcome.forces, axis=1).max()),
+        None if outcome.stress is None else float(pressure(outcome.stress) / GPA),
+        outcome.grade,
+        "extrapolating" if outcome.extrapolating else "ok",
+        message,
+    )
+
+
+@pytest.mark.parametrize("graded", [True, False])
+def test_rows_of_a_batch_are_those_of_its_structures_bit_for_bit(graded: bool) -> None:
+    rng = np.random.default_rng(1)
+    references = {"W": -12.9567, "Mo": -10.93, "Nb": -10.1, "Cu": 1.0}
+    candidates: list[Candidate] = []
+    outcomes: list[Outcome] = []
+    for index in range(60):
+        symbols = rng.choice(["W", "Mo", "Nb", "Ta"] if index % 5 == 0 else ["W", "Mo", "Nb"], rng.integers(1, 9))
+        atoms = Atoms(symbols.tolist(), positions=rng.normal(size=(len(symbols), 3)))
+        atoms.cell = rng.normal(size=(3, 3))
+        kind = index % 7
+        candidates.append(
+            Candidate("a.xyz", index, None, "line 1:\n bad") if kind == 3 else Candidate("b", index, atoms)
+        )
+        if kind in (3, 5):
+            outcomes.append(Outcome(failed=True, message="no\n luck"))
+            continue
+        grades = rng.random(len(atoms)) if graded else None
+        stress = rng.normal(size=6) if kind % 2 else None
+        outcomes.append(
+            Outcome(rng.normal(), rng.normal(size=(len(atoms), 3)), stress, np.ones(len(atoms)), grades, kind == 1)
+        )
+    expected = [one_by_one(c, o, references) for c, o in zip(candidates, outcomes, strict=True)]
+    make_rows = RowMaker(references)
+    assert make_rows(candidates, outcomes) == expected
+    assert make_rows(candidates, outcomes) == expected
+    assert make_rows([], []) == []
+
+
+@given(st.lists(st.text(alphabet="a,\"\n\r; \t'\\"), min_size=2, max_size=4))
+def test_lines_are_those_of_a_csv_writer(fields: list[str]) -> None:
+    text = io.StringIO()
+    csv.writer(text, lineterminator="\n").writerow(fields)
+    assert csv_line(fields) == text.getvalue()
 
 
 def test_row_of_an_evaluated_structure(model: Any) -> None:
@@ -104,7 +188,7 @@ def test_text_in_fields_is_escaped_and_numbers_are_not() -> None:
 
 
 def test_rows_come_back_from_their_fields() -> None:
-    kept = {"my id": "0012", "count": 3, "flag": True, "x": 0.1, "none": None}
+    kept: dict[str, Field] = {"my id": "0012", "count": 3, "flag": True, "x": 0.1, "none": None}
     kinds = [Kind.text, Kind.integer, Kind.flag, Kind.number, Kind.text]
     columns = [ResultColumn(name, kind) for name, kind in zip(kept, kinds, strict=True)]
     row = Row("=a\r", 2, "W", 1, 15.5, None, -0.1 - 0.2, status="ok", message='\'=1, "b"', kept=kept)

@@ -17,7 +17,8 @@ from etn_gpu.errors import DataError
 from etn_gpu.screening.batching import Candidate
 from etn_gpu.screening.evaluation import Outcome, evaluate_each
 from etn_gpu.screening.hulls import RunHull
-from etn_gpu.screening.rows import COLUMNS, Row, make_row
+from etn_gpu.screening.row_maker import RowMaker
+from etn_gpu.screening.rows import COLUMNS, Row
 from etn_gpu.screening.writing import ResultWriter, check_outputs
 
 
@@ -85,10 +86,7 @@ def test_full_disk_is_a_clear_error() -> None:
 
 def written(path: Path, model: Any, structures: list[Atoms]) -> list[Outcome]:
     outcomes = evaluate_each(model, structures)
-    rows = [
-        make_row(Candidate("in [1].xyz", i, a), o, {})
-        for i, (a, o) in enumerate(zip(structures, outcomes, strict=True))
-    ]
+    rows = RowMaker({})([Candidate("in [1].xyz", i, atoms) for i, atoms in enumerate(structures)], outcomes)
     with ResultWriter(path.with_suffix(".csv"), path) as writer:
         for row, atoms, outcome in zip(rows, structures, outcomes, strict=True):
             writer.write([row], [atoms], [outcome])
