@@ -47,7 +47,7 @@ def run(folder: Path, inputs: list[Path], suffix: str = "", **options: Any) -> S
         inputs,
         folder / f"out.csv{suffix}",
         structures=folder / f"out.extxyz{suffix}",
-        limits=BatchLimits.for_atoms(100),
+        limits=BatchLimits.for_atoms(250),
         **({"keep": ["number"], "id": "uid_text"} | options),
     )
     return screening.run()
@@ -123,7 +123,7 @@ def test_the_report_is_that_of_the_whole_run(tmp_path: Path, inputs: list[Path],
     model: Any = LennardJones(failing)
     options: dict[str, Any] = {
         "structures": tmp_path / "out.extxyz",
-        "limits": BatchLimits.for_atoms(100),
+        "limits": BatchLimits.for_atoms(250),
         "keep": ["number"],
         "id": "uid_text",
     }
@@ -175,7 +175,7 @@ def test_structures_in_memory(tmp_path: Path, model: Any) -> None:
 )
 def test_another_run_is_refused(tmp_path: Path, inputs: list[Path], change: Any, named: str) -> None:
     model: Any = LennardJones()
-    options: dict[str, Any] = {"limits": BatchLimits.for_atoms(100), "keep": ["number"]}
+    options: dict[str, Any] = {"limits": BatchLimits.for_atoms(250), "keep": ["number"]}
     steps = iter(Screening(model, inputs, tmp_path / "out.csv", **options))
     next(steps)
     next(steps)
