@@ -146,7 +146,9 @@ def main() -> None:
     print_table(("what", "processor", "wall", "/ evaluate", "flagged"), [[row[key] for key in keys] for row in rows])
     cpu = {row["what"]: row["cpu"] for row in rows}
     ratios = {
-        f"other build / this one, {task}": cpu[f"beside: {task}"] / cpu[task] for task in tasks if f"beside: {task}" in cpu
+        f"other build / this one, {task}": cpu[f"beside: {task}"] / cpu[task]
+        for task in tasks
+        if f"beside: {task}" in cpu
     }
     if ratios:
         print_table(("ratio", "value"), list(ratios.items()))
@@ -165,7 +167,9 @@ def _commit_of(checkout: Path | None) -> str | None:
     if checkout is None:
         return None
     command = ["git", "describe", "--always", "--dirty=+", "--exclude=*"]
-    return subprocess.run(command, capture_output=True, text=True, check=False, cwd=checkout).stdout.strip() or "unknown"
+    return (
+        subprocess.run(command, capture_output=True, text=True, check=False, cwd=checkout).stdout.strip() or "unknown"
+    )
 
 
 if __name__ == "__main__":

@@ -7,8 +7,10 @@ import io
 import math
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, fields
 from functools import lru_cache
-from typing import TYPE_CHECKING, Literal, NamedTuple
+from operator import attrgetter
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,7 +26,8 @@ if TYPE_CHECKING:
 __all__ = ["COLUMNS", "Row", "RowMaker", "csv_line"]
 
 
-class Row(NamedTuple):
+@dataclass(slots=True)
+class Row:
     """One line of the results; None is an empty field.
 
     Attributes:
@@ -66,11 +69,12 @@ class Row(NamedTuple):
 
     def as_fields(self) -> list[str]:
         """The fields as text in the order of :data:`COLUMNS`; numbers with all their digits."""
-        return [self.shown_source, *map(_as_field, self[1:])]
+        return [self.shown_source, *map(_as_field, _values(self))]
 
 
-COLUMNS = Row._fields
+COLUMNS = tuple(field.name for field in fields(Row))
 """Names of the columns, in order."""
+_values = attrgetter(*COLUMNS[1:])
 
 
 @lru_cache(maxsize=64)
@@ -122,7 +126,7 @@ class RowMaker:
         grades = _largest([outcome.grades for outcome in done if outcome.grades is not None])
         rows = []
         for candidate, outcome in zip(candidates, outcomes, strict=True):
-            source, index, atoms = candidate[:3]
+            source, index, atoms = candidate.source, candidate.index, candidate.atoms
             message = candidate.error or outcome.message
             if message:
                 # A message of several lines would be legal CSV, and would still break every line-based tool.

@@ -119,4 +119,3 @@ class ResultWriter:
         except BaseException:
             structures.keep(self._rows.appended)
             raise
-

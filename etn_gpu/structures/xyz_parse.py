@@ -25,8 +25,7 @@ _PROPERTIES = re.compile(r"(?<!\S)Properties=(\S+)")
 _PLAIN_COLUMNS = "species:S:1:pos:R:3"
 
 
-def parse_frame(
-    raw: RawFrame | BlockFrame, index: int, source: str, species: Sequence[str] | None = None) -> Frame:
+def parse_frame(raw: RawFrame | BlockFrame, index: int, source: str, species: Sequence[str] | None = None) -> Frame:
     """The structure in the text of a frame; `species` names its elements where it holds types."""
     place = f"{source}, frame {index} (line {raw.line})"
     if raw.fault is not None:

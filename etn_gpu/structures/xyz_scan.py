@@ -256,7 +256,7 @@ def _lattice(text: Any, at: int, end: int, lattice: Any, powers: Any, cell: Any)
         start = at
         while at < end and text[at] != 32 and text[at] != 34:
             at += 1
-        if at == start or at == end:
+        if at == start or at >= end:
             return 0
         cell[k], certain = _number(text, start, at, powers)
         if not certain:

@@ -88,7 +88,9 @@ def test_rows_of_a_batch_are_those_of_its_structures_bit_for_bit(graded: bool) -
         symbols = rng.choice(["W", "Mo", "Nb", "Ta"] if index % 5 == 0 else ["W", "Mo", "Nb"], rng.integers(1, 9))
         atoms = Atoms(symbols.tolist(), positions=rng.normal(size=(len(symbols), 3)))
         kind = index % 7
-        candidates.append(Candidate("a.xyz", index, None, "line 1:\n bad") if kind == 3 else Candidate("b", index, atoms))
+        candidates.append(
+            Candidate("a.xyz", index, None, "line 1:\n bad") if kind == 3 else Candidate("b", index, atoms)
+        )
         if kind in (3, 5):
             outcomes.append(Outcome(failed=True, message="no\n luck"))
             continue
@@ -104,7 +106,7 @@ def test_rows_of_a_batch_are_those_of_its_structures_bit_for_bit(graded: bool) -
     assert make_rows([], []) == []
 
 
-@given(st.lists(st.text(alphabet='a,"\n\r; \t\'\\'), min_size=2, max_size=4))
+@given(st.lists(st.text(alphabet="a,\"\n\r; \t'\\"), min_size=2, max_size=4))
 def test_lines_are_those_of_a_csv_writer(fields: list[str]) -> None:
     text = io.StringIO()
     csv.writer(text, lineterminator="\n").writerow(fields)
