@@ -16,18 +16,20 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from etn_gpu.calculator import ETNCalculator
     from etn_gpu.potential import ETNPotential, load
+    from etn_gpu.screening import screen
     from etn_gpu.selection import select
     from etn_gpu.symmetry import Irreps
 
 __version__ = "0.1.0"
 
-__all__ = ["ETNCalculator", "ETNPotential", "Irreps", "__version__", "load", "select"]
+__all__ = ["ETNCalculator", "ETNPotential", "Irreps", "__version__", "load", "screen", "select"]
 
 _HOME_OF_NAME = {
     "ETNCalculator": "etn_gpu.calculator",
     "ETNPotential": "etn_gpu.potential",
     "Irreps": "etn_gpu.symmetry",
     "load": "etn_gpu.potential",
+    "screen": "etn_gpu.screening",
     "select": "etn_gpu.selection",
 }
 

@@ -6,7 +6,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
@@ -39,7 +39,8 @@ class BatchLimits:
         return cls(atoms=atoms, edges=atoms * _TYPICAL_NEIGHBOURS)
 
 
-class Candidate(NamedTuple):
+@dataclass(slots=True)
+class Candidate:
     """One structure on its way to a row: `atoms` as read, or None with the reason in `error`.
 
     `untried` is how many structures behind it could not be tried: 0 nearly always, None if nobody knows.
@@ -96,11 +97,22 @@ def expected_edges(structures: Sequence[Atoms], cutoff: float) -> NDArray[np.flo
 
 
 def batches(candidates: Iterable[Candidate], cutoff: float, limits: BatchLimits) -> Iterator[list[Candidate]]:
-    """Groups consecutive candidates, in order; those without atoms count as one atom, so that they cannot pile up."""
+    """Groups consecutive candidates, in order; those without atoms count as one atom, so that they cannot pile up.
+
+    An exception of the iterable is raised after the batch of the candidates before it.
+    """
     waiting: list[Candidate] = []
     sizes: list[int] = []
     n_atoms = 0
-    for candidate in candidates:
+    stream = iter(candidates)
+    failure: Exception | None = None
+    while True:
+        try:
+            candidate = next(stream, None)
+        except Exception as error:
+            candidate, failure = None, error
+        if candidate is None:
+            break
         size = 1 if candidate.atoms is None else max(1, len(candidate.atoms))
         while waiting and n_atoms + size > limits.atoms:
             count = _fitting(waiting, cutoff, limits.edges)
@@ -114,6 +126,8 @@ def batches(candidates: Iterable[Candidate], cutoff: float, limits: BatchLimits)
         count = _fitting(waiting, cutoff, limits.edges)
         yield waiting[:count]
         del waiting[:count]
+    if failure is not None:
+        raise failure
 
 
 def _fitting(candidates: Sequence[Candidate], cutoff: float, most: float) -> int:

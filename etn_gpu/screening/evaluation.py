@@ -118,7 +118,7 @@ def too_dense(structures: Sequence[Atoms]) -> list[Outcome | None]:
     """The outcomes of structures that are far too dense to look for their neighbours; None for all others."""
     found: list[Outcome | None] = [None] * len(structures)
     densities = number_densities(structures)
-    for place in np.flatnonzero((densities > _MAX_DENSITY) & (densities < np.inf)):
+    for place in np.flatnonzero((densities > _MAX_DENSITY) & (densities < np.inf)).tolist():
         message = (
             f"{densities[place]:.3g} atoms per A^3, where diamond has 0.18: far too little room for its "
             f"{len(structures[place])} atoms; check the unit of lengths (A is expected)"

@@ -9,8 +9,9 @@ from __future__ import annotations
 import re
 import unicodedata
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import lru_cache
+from itertools import groupby
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -18,6 +19,7 @@ from numpy.typing import NDArray
 
 from etn_gpu.screening.evaluation import Outcome
 from etn_gpu.screening.frame_values import Column, UnwritableError, column, info_text, word
+from etn_gpu.screening.number_text import lines_of
 from etn_gpu.screening.rows import Row
 from etn_gpu.screening.text import escaped
 from etn_gpu.structures.label_keys import keys_in_other_units
@@ -105,14 +107,14 @@ class FrameWriter:
         constraints: Iterable[Any],
     ) -> str:
         columns = {
-            "species": Column("S", "%-2s", [atoms.get_chemical_symbols()]),
-            "pos": Column("R", "%r", atoms.positions.T.tolist()),
+            "species": Column("S", "%-2s", np.array(atoms.get_chemical_symbols(), dtype=object)),
+            "pos": Column("R", "%r", atoms.arrays["positions"]),
         }
         if (mask := self._move_mask(constraints, len(atoms))) is not None:
             columns["move_mask"] = column(mask, len(atoms))
         columns |= results
         self._add_arrays(columns, arrays, len(atoms))
-        properties = ":".join(f"{name}:{c.kind}:{len(c.values)}" for name, c in columns.items())
+        properties = ":".join(f"{name}:{c.kind}:{c.width}" for name, c in columns.items())
         cell = np.asarray(atoms.cell)
         entries = [
             *([f'Lattice="{_numbers(cell)}"'] if cell.any() else []),
@@ -121,9 +123,7 @@ class FrameWriter:
             *own,
             *self._info(info),
         ]
-        form = " ".join(c.form for c in columns.values() for _ in c.values) + "\n"
-        lines = map(form.__mod__, zip(*(values for c in columns.values() for values in c.values), strict=True))
-        return f"{len(atoms)}\n{' '.join(entries)}\n{''.join(lines)}"
+        return f"{len(atoms)}\n{' '.join(entries)}\n{_atom_lines([*columns.values()])}"
 
     def _kept(self, atoms: Atoms) -> tuple[Mapping[Any, Any], Mapping[Any, Any]]:
         """Info and arrays without labels in other units, which would be misread beside results in eV and A."""
@@ -152,7 +152,7 @@ class FrameWriter:
 
     def _add_arrays(self, columns: dict[str, Column], arrays: Mapping[Any, Any], n_atoms: int) -> None:
         # ASE's reader gives every column of an array a name of its own.
-        taken = {field for name, c in columns.items() for field in _fields(name, len(c.values))}
+        taken = {field for name, c in columns.items() for field in _fields(name, c.width)}
         for name, array in arrays.items():
             if name in _STRUCTURE or name in _REPLACED:
                 continue
@@ -161,7 +161,7 @@ class FrameWriter:
             except UnwritableError as error:
                 self._note(f"array {_shown(name)} left out: {error}")
                 continue
-            count = len(found.values)
+            count = found.width
             new = _written_name(name)
             if new == "initial_charges" and (count > 1 or found.kind not in "RI"):
                 new = _next_name(new)  # ASE's reader takes numbers only
@@ -199,6 +199,23 @@ class FrameWriter:
 
     def _note(self, text: str) -> None:
         self.notes[text if text in self.notes or len(self.notes) < _MOST_NOTES else _OTHER_NOTES] += 1
+
+
+def _atom_lines(columns: Sequence[Column]) -> str:
+    """One line for each atom."""
+    forms: list[str] = []
+    parts: list[list[Any]] = []
+    # Real numbers that stand side by side are written together.
+    for real, group in groupby(columns, lambda column: column.kind == "R"):
+        if real:
+            forms.append("%s")
+            parts.append(lines_of(np.column_stack([column.array for column in group])))
+            continue
+        for column in group:
+            forms += [column.form] * column.width
+            parts += [column.array.tolist()] if column.array.ndim == 1 else column.array.T.tolist()
+    form = " ".join(forms) + "\n"
+    return "".join(map(form.__mod__, zip(*parts, strict=True)))
 
 
 def _numbers(values: NDArray[np.float64]) -> str:

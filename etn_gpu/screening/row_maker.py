@@ -52,7 +52,7 @@ class RowMaker:
         volumes = _volumes(candidates, outcomes)
         rows = []
         for candidate, outcome, own in zip(candidates, outcomes, kept or [_NOTHING] * len(candidates), strict=True):
-            source, index, atoms = candidate[:3]
+            source, index, atoms = candidate.source, candidate.index, candidate.atoms
             message = candidate.error or outcome.message
             if message:
                 # A message of several lines would be legal CSV, and would still break every line-based tool.

@@ -5,9 +5,10 @@ from __future__ import annotations
 import csv
 import io
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from functools import lru_cache
-from types import MappingProxyType
-from typing import Any, Literal, NamedTuple
+from operator import attrgetter
+from typing import Any, Literal
 
 from etn_gpu.screening.columns import Field, Kind, ResultColumn
 from etn_gpu.screening.text import as_cell, from_cell
@@ -15,7 +16,8 @@ from etn_gpu.screening.text import as_cell, from_cell
 __all__ = ["COLUMNS", "Row", "as_field", "csv_line", "fields_of", "from_field", "row_of"]
 
 
-class Row(NamedTuple):
+@dataclass(slots=True)
+class Row:
     """One line of the results; None is an empty field.
 
     Attributes:
@@ -56,7 +58,7 @@ class Row(NamedTuple):
     extrapolation_grade: float | None = None
     status: Literal["ok", "extrapolating", "failed"] = "failed"
     message: str = ""
-    kept: Mapping[str, Field] = MappingProxyType({})
+    kept: Mapping[str, Field] = field(default_factory=dict)
 
     @property
     def shown_source(self) -> str:
@@ -66,11 +68,11 @@ class Row(NamedTuple):
 
     def values(self) -> tuple[Field, ...]:
         """The fields in the order of :data:`COLUMNS`, and those that are kept."""
-        return (*self[:-1], *self.kept.values())
+        return (*_own(self), *self.kept.values())
 
     def named(self) -> dict[str, Field]:
         """The fields by the names of their columns."""
-        return dict(zip(self._fields[:-1], self[:-1], strict=True)) | dict(self.kept)
+        return dict(zip(_NAMES, _own(self), strict=True)) | dict(self.kept)
 
 
 #: The columns that every row has, in order.
@@ -91,6 +93,8 @@ COLUMNS = (
     ResultColumn("status", Kind.text),
     ResultColumn("message", Kind.text),
 )
+_NAMES = tuple(column.name for column in COLUMNS)
+_own = attrgetter(*_NAMES)
 #: What keeps the name of a file from being taken for a formula, and still the name of that file.
 _FILE = "./"
 

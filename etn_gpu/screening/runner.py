@@ -21,13 +21,18 @@ from etn_gpu.screening.ranking import RankBy, Ranking
 from etn_gpu.screening.report import ScreeningReport
 from etn_gpu.screening.row_maker import RowMaker
 from etn_gpu.screening.rows import COLUMNS, Row
-from etn_gpu.screening.sources import FileSource, Source, as_source
+from etn_gpu.screening.sources import FileSource, Source, as_sources
 from etn_gpu.screening.stream import Place, Stream
 from etn_gpu.screening.where import Condition
 from etn_gpu.screening.writing import ResultWriter, check_outputs
 
 if TYPE_CHECKING:
+    from ase import Atoms
+
     from etn_gpu.potential import ETNPotential
+
+    One = Source | str | os.PathLike[str] | Atoms | Iterable[Atoms]
+    Sources = One | Sequence[One]
 
 __all__ = ["Screening", "screen"]
 
@@ -46,7 +51,9 @@ class Screening:
 
     Args:
         model: the potential.
-        sources: paths of files in any format that ASE reads, or :class:`~etn_gpu.screening.Source` objects.
+        sources: a path of a file in any format that ASE reads, an ``ase.Atoms``, an iterable of ``ase.Atoms`` (it is
+            consumed as a stream, once), a :class:`~etn_gpu.screening.Source`, or a list of any of these. When an
+            iterable raises an exception, the rows of the structures before are written first.
         output: the file of rows: CSV, or Parquet if it is named so.
         structures: extended XYZ file of the evaluated structures with their results.
         resume: go on with a run that was stopped. Where there is none, and no output, begin.
@@ -68,7 +75,8 @@ class Screening:
 
     Raises:
         DataError: an output cannot be written, see :func:`~etn_gpu.screening.writing.check_outputs`; there is a run to
-            go on with that is another one; a condition that cannot be read.
+            go on with that is another one; a condition that cannot be read; a source that is none; during the run, an
+            iterable that failed (the message says at which structure).
         BackendError: the backend or the dtype that was asked for cannot be used here.
         ModelFileError: the model's reference energies for formation energies are no energies.
         NetworkError: a threshold below 1.
@@ -77,7 +85,7 @@ class Screening:
     def __init__(
         self,
         model: ETNPotential,
-        sources: Sequence[Source | str | os.PathLike[str]],
+        sources: Sources,
         output: str | os.PathLike[str],
         *,
         structures: str | os.PathLike[str] | None = None,
@@ -99,7 +107,7 @@ class Screening:
         threads: int | None = None,
     ) -> None:
         self.model = model
-        self.sources = [as_source(source) for source in sources]
+        self.sources = as_sources(sources)
         self.output = Path(output)
         self.structures = None if structures is None else Path(structures)
         self.limits = limits or BatchLimits()
@@ -225,7 +233,7 @@ def _is_energy(value: Any) -> bool:
 
 def screen(
     model: ETNPotential,
-    sources: Sequence[Source | str | os.PathLike[str]],
+    sources: Sources,
     output: str | os.PathLike[str],
     **options: Any,
 ) -> ScreeningReport:

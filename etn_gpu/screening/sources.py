@@ -7,16 +7,17 @@ import os
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol, cast
 
 from etn_gpu import files
 from etn_gpu.errors import DataError
 from etn_gpu.screening.batching import Candidate
+from etn_gpu.structures.frame import reason
 
 if TYPE_CHECKING:
     from ase import Atoms
 
-__all__ = ["FileSource", "MemorySource", "Source", "as_source"]
+__all__ = ["FileSource", "MemorySource", "Source", "as_sources"]
 
 
 class Source(Protocol):
@@ -98,15 +99,70 @@ class MemorySource:
     structures: Iterable[Atoms]
 
     def candidates(self) -> Iterator[Candidate]:
-        """The structures, counted from 0."""
-        for index, atoms in enumerate(self.structures):
-            yield Candidate(self.name, index, atoms)
+        """The structures, counted from 0; what is none is a candidate with an error.
+
+        Raises:
+            DataError: the iterable raised an exception; the message says at which structure.
+        """
+        from ase import Atoms
+
+        index = 0
+        try:
+            for atoms in self.structures:
+                if isinstance(atoms, Atoms):
+                    yield Candidate(self.name, index, atoms)
+                else:
+                    error = f"{type(atoms).__name__} is no structure: expected an ase.Atoms"
+                    yield Candidate(self.name, index, None, error)
+                index += 1
+        except Exception as error:  # whatever code of others raises
+            place = f"{self.name}, structure {index} (counted from 0)"
+            raise DataError(f"whatever gives the structures failed ({reason(error)}).", place) from error
 
     def identity(self) -> dict[str, Any]:
         """The name; what the structures are is seen when they are read."""
         return {"name": self.name}
 
 
-def as_source(source: Source | str | os.PathLike[str]) -> Source:
-    """A path becomes a :class:`FileSource`; a source stays what it is."""
-    return FileSource(source) if isinstance(source, str | os.PathLike) else source
+def as_sources(given: object) -> list[Source]:
+    """What is to be screened, as sources.
+
+    Args:
+        given: a path, an ``ase.Atoms``, a source, an iterable of ``ase.Atoms``, or a list or tuple of any of these.
+            Structures that stand one after the other in a list are one source; such sources are called "structures",
+            "structures 2" and so on.
+
+    Raises:
+        DataError: something else.
+    """
+    found: list[Source] = []
+    loose: list[Atoms] = []
+    memory = 0
+
+    def add(structures: Iterable[Atoms]) -> None:
+        nonlocal memory
+        memory += 1
+        found.append(MemorySource("structures" if memory == 1 else f"structures {memory}", structures))
+
+    from ase import Atoms
+
+    for item in given if isinstance(given, list | tuple) else [given]:
+        if isinstance(item, Atoms):
+            if not loose:
+                loose = []
+                add(loose)
+            loose.append(item)
+            continue
+        loose = []
+        if isinstance(item, str | os.PathLike):
+            found.append(FileSource(item))
+        elif hasattr(item, "candidates"):
+            found.append(cast("Source", item))
+        elif isinstance(item, Iterable) and not isinstance(item, bytes):
+            add(item)
+        else:
+            raise DataError(
+                f"{type(item).__name__} is nothing to screen: expected paths, ase.Atoms, iterables of ase.Atoms, or "
+                "sources of etn_gpu.screening"
+            )
+    return found

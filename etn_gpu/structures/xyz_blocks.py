@@ -97,7 +97,7 @@ def block_frames(stream: BinaryIO) -> Iterator[RawFrame | BlockFrame]:
         enough = 2 * len(data) if not first and len(data) > _SMALL else 0
         data = data[scanned.end :]
         more = bool(piece) and not scanned.doubt and len(data) < _LARGEST
-    rest: Any = io.BufferedReader(_Rest(data, stream, error))  # type: ignore[arg-type]
+    rest: Any = io.BufferedReader(_Rest(data, stream, error))
     yield from xyz_frames(io.TextIOWrapper(rest, encoding="utf-8", errors="replace"), line)
 
 

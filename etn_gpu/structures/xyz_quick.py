@@ -112,16 +112,16 @@ def _atoms(
     """
     arrays: dict[str, NDArray[Any]] = {}
     if isinstance(frame, BlockFrame) and frame.numbers is not None and frame.values is not None and columns.numeric:
-        if frame.values.shape[1] != columns.count - 1:
+        if frame.values.shape[1] != columns.n_words - 1:
             return None
         # The words at the beginning are not among the values.
         for column in columns.others:
-            values = frame.values[:, column.first - 1 : column.first - 1 + column.count]
-            arrays[column.name] = (values[:, 0] if column.count == 1 else values).copy()
+            values = frame.values[:, column.first - 1 : column.first - 1 + column.width]
+            arrays[column.name] = (values[:, 0] if column.width == 1 else values).copy()
         first = columns.positions.first - 1
         return frame.numbers.copy(), frame.values[:, first : first + 3].copy(), arrays
     words = frame.words
-    if not words or set(map(len, words)) != {columns.count}:
+    if not words or set(map(len, words)) != {columns.n_words}:
         return None
     by_column = [*zip(*words, strict=True)]
     numbers = np.array([_ELEMENTS[symbol] for symbol in by_column[columns.species]], dtype=np.int64)
@@ -164,16 +164,16 @@ class _Column(NamedTuple):
     name: str
     kind: str
     first: int
-    count: int
+    width: int
 
 
 class _Columns(NamedTuple):
-    """Where the parts of a structure are in the atom lines, of ``count`` words each.
+    """Where the parts of a structure are in the atom lines, of ``n_words`` words each.
 
     ``numeric``: species come first, and all else are real numbers.
     """
 
-    count: int
+    n_words: int
     species: int
     positions: _Column
     others: tuple[_Column, ...]
@@ -210,12 +210,12 @@ def _columns(properties: str) -> _Columns | None:
 
 
 def _values(by_column: Sequence[Sequence[str]], column: _Column) -> NDArray[Any]:
-    """The array of a property, of shape (n,) or (n, count).
+    """The array of a property, of shape (n,) or (n, width).
 
     Raises:
         KeyError, OverflowError, ValueError: a word is no value of its type.
     """
-    words = by_column[column.first : column.first + column.count]
+    words = by_column[column.first : column.first + column.width]
     if column.kind == "R":
         values = np.array(words, dtype=np.float64)
     elif column.kind == "I":
@@ -224,7 +224,7 @@ def _values(by_column: Sequence[Sequence[str]], column: _Column) -> NDArray[Any]
         values = np.array([[_LOGICALS[word] for word in some] for some in words], dtype=bool)
     else:
         values = np.array(words, dtype=object)
-    return values[0] if column.count == 1 else np.ascontiguousarray(values.T)
+    return values[0] if column.width == 1 else np.ascontiguousarray(values.T)
 
 
 def _entries(header: str) -> dict[str, Any] | None:

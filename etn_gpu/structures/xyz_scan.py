@@ -115,15 +115,12 @@ def _quotient(mantissa: int, power: float) -> tuple[float, bool]:
     product = found * power
     error = ((a_high * b_high - product) + a_high * b_low + a_low * b_high) + a_low * b_low
     left = ((high - product) + (low - error)) / power
-    half = 0.5 * (np.nextafter(found, np.inf) - found)
-    below = 0.5 * (found - np.nextafter(found, 0.0))
-    if half != below:
-        return found, left == 0.0
-    if abs(left) < half * (1.0 - _MARGIN):
-        return found, True
-    if half * (1.0 + _MARGIN) < abs(left) < 2.0 * half:
-        return np.nextafter(found, np.inf if left > 0.0 else 0.0), True
-    return found, False
+    unit = np.nextafter(found, np.inf) - found
+    units = left / unit
+    steps = np.rint(units)
+    nearest = found + steps * unit
+    same = np.nextafter(nearest, np.inf) - nearest == unit and nearest - np.nextafter(nearest, 0.0) == unit
+    return nearest, same and abs(units - steps) < 0.5 - _MARGIN
 
 
 @compiled
@@ -256,7 +253,7 @@ def _lattice(text: Any, at: int, end: int, lattice: Any, powers: Any, cell: Any)
         start = at
         while at < end and text[at] != 32 and text[at] != 34:
             at += 1
-        if at == start or at == end:
+        if at == start or at >= end:
             return 0
         cell[k], certain = _number(text, start, at, powers)
         if not certain:
