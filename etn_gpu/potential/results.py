@@ -54,6 +54,8 @@ class BatchResult:
     dtype: str
     #: Volumes [S] in A^3, nan where not periodic in all three directions.
     volumes: Array
+    #: dE/d(strain) [S, 6] in eV (Voigt), whatever the periodicity; None where stress was not asked for.
+    virial: Array | None
 
     @staticmethod
     def assemble(
@@ -93,8 +95,9 @@ class BatchResult:
             stresses = virials[0] / np.repeat(volumes, np.diff(atom_offsets))[:, None]
             stress = virials[1] / volumes[:, None]
         return BatchResult(
-            atom_offsets, energies, energy, forces, stress, stresses, grades, extrapolating, backend, dtype, volumes
-        )
+            atom_offsets, energies, energy, forces, stress, stresses, grades, extrapolating, backend, dtype, volumes,
+            None if virials is None else virials[1],
+        )  # fmt: skip
 
     def outcomes(self) -> list[Result | StructureError]:
         """The result of each structure, or an error in the place of one whose results are not finite."""
