@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 Key = TypeVar("Key")
 Array = NDArray[np.float64]
 #: Atoms in flight on a CPU: enough that what a step costs whatever it moves does not count, few enough for caches.
-FLIGHT_ATOMS = 4096
+FLIGHT_ATOMS = 8192
 
 
 @dataclass
@@ -213,14 +213,19 @@ class _Run:
                 atoms.set_positions(positions, apply_constraint=False)
             structures.append(atoms)
         results = self.relaxation.model.evaluate_each(structures, **self.relaxation.evaluation)
+        doubtful = [
+            k
+            for k, (s, result) in enumerate(zip(leaving, results, strict=True))
+            if ends[int(s)].status == "converged" and not self.options.limits.thin and _may_be_thin(result)
+        ]
+        for k, message in zip(doubtful, thin(self.relaxation.model, [structures[k] for k in doubtful]), strict=True):
+            if message:
+                ends[int(leaving[k])] = _End("exploded", message)
         for s, atoms, result in zip(leaving, structures, results, strict=True):
             end, passenger = ends[int(s)], self.passengers[s]
             known = not isinstance(result, StructureError)
             if known:
                 atoms.calc = _calculator(atoms, result)
-            if end.status == "converged" and not self.options.limits.thin:
-                message = thin(self.relaxation.model, atoms)
-                end = _End("exploded", message) if message else end
             yield passenger.key, Relaxed(
                 atoms, end.status, end.message, passenger.steps, _number(self.first[0, s]),
                 result if known else None, _number(now.atoms[s]) if known else None,
@@ -291,6 +296,13 @@ def _held(atoms: Atoms, options: Options) -> Held:
 def _as_given(atoms: Any, message: str) -> Relaxed:
     """The end of a structure that never began; whatever was given is handed back."""
     return Relaxed(atoms.copy() if hasattr(atoms, "copy") else atoms, "failed", message, 0, None, None, None, None)
+
+
+def _may_be_thin(result: Result | StructureError) -> bool:
+    """Whether a structure can be unlike all training data: where a grade says that it is not, nobody need look."""
+    if isinstance(result, StructureError):
+        return False
+    return result.extrapolating or "extrapolation_grade" not in result
 
 
 def _number(value: float) -> float | None:
