@@ -27,7 +27,7 @@ CONSTRAINTS = {
 
 @pytest.fixture
 def start(alloys: Alloys) -> Atoms:
-    (atoms,) = alloys(1, ((2, 2, 1),), seed=3)
+    (atoms,) = alloys(1, ((2, 1, 1),), seed=3, strain=0.01, rattle=0.04)
     return atoms
 
 
@@ -53,11 +53,11 @@ def test_components_held_in_a_cell_that_changes_step_by_step_as_in_ase(
     backend: str, model: ETNPotential, start: Atoms, by_ase: ByAse
 ) -> None:
     """Where such a relaxation ends depends on the way, for the components that are held are those of space."""
-    start = start[:4]
+    start = start[:2]
     start.cell[0] /= 2.0
     start.set_constraint([FixAtoms([-1]), FixCartesian([0, 1], mask=(True, False, True))])
-    (ours,) = etn_gpu.relax(model, start, cell="full", optimizer="fire", steps=12, backend=backend)
-    theirs, _ = by_ase(start, 0.01, optimizer=FIRE, steps=12)
+    (ours,) = etn_gpu.relax(model, start, cell="full", optimizer="fire", steps=8, backend=backend)
+    theirs, _ = by_ase(start, 0.01, optimizer=FIRE, steps=8)
     np.testing.assert_allclose(ours.atoms.positions, theirs.positions, atol=1e-9)
     np.testing.assert_allclose(ours.atoms.cell.array, theirs.cell.array, atol=1e-9)
 
@@ -96,19 +96,16 @@ def test_symmetry_is_kept(backend: str, model: ETNPotential, by_ase: ByAse, apar
 def test_constraints_that_cannot_be_kept_are_named(model: ETNPotential, start: Atoms) -> None:
     given = [start.copy() for _ in range(5)]
     given[0].set_constraint(FixBondLength(0, 1))
-    given[1].set_constraint(FixAtoms([8]))
+    given[1].set_constraint(FixAtoms([4]))
     whole = bulk("Mo", cubic=True) * (2, 1, 1)
-    given[2].set_constraint(fix_symmetry(whole))
+    given[2].set_constraint(fix_symmetry(whole[:2]))
     given[3] = whole.copy()
     given[3].set_constraint([fix_symmetry(whole), FixAtoms([0])])
     *failed, fine = etn_gpu.relax(model, given)
     assert [one.status for one in failed] == ["failed"] * 4
-    for one, text in zip(
-        failed, ["FixBondLengths? cannot", "holds atom 8, there are 8", "of a structure of 4 atoms", "symmetry makes equal"],
-        strict=True,
-    ):  # fmt: skip
-        with pytest.raises(AssertionError, match=text):
-            raise AssertionError(one.message)
+    texts = ("FixBondLengths cannot be kept", "holds atom 4, there are 4", "of a structure of 2 atoms", "makes equal")
+    for one, text in zip(failed, texts, strict=True):
+        assert text in one.message
     assert fine.status == "converged"
 
 

