@@ -59,6 +59,8 @@ class BatchResult:
     volumes: Array
     #: Distances of the closest atoms [S] in A, inf where none are within the cutoff.
     closest: Array
+    #: dE/d(strain) [S, 6] in eV (Voigt), whatever the periodicity; None where stress was not asked for.
+    virial: Array | None
 
     @staticmethod
     def assemble(
@@ -102,6 +104,7 @@ class BatchResult:
         return BatchResult(
             atom_offsets, energies, energy, forces, stress, stresses, grades, extrapolating, backend, dtype, volumes,
             closest,
+            None if virials is None else virials[1],
         )  # fmt: skip
 
     def outcomes(self) -> list[Result | StructureError]:

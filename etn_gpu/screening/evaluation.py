@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from etn_gpu.potential import ETNPotential, Result
 
-__all__ = ["Outcome", "evaluate_each", "too_dense"]
+__all__ = ["Outcome", "evaluate_each", "outcome_of", "too_dense"]
 
 # 25 times diamond. The neighbour list of a denser structure could fill the memory before its distances are checked.
 _MAX_DENSITY = 4.5
@@ -38,7 +38,8 @@ class Outcome(NamedTuple):
         extrapolating: the largest grade is above the threshold; for a model without grades, a pair of atoms is closer
             than any in training.
         failed: there are no numbers; `message` says why.
-        message: the reason for `extrapolating` or `failed`.
+        message: the reason for `extrapolating`, `failed` or `ended`.
+        ended: how a relaxation ended that did not converge.
     """
 
     energy: float = math.nan
@@ -50,6 +51,7 @@ class Outcome(NamedTuple):
     extrapolating: bool = False
     failed: bool = False
     message: str = ""
+    ended: Literal["", "not converged", "exploded"] = ""
 
     @property
     def grade(self) -> float | None:
@@ -92,11 +94,12 @@ def _evaluate_together(
     places = [place for place, refused in outcomes.items() if refused is None]
     results = model.evaluate_each([structures[place] for place in places], threshold=threshold, **options)
     for place, result in zip(places, results, strict=True):
-        outcomes[place] = _outcome(model, structures[place], result, threshold)
+        outcomes[place] = outcome_of(model, structures[place], result, threshold)
     return [outcome for outcome in outcomes.values() if outcome is not None]
 
 
-def _outcome(model: ETNPotential, atoms: Atoms, result: Result | StructureError, threshold: float) -> Outcome:
+def outcome_of(model: ETNPotential, atoms: Atoms, result: Result | StructureError, threshold: float) -> Outcome:
+    """What a result is to a screening run."""
     if isinstance(result, StructureError):
         return Outcome(failed=True, message=str(result))
     grades, message = result.get("extrapolation_grades"), ""

@@ -54,11 +54,8 @@ class Kept:
         """The columns with the kinds that hold all that was seen."""
         return [ResultColumn(name, common_kind(kinds)) for name, kinds in self._kinds.items()]
 
-    def of(self, candidates: Sequence[Candidate]) -> list[dict[str, Field]] | None:
-        """The fields of structures by the names of the columns, empty ones for those that could not be read; None where
-        nothing is kept."""
-        if not self._keys:
-            return None
+    def of(self, candidates: Sequence[Candidate]) -> list[dict[str, Field]]:
+        """The fields of structures by the names of the columns, empty ones for those that could not be read."""
         return [
             dict.fromkeys(self._keys) if atoms is None else {name: self._value(name, atoms.info) for name in self._keys}
             for atoms in (candidate.atoms for candidate in candidates)

@@ -10,7 +10,7 @@ from time import perf_counter
 from etn_gpu.screening.batching import Candidate
 from etn_gpu.screening.input_labels import InputLabels
 from etn_gpu.screening.ranking import Ranking
-from etn_gpu.screening.rows import Row
+from etn_gpu.screening.rows import Row, Status
 
 __all__ = ["ScreeningReport"]
 
@@ -24,9 +24,7 @@ class ScreeningReport:
     Attributes:
         backend: name of the backend that evaluates.
         ranking: the best rows.
-        n_ok: rows with status "ok".
-        n_extrapolating: rows with status "extrapolating".
-        n_failed: rows with status "failed".
+        counts: how many rows have each status.
         n_atoms: atoms evaluated.
         failures: the first failed rows.
         labels: what labels the structures carried, seen where structures are written.
@@ -41,9 +39,7 @@ class ScreeningReport:
 
     backend: str
     ranking: Ranking
-    n_ok: int = 0
-    n_extrapolating: int = 0
-    n_failed: int = 0
+    counts: Counter[Status] = field(default_factory=Counter)
     n_atoms: int = 0
     failures: list[Row] = field(default_factory=list)
     labels: InputLabels = field(default_factory=InputLabels, repr=False)
@@ -57,7 +53,22 @@ class ScreeningReport:
     @property
     def n_rows(self) -> int:
         """Rows written."""
-        return self.n_ok + self.n_extrapolating + self.n_failed
+        return self.counts.total()
+
+    @property
+    def n_ok(self) -> int:
+        """Rows with the status "ok"."""
+        return self.counts["ok"]
+
+    @property
+    def n_extrapolating(self) -> int:
+        """Rows with the status "extrapolating"."""
+        return self.counts["extrapolating"]
+
+    @property
+    def n_failed(self) -> int:
+        """Rows with the status "failed"."""
+        return self.counts["failed"]
 
     def note_untried(self, candidates: Iterable[Candidate]) -> None:
         """Remembers the sources that end in a structure behind which nothing could be tried."""
@@ -80,15 +91,11 @@ class ScreeningReport:
 
     def _count(self, rows: Iterable[Row]) -> None:
         for row in rows:
+            self.counts[row.status] += 1
             if row.status == "failed":
-                self.n_failed += 1
                 if len(self.failures) < _FAILURES_KEPT:
                     self.failures.append(row)
                 continue
-            if row.status == "ok":
-                self.n_ok += 1
-            else:
-                self.n_extrapolating += 1
             self.n_atoms += row.n_atoms or 0
             if not self.ranking.needs_hull:
                 self.ranking.offer(row)

@@ -42,28 +42,29 @@ class RowMaker:
         self,
         candidates: Sequence[Candidate],
         outcomes: Sequence[Outcome],
-        kept: Sequence[Mapping[str, Field]] | None = None,
+        more: Sequence[Mapping[str, Field]] | None = None,
     ) -> list[Row]:
-        """The rows of structures that were read, or not, and of what came of their evaluation; ``kept`` are the entries
-        of each that are kept."""
+        """The rows of structures that were read, or not, and of what came of their evaluation; ``more`` are
+        fields of further columns."""
         done = [outcome for outcome in outcomes if not outcome.failed]
         forces, pressures = _largest([outcome.forces for outcome in done]), _pressures(done)
         grades = _largest([outcome.grades for outcome in done if outcome.grades is not None])
         volumes = _volumes(candidates, outcomes)
         rows = []
-        for candidate, outcome, own in zip(candidates, outcomes, kept or [_NOTHING] * len(candidates), strict=True):
+        for candidate, outcome, own in zip(candidates, outcomes, more or [_NOTHING] * len(candidates), strict=True):
             source, index, atoms = candidate.source, candidate.index, candidate.atoms
             message = candidate.error or outcome.message
             if message:
                 # A message of several lines would be legal CSV, and would still break every line-based tool.
                 message = " ".join(message.split())
             if atoms is None:
-                rows.append(Row(source, index, message=message, kept=own))
+                rows.append(Row(source, index, message=message, more=own))
                 continue
             formula, reference = self._composition(atoms)
             n_atoms = len(atoms.arrays["numbers"])
             if outcome.failed:
-                rows.append(Row(source, index, formula, n_atoms, message=message, kept=own))
+                status = outcome.ended or "failed"
+                rows.append(Row(source, index, formula, n_atoms, status=status, message=message, more=own))
                 continue
             energy = outcome.energy
             rows.append(
@@ -81,7 +82,7 @@ class RowMaker:
                     next(forces),
                     None if outcome.stress is None else next(pressures),
                     None if outcome.grades is None else next(grades),
-                    "extrapolating" if outcome.extrapolating else "ok",
+                    outcome.ended or ("extrapolating" if outcome.extrapolating else "ok"),
                     message,
                     own,
                 )

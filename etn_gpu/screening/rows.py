@@ -8,12 +8,15 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
 from operator import attrgetter
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 from etn_gpu.screening.columns import Field, Kind, ResultColumn
 from etn_gpu.screening.text import as_cell, from_cell
 
-__all__ = ["COLUMNS", "Row", "as_field", "csv_line", "fields_of", "from_field", "row_of"]
+__all__ = ["COLUMNS", "Row", "Status", "as_field", "csv_line", "fields_of", "from_field", "row_of"]
+
+
+Status = Literal["ok", "extrapolating", "not converged", "exploded", "failed"]
 
 
 @dataclass(slots=True)
@@ -38,9 +41,11 @@ class Row:
         extrapolation_grade: the largest grade of an atom, 1 or less inside of what the training data span
             (:mod:`etn_gpu.potential.grade`); None from a model without grades.
         status: "ok"; "extrapolating" when the grade is above the threshold, or, for a model without grades, when a pair
-            of atoms is closer than any in training; "failed" when nothing was computed.
+            of atoms is closer than any in training; "not converged" and "exploded" of a relaxation
+            (:mod:`etn_gpu.relaxation`); "failed" when nothing was computed.
         message: the reason for any status but "ok".
-        kept: the entries of `info` that are kept, by the names of their columns (:mod:`etn_gpu.screening.kept`).
+        more: fields of further columns that the run has, by their names: of relaxations
+            (:mod:`etn_gpu.screening.relaxing`), and entries of `info` that are kept (:mod:`etn_gpu.screening.kept`).
     """
 
     source: str
@@ -56,9 +61,9 @@ class Row:
     max_force: float | None = None
     pressure: float | None = None
     extrapolation_grade: float | None = None
-    status: Literal["ok", "extrapolating", "failed"] = "failed"
+    status: Status = "failed"
     message: str = ""
-    kept: Mapping[str, Field] = field(default_factory=dict)
+    more: Mapping[str, Field] = field(default_factory=dict)
 
     @property
     def shown_source(self) -> str:
@@ -67,12 +72,12 @@ class Row:
         return _shown_source(self.source)
 
     def values(self) -> tuple[Field, ...]:
-        """The fields in the order of :data:`COLUMNS`, and those that are kept."""
-        return (*_own(self), *self.kept.values())
+        """The fields in the order of :data:`COLUMNS`, and those of further columns."""
+        return (*_own(self), *self.more.values())
 
     def named(self) -> dict[str, Field]:
         """The fields by the names of their columns."""
-        return dict(zip(_NAMES, _own(self), strict=True)) | dict(self.kept)
+        return dict(zip(_NAMES, _own(self), strict=True)) | dict(self.more)
 
 
 #: The columns that every row has, in order.
@@ -121,7 +126,7 @@ def as_field(value: Field) -> str:
 
 
 #: Texts that are nearly everywhere, and are cells as they are.
-_PLAIN = frozenset(("", "ok", "extrapolating", "failed"))
+_PLAIN = frozenset(("", *get_args(Status)))
 
 
 def csv_line(fields: Sequence[str]) -> str:
@@ -134,8 +139,8 @@ def csv_line(fields: Sequence[str]) -> str:
     return text.getvalue()
 
 
-def row_of(fields: Sequence[str], kept: Sequence[ResultColumn] = ()) -> Row:
-    """The row whose fields these are, where ``kept`` are the columns of what is kept.
+def row_of(fields: Sequence[str], more: Sequence[ResultColumn] = ()) -> Row:
+    """The row whose fields these are, where ``more`` are further columns.
 
     Raises:
         ValueError: they are the fields of no row.
@@ -146,7 +151,7 @@ def row_of(fields: Sequence[str], kept: Sequence[ResultColumn] = ()) -> Row:
     }
     values["source"] = from_cell(fields[0], _FILE)
     values["message"] = values["message"] or ""
-    return Row(**values, kept={c.name: from_field(text, c.kind) for c, text in zip(kept, fields[known:], strict=True)})
+    return Row(**values, more={c.name: from_field(text, c.kind) for c, text in zip(more, fields[known:], strict=True)})
 
 
 def from_field(text: str, kind: Kind) -> Field:

@@ -10,17 +10,19 @@ from typing import TYPE_CHECKING, Any
 
 from etn_gpu import __version__
 from etn_gpu.backend import resolve
-from etn_gpu.errors import ModelFileError
+from etn_gpu.errors import DataError, ModelFileError
 from etn_gpu.potential.grade import THRESHOLD, check_threshold
 from etn_gpu.potential.warm_up import warm_up
-from etn_gpu.screening.batching import BatchLimits, Candidate, batches
-from etn_gpu.screening.evaluation import Outcome, evaluate_each
+from etn_gpu.screening.batching import BatchLimits
+from etn_gpu.screening.columns import ResultColumn
 from etn_gpu.screening.hulls import RunHull
 from etn_gpu.screening.kept import Kept
 from etn_gpu.screening.ranking import RankBy, Ranking
+from etn_gpu.screening.relaxing import Relaxer
 from etn_gpu.screening.report import ScreeningReport
 from etn_gpu.screening.row_maker import RowMaker
 from etn_gpu.screening.rows import COLUMNS, Row
+from etn_gpu.screening.single_points import Settled, SinglePoints
 from etn_gpu.screening.sources import FileSource, Source, as_sources
 from etn_gpu.screening.stream import Place, Stream
 from etn_gpu.screening.where import Condition
@@ -72,6 +74,10 @@ class Screening:
         backend: backend of the evaluation; by default as everywhere in etn_gpu.
         dtype: "float64" or "float32"; by default the model's, on a GPU "float32".
         threads: threads of the evaluation; by default the backend's.
+        relax: whether structures are relaxed first; rows and structures are those of the ends. Only what has converged
+            is "ok", and there are the columns ``relaxation_steps`` and ``initial_energy_per_atom``.
+        relaxation: options of the relaxation: `fmax`, `cell`, `pressure`, `steps`, `optimizer` and `limits`, see
+            :func:`etn_gpu.relax`.
 
     Raises:
         DataError: an output cannot be written, see :func:`~etn_gpu.screening.writing.check_outputs`; there is a run to
@@ -80,6 +86,7 @@ class Screening:
         BackendError: the backend or the dtype that was asked for cannot be used here.
         ModelFileError: the model's reference energies for formation energies are no energies.
         NetworkError: a threshold below 1.
+        RelaxationError: an option of a relaxation that means nothing.
     """
 
     def __init__(
@@ -105,6 +112,8 @@ class Screening:
         backend: str | None = None,
         dtype: str | None = None,
         threads: int | None = None,
+        relax: bool = False,
+        **relaxation: Any,
     ) -> None:
         self.model = model
         self.sources = as_sources(sources)
@@ -117,13 +126,22 @@ class Screening:
         name = resolve(backend)
         self._options = {"backend": name, "dtype": dtype, "threads": threads}
         precision = model.precision(name, dtype)
-        self._kept = Kept(keep, id, [column.name for column in COLUMNS])
+        self._means: SinglePoints | Relaxer
+        if relax:
+            self._means = Relaxer(model, self._threshold, **self._options, **relaxation)
+        elif relaxation:
+            raise DataError(
+                f"{', '.join(relaxation)} without relax=True: options of a relaxation that is not asked for"
+            )
+        else:
+            self._means = SinglePoints(model, self._threshold, **self._options)
+        own = [column.name for column in (*COLUMNS, *self._means.columns)]
+        self._kept = Kept(keep, id, own)
         self._make_rows = RowMaker(self._references)
         self._hull_of_run = hull_of_run
         inputs = [*protected, *(source.path for source in self.sources if isinstance(source, FileSource))]
         check_outputs(self.output, self.structures, inputs)
-        columns = [column.name for column in (*COLUMNS, *self._kept.columns())]
-        condition = None if where is None else Condition(where, columns)
+        condition = None if where is None else Condition(where, [*own, *self._kept.names])
         ranking = Ranking(
             rank, top, drop_extrapolating=drop_extrapolating, where=condition, per_composition=per_composition
         )
@@ -135,11 +153,12 @@ class Screening:
             "backend": name,
             "dtype": precision,
             "grade threshold": self._threshold,
+            "relaxation": self._means.identity(),
             "kept entries": self._kept.identity(),
         }
         self._writer = ResultWriter(
-            self.output, self.structures, kept=self._kept.names, identity=self._identity, resume=resume,
-            overwrite=overwrite,
+            self.output, self.structures, more=[column.name for column in self._columns()], identity=self._identity,
+            resume=resume, overwrite=overwrite,
         )  # fmt: skip
         self._writer.check()
 
@@ -149,7 +168,7 @@ class Screening:
             stream = Stream(self.sources, place)
             if not writer.whole:
                 self.report.begin(warm_up(self.model, **self._options))
-                for batch in batches(stream, self.model.cutoff, self.limits):
+                for batch in self._means.batches(stream, self.limits):
                     rows = self._rows(batch)
                     place = stream.take(len(batch))
                     writer.note(self._progress(place))
@@ -166,22 +185,24 @@ class Screening:
             pass
         return self.report
 
-    def _rows(self, batch: list[Candidate]) -> list[Row]:
-        """Evaluates, writes and counts one batch."""
-        outcomes = self._evaluate(batch)
-        rows = self._make_rows(batch, outcomes, self._kept.of(batch))
-        self._writer.write(rows, [candidate.atoms for candidate in batch], outcomes)
+    def _rows(self, batch: list[Settled]) -> list[Row]:
+        """Writes and counts one batch."""
+        candidates = [candidate for candidate, _, _ in batch]
+        outcomes = [outcome for _, outcome, _ in batch]
+        more = [fields for _, _, fields in batch]
+        if self._kept.names:
+            more = [fields | own for fields, own in zip(more, self._kept.of(candidates), strict=True)]
+        rows = self._make_rows(candidates, outcomes, more)
+        self._writer.write(rows, [candidate.atoms for candidate in candidates], outcomes)
         self.report.add(rows)
         if self.structures is not None:
-            self.report.labels.see(candidate.atoms for candidate in batch)
-        self.report.note_untried(batch)
+            self.report.labels.see(candidate.atoms for candidate in candidates)
+        self.report.note_untried(candidates)
         return rows
 
-    def _evaluate(self, batch: list[Candidate]) -> list[Outcome]:
-        readable = [candidate.atoms for candidate in batch if candidate.atoms is not None]
-        found = evaluate_each(self.model, readable, threshold=self._threshold, **self._options) if readable else []
-        outcomes = iter(found)
-        return [Outcome(failed=True, message=c.error) if c.atoms is None else next(outcomes) for c in batch]
+    def _columns(self) -> list[ResultColumn]:
+        """Columns beside those that every run has."""
+        return [*self._means.columns, *self._kept.columns()]
 
     def _progress(self, place: Place) -> dict[str, Any]:
         """How far the run has come, and what is known of the structures beside their rows."""
@@ -204,14 +225,14 @@ class Screening:
         self.report.untried |= progress["untried"]
         self._writer.notes.update(progress["notes"])
         self.report.notes = self._writer.notes
-        self.report.restore(self._writer.rows(self._kept.columns()))
+        self.report.restore(self._writer.rows(self._columns()))
         return Place.of(progress["place"])
 
     def _finish(self, progress: Mapping[str, Any]) -> None:
         """Makes the results of all rows, and puts the files in their places."""
         hull = RunHull(self._references, of_run=self._hull_of_run)
         ranking = self.report.ranking.empty() if self.report.ranking.needs_hull else None
-        self._writer.finish(progress, hull, self._kept.columns(), None if ranking is None else ranking.offer)
+        self._writer.finish(progress, hull, self._columns(), None if ranking is None else ranking.offer)
         if ranking is not None:
             self.report.ranking = ranking
 

@@ -26,17 +26,17 @@ _FORMULA, _ENERGY, _ABOVE, _STATUS = (
 )
 
 
-def read_rows(path: str | os.PathLike[str], kept: Sequence[ResultColumn] = ()) -> Iterator[Row]:
-    """The rows of a CSV file that a run has written, compressed or not; ``kept`` are its columns of kept entries."""
+def read_rows(path: str | os.PathLike[str], more: Sequence[ResultColumn] = ()) -> Iterator[Row]:
+    """The rows of a CSV file that a run has written, compressed or not; ``more`` are its further columns."""
     for fields in _records(path):
-        yield row_of(fields, kept)
+        yield row_of(fields, more)
 
 
 def finish_rows(
     part: str,
     whole: str,
     name: str | os.PathLike[str],
-    kept: Sequence[ResultColumn],
+    more: Sequence[ResultColumn],
     hull: RunHull,
     show: Callable[[Row], None] | None = None,
 ) -> None:
@@ -46,7 +46,7 @@ def finish_rows(
         part: the CSV file of the run.
         whole: the file to write.
         name: what it will be called, which says what it is: CSV, compressed CSV or Parquet.
-        kept: columns of kept entries.
+        more: further columns.
         hull: sees all rows.
         show: is shown each row.
 
@@ -58,28 +58,28 @@ def finish_rows(
             hull.see(fields[_FORMULA], float(fields[_ENERGY]), fields[_STATUS] == "ok")
     suffix = os.fspath(name).lower()
     if suffix.endswith(PARQUET):
-        columns = [*COLUMNS, *kept]
-        write_parquet(whole, columns, (_values(fields, kept) for fields in _whole_records(part, kept, hull, show)))
+        columns = [*COLUMNS, *more]
+        write_parquet(whole, columns, (_values(fields, more) for fields in _whole_records(part, more, hull, show)))
         return
     with _created(whole, compressed=suffix.endswith(".gz")) as file:
         writer = csv.writer(file, lineterminator="\n")
-        writer.writerow([*(column.name for column in COLUMNS), *(as_field(column.name) for column in kept)])
-        writer.writerows(_whole_records(part, kept, hull, show))
+        writer.writerow([*(column.name for column in COLUMNS), *(as_field(column.name) for column in more)])
+        writer.writerows(_whole_records(part, more, hull, show))
 
 
 def _whole_records(
-    part: str, kept: Sequence[ResultColumn], hull: RunHull, show: Callable[[Row], None] | None
+    part: str, more: Sequence[ResultColumn], hull: RunHull, show: Callable[[Row], None] | None
 ) -> Iterator[list[str]]:
     for fields in _records(part):
         if fields[_ENERGY] and fields[_FORMULA]:
             fields[_ABOVE] = as_field(hull.above(fields[_FORMULA], float(fields[_ENERGY])))
         if show is not None:
-            show(row_of(fields, kept))
+            show(row_of(fields, more))
         yield fields
 
 
-def _values(fields: Sequence[str], kept: Sequence[ResultColumn]) -> list[Field]:
-    row = row_of(fields, kept)
+def _values(fields: Sequence[str], more: Sequence[ResultColumn]) -> list[Field]:
+    row = row_of(fields, more)
     return [row.shown_source, *row.values()[1:]]
 
 

@@ -61,7 +61,7 @@ class ResultWriter:
     Args:
         output: the file of rows.
         structures: the file of structures.
-        kept: names of columns beside those that every row has.
+        more: names of further columns.
         identity: what must be the same for a run to go on.
         resume: go on with a run that was stopped.
         overwrite: whether files that exist are replaced.
@@ -72,12 +72,12 @@ class ResultWriter:
         output: Path,
         structures: Path | None = None,
         *,
-        kept: Sequence[str] = (),
+        more: Sequence[str] = (),
         identity: Mapping[str, Any] | None = None,
         resume: bool = False,
         overwrite: bool = False,
     ) -> None:
-        heading = csv_line([*(column.name for column in COLUMNS), *map(as_field, kept)])
+        heading = csv_line([*(column.name for column in COLUMNS), *map(as_field, more)])
         outputs = [files.Growing(output, "rows", heading)]
         if structures is not None:
             outputs.append(files.Growing(structures, "frames"))
@@ -114,9 +114,9 @@ class ResultWriter:
         """
         self._outputs.check()
 
-    def rows(self, kept: Sequence[ResultColumn]) -> Iterator[Row]:
-        """The rows that were there when the run went on; ``kept`` are the columns of kept entries."""
-        return read_rows(self._outputs.place(0), kept)
+    def rows(self, more: Sequence[ResultColumn]) -> Iterator[Row]:
+        """The rows that were there when the run went on; ``more`` are further columns."""
+        return read_rows(self._outputs.place(0), more)
 
     def places(self) -> list[Path]:
         """Where the files are: with the suffix ``.part`` until they are whole."""
@@ -161,7 +161,7 @@ class ResultWriter:
         self,
         progress: Mapping[str, Any],
         hull: RunHull,
-        kept: Sequence[ResultColumn],
+        more: Sequence[ResultColumn],
         show: Callable[[Row], None] | None = None,
     ) -> None:
         """Makes the file of rows with what depends on all of them, and puts the files in their places.
@@ -169,7 +169,7 @@ class ResultWriter:
         Args:
             progress: as for :meth:`note`.
             hull: sees all rows.
-            kept: the columns of kept entries.
+            more: further columns.
             show: is shown all rows.
 
         Raises:
@@ -177,7 +177,7 @@ class ResultWriter:
         """
 
         def make(part: str, whole: str) -> None:
-            finish_rows(part, whole, self._output, kept, hull, show)
+            finish_rows(part, whole, self._output, more, hull, show)
 
         self._outputs.finish(progress, {0: make})
 

@@ -191,9 +191,9 @@ def test_rows_come_back_from_their_fields() -> None:
     kept: dict[str, Field] = {"my id": "0012", "count": 3, "flag": True, "x": 0.1, "none": None}
     kinds = [Kind.text, Kind.integer, Kind.flag, Kind.number, Kind.text]
     columns = [ResultColumn(name, kind) for name, kind in zip(kept, kinds, strict=True)]
-    row = Row("=a\r", 2, "W", 1, 15.5, None, -0.1 - 0.2, status="ok", message='\'=1, "b"', kept=kept)
+    row = Row("=a\r", 2, "W", 1, 15.5, None, -0.1 - 0.2, status="ok", message='\'=1, "b"', more=kept)
     assert row_of(fields_of(row), columns) == row
-    unread = Row("a", None, message="no such file", kept=dict.fromkeys(kept))
+    unread = Row("a", None, message="no such file", more=dict.fromkeys(kept))
     assert row_of(fields_of(unread), columns) == unread
     with pytest.raises(ValueError, match=r"argument 2 is longer|shorter"):
         row_of(fields_of(row)[:-1], columns)
