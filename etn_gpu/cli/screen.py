@@ -46,6 +46,21 @@ _HEADINGS = {
 }
 
 
+class CellOf(StrEnum):
+    """What of a cell is relaxed."""
+
+    none = "none"
+    full = "full"
+    volume = "volume"
+
+
+class OptimizerName(StrEnum):
+    """Optimizers of a relaxation."""
+
+    lbfgs = "lbfgs"
+    fire = "fire"
+
+
 class HullOf(StrEnum):
     """What the hull is made of."""
 
@@ -108,10 +123,41 @@ def screen(
             metavar="KEY", help="Entry of info with a name of each structure, kept as column id.", show_default=False
         ),
     ] = None,
+    references: Annotated[
+        Path | None,
+        typer.Option(
+            help="File of phases that formation energies and the hull refer to. Default: crystals of the elements, "
+            "relaxed by the model with --relax, else those of its training set.",
+            show_default=False,
+        ),
+    ] = None,
     hull: Annotated[
         HullOf,
         typer.Option(help="Phases of the hull: the references and the structures of the run, or the references only."),
     ] = HullOf.run,
+    relax: Annotated[bool, typer.Option("--relax", help="Relax structures first.")] = False,
+    cell: Annotated[
+        CellOf | None,
+        typer.Option(
+            help="With --relax: keep the cell, relax it, or its volume only. Default: none.", show_default=False
+        ),
+    ] = None,
+    fmax: Annotated[
+        float | None,
+        typer.Option(
+            metavar="F", help="With --relax: largest force at the end in eV/A. Default: 0.01.", show_default=False
+        ),
+    ] = None,
+    pressure: Annotated[
+        float | None, typer.Option(metavar="P", help="With --relax: external pressure in GPa.", show_default=False)
+    ] = None,
+    steps: Annotated[
+        int | None,
+        typer.Option(metavar="N", help="With --relax: most steps of a structure. Default: 500.", show_default=False),
+    ] = None,
+    optimizer: Annotated[
+        OptimizerName | None, typer.Option(help="With --relax. Default: lbfgs.", show_default=False)
+    ] = None,
     grade_threshold: Annotated[
         float | None,
         typer.Option(
@@ -178,6 +224,19 @@ def screen(
     from etn_gpu.screening import BatchLimits, FileSource, Screening
 
     reading = reading_options(format, species)
+    relaxation = {
+        name: value
+        for name, value in (
+            ("cell", cell and cell.value),
+            ("fmax", fmax),
+            ("pressure", pressure),
+            ("steps", steps),
+            ("optimizer", optimizer and optimizer.value),
+        )
+        if value is not None
+    }
+    if relaxation and not relax:
+        raise WrongUseError(f"{', '.join(f'--{name}' for name in relaxation)} only with --relax")
     potential = etn_gpu.load(model or _DEMO_MODEL, allow_large=allow_large)
     sources = [_demo_source(potential, seed)] if demo else [FileSource(path, **reading) for path in files or []]
     screening = Screening(
@@ -194,6 +253,7 @@ def screen(
         per_composition=per_composition,
         keep=keep or (),
         id=id,
+        references=references,
         hull_of_run=hull is HullOf.run,
         grade_threshold=_threshold(potential, grade_threshold),
         drop_extrapolating=drop_extrapolating,
@@ -201,6 +261,8 @@ def screen(
         backend=backend,
         dtype=dtype and dtype.value,
         threads=threads,
+        relax=relax,
+        **relaxation,
     )
     console = output_console()
     interrupted = _run(screening, _DEMO_STRUCTURES if demo else None)
@@ -266,12 +328,11 @@ def _run(screening: Screening, total: int | None) -> bool:
 
 def _show(console: Console, report: ScreeningReport, places: list[Path], potential: ETNPotential) -> None:
     from etn_gpu.potential.grade import LACKS_GRADE
-    from etn_gpu.screening.references import describe_references
 
     if report.ranking.top:
         _show_ranking(console, report)
-        if report.ranking.rows() and (line := describe_references(potential.metadata)):
-            console.print(line, soft_wrap=True, markup=False)
+        if report.ranking.rows() and report.references.description:
+            console.print(report.references.description, soft_wrap=True, markup=False)
     for row in report.failures:
         where = row.shown_source if row.index is None else f"{row.shown_source} [{row.index}]"
         console.print(f"failed: {where}: {row.message}", style="red", soft_wrap=True)
@@ -289,10 +350,11 @@ def _show(console: Console, report: ScreeningReport, places: list[Path], potenti
     if report.n_before:
         console.print(f"{report.n_before} rows were there from before")
     evaluated = report.n_rows - report.n_failed
+    ends = "".join(f"{count} {end}, " for end in ("not converged", "exploded") if (count := report.counts[end]))
     console.print(
         f"{evaluated} structures ({report.n_atoms} atoms) evaluated in {report.seconds:.1f} s "
         f"on backend {report.backend}{per_atom(report.seconds, report.n_atoms)}: {report.n_ok} ok, "
-        f"{report.n_extrapolating} extrapolating; {report.n_failed} failed{compiled(report.compilation)}",
+        f"{ends}{report.n_extrapolating} extrapolating; {report.n_failed} failed{compiled(report.compilation)}",
         soft_wrap=True,
     )
     rows, *structures = (escaped(str(place)) for place in places)

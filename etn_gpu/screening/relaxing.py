@@ -48,6 +48,11 @@ class Relaxer:
         self._model, self._threshold = model, threshold
         self._relaxation = Relaxation(model, **options)
 
+    @property
+    def pressure(self) -> float:
+        """The external pressure in GPa."""
+        return self._relaxation.options.pressure
+
     def identity(self) -> dict[str, Any]:
         """The options that results depend on, as JSON has them."""
         options = self._relaxation.options

@@ -8,8 +8,10 @@ from dataclasses import dataclass, field
 from time import perf_counter
 
 from etn_gpu.screening.batching import Candidate
+from etn_gpu.screening.hulls import RunHull
 from etn_gpu.screening.input_labels import InputLabels
 from etn_gpu.screening.ranking import Ranking
+from etn_gpu.screening.reference_phases import References
 from etn_gpu.screening.rows import Row, Status
 
 __all__ = ["ScreeningReport"]
@@ -32,6 +34,8 @@ class ScreeningReport:
             file does not tell.
         notes: entries of the input that the written structures lack or have under another name, and how many frames
             had them.
+        references: what formation energies are relative to.
+        hull: the hull, when all rows are there.
         n_before: rows that were there when the run went on.
         seconds: wall time from the first batch to the last one, without those that were there before.
         compilation: seconds that compiling for the backend took.
@@ -45,6 +49,8 @@ class ScreeningReport:
     labels: InputLabels = field(default_factory=InputLabels, repr=False)
     untried: dict[str, int | None] = field(default_factory=dict)
     notes: Counter[str] = field(default_factory=Counter)
+    references: References = field(default_factory=lambda: References({}), repr=False)
+    hull: RunHull | None = field(default=None, repr=False)
     n_before: int = 0
     seconds: float = 0.0
     compilation: float = 0.0

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -10,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from etn_gpu import __version__
 from etn_gpu.backend import resolve
-from etn_gpu.errors import DataError, ModelFileError
+from etn_gpu.errors import DataError
 from etn_gpu.potential.grade import THRESHOLD, check_threshold
 from etn_gpu.potential.warm_up import warm_up
 from etn_gpu.screening.batching import BatchLimits
@@ -18,6 +17,7 @@ from etn_gpu.screening.columns import ResultColumn
 from etn_gpu.screening.hulls import RunHull
 from etn_gpu.screening.kept import Kept
 from etn_gpu.screening.ranking import RankBy, Ranking
+from etn_gpu.screening.reference_phases import References, file_phases, model_references, relaxed_elements
 from etn_gpu.screening.relaxing import Relaxer
 from etn_gpu.screening.report import ScreeningReport
 from etn_gpu.screening.row_maker import RowMaker
@@ -69,6 +69,9 @@ class Screening:
         drop_extrapolating: whether such rows are left out of the ranking.
         keep: entries of `info` that become columns.
         id: the entry of `info` with a name of each structure, which becomes the column ``id``.
+        references: a file of phases that formation energies and the hull refer to, evaluated by the model, and relaxed
+            if `relax` is set. Without, a run that relaxes lets the model relax crystals of its elements; the report
+            says what was used.
         hull_of_run: whether the structures of the run are phases of the hull, or only the references.
         limits: how large a batch may be.
         backend: backend of the evaluation; by default as everywhere in etn_gpu.
@@ -107,6 +110,7 @@ class Screening:
         drop_extrapolating: bool = False,
         keep: Sequence[str] = (),
         id: str | None = None,
+        references: str | os.PathLike[str] | None = None,
         hull_of_run: bool = True,
         limits: BatchLimits | None = None,
         backend: str | None = None,
@@ -121,7 +125,7 @@ class Screening:
         self.structures = None if structures is None else Path(structures)
         self.limits = limits or BatchLimits()
         # Whatever can fail does so here, before a file is touched.
-        self._references = _references(model)
+        self._references = model_references(model)
         self._threshold = check_threshold(grade_threshold)
         name = resolve(backend)
         self._options = {"backend": name, "dtype": dtype, "threads": threads}
@@ -137,9 +141,10 @@ class Screening:
             self._means = SinglePoints(model, self._threshold, **self._options)
         own = [column.name for column in (*COLUMNS, *self._means.columns)]
         self._kept = Kept(keep, id, own)
-        self._make_rows = RowMaker(self._references)
         self._hull_of_run = hull_of_run
-        inputs = [*protected, *(source.path for source in self.sources if isinstance(source, FileSource))]
+        self._given = None if references is None else FileSource(references)
+        read = [*self.sources, *([] if self._given is None else [self._given])]
+        inputs = [*protected, *(source.path for source in read if isinstance(source, FileSource))]
         check_outputs(self.output, self.structures, inputs)
         condition = None if where is None else Condition(where, [*own, *self._kept.names])
         ranking = Ranking(
@@ -154,6 +159,7 @@ class Screening:
             "dtype": precision,
             "grade threshold": self._threshold,
             "relaxation": self._means.identity(),
+            "references": self._given and self._given.identity(),
             "kept entries": self._kept.identity(),
         }
         self._writer = ResultWriter(
@@ -163,11 +169,14 @@ class Screening:
         self._writer.check()
 
     def __iter__(self) -> Iterator[list[Row]]:
+        compilation = warm_up(self.model, **self._options)
+        references = self._found_references()
+        self._make_rows, self.report.references = RowMaker(references.energies), references
         with self._writer as writer:
             place = self._restored()
             stream = Stream(self.sources, place)
             if not writer.whole:
-                self.report.begin(warm_up(self.model, **self._options))
+                self.report.begin(compilation)
                 for batch in self._means.batches(stream, self.limits):
                     rows = self._rows(batch)
                     place = stream.take(len(batch))
@@ -184,6 +193,15 @@ class Screening:
         for _ in self:
             pass
         return self.report
+
+    def _found_references(self) -> References:
+        if self._given is not None:
+            return self._references.with_phases(file_phases(self._given, self._means))
+        if isinstance(self._means, Relaxer):
+            return self._references.with_phases(
+                relaxed_elements(self.model, self._threshold, pressure=self._means.pressure, **self._options)
+            )
+        return self._references
 
     def _rows(self, batch: list[Settled]) -> list[Row]:
         """Writes and counts one batch."""
@@ -230,26 +248,12 @@ class Screening:
 
     def _finish(self, progress: Mapping[str, Any]) -> None:
         """Makes the results of all rows, and puts the files in their places."""
-        hull = RunHull(self._references, of_run=self._hull_of_run)
+        references = self.report.references
+        hull = self.report.hull = RunHull(references.energies, references.phases, of_run=self._hull_of_run)
         ranking = self.report.ranking.empty() if self.report.ranking.needs_hull else None
         self._writer.finish(progress, hull, self._columns(), None if ranking is None else ranking.offer)
         if ranking is not None:
             self.report.ranking = ranking
-
-
-def _references(model: ETNPotential) -> dict[str, float]:
-    """Energies [eV/atom] of the pure elements that the model's metadata hold; none where it has none."""
-    found = model.metadata.get("formation_references") or {}
-    if not isinstance(found, Mapping) or not all(_is_energy(value) for value in found.values()):
-        raise ModelFileError(
-            f"formation_references in the metadata of the model are {found!r}; expected an energy in eV/atom for each "
-            "element, like {'W': -12.9}"
-        )
-    return dict(found)
-
-
-def _is_energy(value: Any) -> bool:
-    return isinstance(value, float | int) and not isinstance(value, bool) and math.isfinite(value)
 
 
 def screen(
