@@ -11,7 +11,7 @@ import pytest
 
 import etn_gpu.training
 from etn_gpu.cli.interrupt import remembered_interrupts
-from etn_gpu.screening import Screening
+from etn_gpu.screening import single_points
 
 
 @pytest.fixture(autouse=True)
@@ -78,15 +78,15 @@ def test_other_threads_leave_the_handler_alone() -> None:
 
 def test_screen_stops(run: Any, stand_in: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Any) -> None:
     monkeypatch.chdir(tmp_path)
-    evaluate = Screening._evaluate
+    evaluate = single_points.evaluate_each
     batches = []
 
-    def hit(self: Screening, batch: Any) -> Any:
-        batches.append(batch)
+    def hit(model: Any, structures: Any, **options: Any) -> Any:
+        batches.append(structures)
         swallowed_ctrl_c()
-        return evaluate(self, batch)
+        return evaluate(model, structures, **options)
 
-    monkeypatch.setattr(Screening, "_evaluate", hit)
+    monkeypatch.setattr(single_points, "evaluate_each", hit)
     finished = run("screen", "--demo", "--batch-atoms", 100)
     assert finished.code == 130
     assert "interrupted" in finished.out
