@@ -1,0 +1,141 @@
+"""The triangle of three elements: energies above the hull, stable phases and the tie lines between them."""
+
+from __future__ import annotations
+
+import math
+from itertools import combinations
+
+import numpy as np
+
+from etn_gpu.screening.html import svg
+from etn_gpu.screening.html.axes import tick_text
+from etn_gpu.screening.html.compositions import Compositions, Phases
+from etn_gpu.screening.html.content import Array, ReportContent
+from etn_gpu.screening.html.figure import Figure, Hover, points
+from etn_gpu.screening.html.groups import Group, legend
+from etn_gpu.screening.html.plots import chosen_of
+from etn_gpu.screening.html.units import QUANTITIES
+from etn_gpu.screening.hull import EnergyHull
+
+__all__ = ["ternary_diagram", "tie_lines"]
+
+_WIDTH, _HEIGHT, _SIDE = 520.0, 470.0, 400.0
+_TOP = 34.0
+_COLOURS = 7
+#: With more phases, lines between them would hide everything, and finding them takes long.
+_MOST_PHASES = 60
+_TOLERANCE = 1e-7
+_CORNERS = np.array([[-0.5, 1.0], [0.5, 1.0], [0.0, 0.0]]) * [_SIDE, _SIDE * math.sqrt(0.75)] + [_WIDTH / 2, _TOP]
+
+
+def ternary_diagram(
+    content: ReportContent,
+    compositions: Compositions,
+    phases: Phases,
+    system: tuple[str, str, str],
+    hover: Hover,
+    limit: int,
+) -> Figure | None:
+    """The diagram of three elements, None where no structure of theirs has an energy.
+
+    Colours are energies above the hull; without a hull they are the formation energies of the run.
+    """
+    rows, shares = compositions.within(system)
+    name = "energy_above_hull"
+    if not np.isfinite(content.numbers(name)[rows]).any():
+        name = "formation_energy"
+    values = content.numbers(name)[rows]
+    known = np.isfinite(values)
+    rows, shares, values = rows[known], shares[known], values[known]
+    if not len(rows):
+        return None
+    edges = _levels(values)
+    level = np.full(content.n_rows, -1)
+    level[rows] = np.clip(np.searchsorted(edges[1:-1], values, side="right"), 0, _COLOURS - 1)
+    groups = [Group(f"level{i}", "", level == i) for i in reversed(range(_COLOURS))]
+    places = shares @ _CORNERS
+    dots, n = points(places[:, 0], places[:, 1], rows, groups, hover, limit, order=values)
+
+    mine = phases.within(system)
+    corners = mine.shares @ _CORNERS
+    ties = "".join(svg.polyline([tuple(corners[p]), tuple(corners[q])], class_="tie") for p, q in tie_lines(mine))
+    title = "–".join(system)
+    quantity = QUANTITIES[name]
+    caption = f"{title}: {quantity.label} by composition{chosen_of(n, len(rows))}; the lowest is on top."
+    entries = []
+    if len(mine.shares):
+        entries = [("stable", "stable phase"), ("tie", "tie line")]
+    drawing = svg.drawing(
+        _WIDTH,
+        _HEIGHT,
+        _triangle(system) + dots + ties + _stable(corners, mine) + _colour_bar(edges, quantity.axis),
+        caption,
+        data_system=title,
+    )
+    return Figure(drawing, caption, legend(entries))
+
+
+def tie_lines(phases: Phases) -> list[tuple[int, int]]:
+    """The pairs of phases whose mixtures are on the hull: those where the hull half way is the mean of both ends."""
+    n = len(phases.shares)
+    pairs = list(combinations(range(n), 2))
+    if not pairs or n > _MOST_PHASES:
+        return []
+    first, second = np.array(pairs).T
+    middle = (phases.shares[first] + phases.shares[second]) / 2
+    mean = (phases.energies[first] + phases.energies[second]) / 2
+    hull = EnergyHull(phases.elements, phases.shares, phases.energies).energies(middle)
+    return [pair for pair, on_it in zip(pairs, np.abs(mean - hull) < _TOLERANCE, strict=True) if on_it]
+
+
+def _levels(values: Array) -> list[float]:
+    """Limits of the colours, round numbers: from the lowest value to what nearly all are below."""
+    low = min(0.0, float(values.min())) if values.min() > -1e-6 else float(values.min())
+    high = float(np.quantile(values, 0.9))
+    width = max((high - low) / _COLOURS, 1e-4, 1e-9 * abs(low))
+    power = 10.0 ** math.floor(math.log10(width))
+    step = next(s * power for s in (1.0, 2.0, 2.5, 5.0, 10.0) if s * power >= width * 0.999)
+    first = math.floor(low / step + 1e-9)
+    return [(first + i) * step for i in range(_COLOURS + 1)]
+
+
+def _triangle(system: tuple[str, str, str]) -> str:
+    """The sides, lines of constant shares, and the elements at the corners."""
+    parts = []
+    for share in (0.2, 0.4, 0.6, 0.8):
+        for z in range(3):
+            ends = np.zeros((2, 3))
+            ends[:, z] = share
+            ends[0, (z + 1) % 3] = ends[1, (z + 2) % 3] = 1.0 - share
+            (a, b), (c, d) = ends @ _CORNERS
+            parts.append(svg.polyline([(a, b), (c, d)], class_="grid"))
+    parts.append(svg.polyline([(x, y) for x, y in _CORNERS], closed=True, class_="axis"))
+    for (x, y), symbol, (dx, dy, anchor) in zip(
+        _CORNERS, system, ((-6, 20, "end"), (6, 20, "start"), (0, -12, "middle")), strict=True
+    ):
+        parts.append(svg.text(x + dx, y + dy, symbol, class_="corner", text_anchor=anchor))
+    return "".join(parts)
+
+
+def _stable(corners: Array, phases: Phases) -> str:
+    parts = []
+    for (x, y), formula, shares in zip(corners, phases.formulas, phases.shares, strict=True):
+        parts.append(svg.tag("path", d=f"M{svg.number(x)} {svg.number(y - 5)}l5 5l-5 5l-5 -5z", class_="stable"))
+        if shares.max() < 1.0:
+            left = x < _WIDTH / 2 - 1.0
+            anchor, shift = ("end", -9.0) if left else ("start", 9.0)
+            parts.append(svg.text(x + shift, y - 5, svg.subscripted(formula), class_="name", text_anchor=anchor))
+    return "".join(parts)
+
+
+def _colour_bar(edges: list[float], label: str) -> str:
+    """The colours with their limits; the last one is that of everything above."""
+    width, top = 44.0, _HEIGHT - 46.0
+    left = (_WIDTH - _COLOURS * width) / 2
+    parts = [svg.text(_WIDTH / 2, top - 7, label, class_="label", text_anchor="middle")]
+    for i in range(_COLOURS):
+        at = left + i * width
+        parts.append(svg.tag("rect", x=at, y=top, width=width, height=12.0, class_=f"level{i}"))
+        parts.append(svg.text(at, top + 28, tick_text(edges[i], edges), class_="tick", text_anchor="middle"))
+    parts.append(svg.text(left + _COLOURS * width, top + 28, "more", class_="tick", text_anchor="middle"))
+    return "".join(parts)
