@@ -6,6 +6,7 @@ import math
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 
 from etn_gpu.screening.html import svg
 from etn_gpu.screening.html.content import Array
@@ -32,10 +33,6 @@ class Scale:
     def at(self, value: float) -> float:
         """The place of a value."""
         return float(self(value))
-
-    def outside(self, values: Array) -> int:
-        """How many values lie outside."""
-        return int(((values < self.low) | (values > self.high)).sum())
 
     def ticks(self, most: int = 6) -> list[float]:
         """Round values between the ends: multiples of 1, 2 or 5 times a power of ten."""
@@ -90,6 +87,10 @@ class Frame:
             x_label,
             y_label,
         )
+
+    def beyond(self, x: Array, y: Array) -> NDArray[np.bool_]:
+        """Which points [n] lie outside."""
+        return (x < self.x.low) | (x > self.x.high) | (y < self.y.low) | (y > self.y.high)
 
     def drawn(self, x_ticks: list[tuple[float, str]] | None = None) -> str:
         """Grid lines, ticks and labels.

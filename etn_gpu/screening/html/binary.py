@@ -9,7 +9,7 @@ from etn_gpu.screening.html.axes import Frame
 from etn_gpu.screening.html.compositions import Compositions, Phases
 from etn_gpu.screening.html.content import Array, ReportContent
 from etn_gpu.screening.html.figure import Figure, Hover, points
-from etn_gpu.screening.html.groups import Group, legend
+from etn_gpu.screening.html.groups import Group, entries_of, legend
 from etn_gpu.screening.html.plots import chosen_of, outside_of
 from etn_gpu.screening.html.sampling import axis_range
 
@@ -20,6 +20,8 @@ _WIDTH, _HEIGHT = 520.0, 380.0
 _ROOM = 46.0
 #: Energies beyond so many depths of the hull above it tell little about it.
 _DEPTHS = 12.0
+#: Less than that above the hull is shown in any case [eV/atom].
+_LEAST = 0.02
 
 
 def binary_diagram(
@@ -58,10 +60,10 @@ def binary_diagram(
         f"Share of {system[1]}",
         "Formation energy (eV/atom)",
     )
-    dots, n = points(frame.x(x), frame.y(y), rows, groups, hover, limit)
+    dots, n = points(frame.x(x), frame.y(y), rows, groups, hover, limit, beyond=frame.beyond(x, y))
     zero = svg.polyline([(frame.x.start, frame.y.at(0.0)), (frame.x.end, frame.y.at(0.0))], class_="zero")
     parts = [frame.drawn(), zero, dots]
-    entries = [(group.name, group.label) for group in reversed(groups) if group.members[rows].any()]
+    entries = entries_of(groups, rows)
     name = "–".join(system)
     caption = f"{name}: formation energy over composition{chosen_of(n, len(rows))}."
     if whole:
@@ -79,8 +81,9 @@ def _energies(y: Array, hull: Array) -> tuple[float, float]:
     depth = float(hull.max() - hull.min())
     low, high = axis_range(y, margin=0.0)
     low, high = min(low, float(hull.min())), max(high, float(hull.max()))
-    if depth > 0.0:
-        high = max(min(high, float(hull.max()) + _DEPTHS * depth), float(np.quantile(y, 0.75)))
+    high = min(
+        high, max(float(hull.max()) + _DEPTHS * depth, 1.3 * float(np.quantile(y, 0.9)), float(hull.max()) + _LEAST)
+    )
     # Below the hull is room for the names of the phases.
     return axis_range(np.array([low - 0.08 * (high - low), high]))
 

@@ -47,7 +47,10 @@ class Compositions:
         """The structures that have no other elements: their places [n] and shares [n, k] of the elements."""
         inside = np.array([bool(counts) and counts.keys() <= set(elements) for counts in self._counts], dtype=bool)
         shares = np.array(
-            [[c.get(e, 0) for e in elements] if i else [0] * len(elements) for c, i in zip(self._counts, inside, strict=True)],
+            [
+                [c.get(e, 0) for e in elements] if i else [0] * len(elements)
+                for c, i in zip(self._counts, inside, strict=True)
+            ],
             dtype=np.float64,
         ).reshape(len(inside), len(elements))
         shares /= np.maximum(shares.sum(axis=1, keepdims=True), 1.0)
@@ -79,11 +82,12 @@ class Phases:
 
     @staticmethod
     def of(hull: EnergyHull | None) -> Phases:
-        """The phases on a hull, none where there is none."""
+        """The phases on a hull, none where there is none; elements in alphabetical order."""
         found = hull.stable() if hull else []
         elements = hull.elements if hull else ()
-        shares = np.array([shares for shares, _ in found]).reshape(len(found), len(elements))
-        return Phases(elements, shares, np.array([energy for _, energy in found]))
+        order = sorted(range(len(elements)), key=lambda z: elements[z])
+        shares = np.array([shares for shares, _ in found]).reshape(len(found), len(elements))[:, order]
+        return Phases(tuple(elements[z] for z in order), shares, np.array([energy for _, energy in found]))
 
     def within(self, elements: Sequence[str]) -> Phases:
         """The phases made of some elements only: those on the hull of these elements."""

@@ -14,7 +14,7 @@ from etn_gpu.screening.html.content import Array
 if TYPE_CHECKING:
     from ase import Atoms
 
-__all__ = ["crystal", "shadings"]
+__all__ = ["crystal", "element_legend", "shadings"]
 
 _SIZE = 220.0
 _MARGIN = 8.0
@@ -61,8 +61,7 @@ def crystal(atoms: Atoms, label: str) -> str:
     ]
     ends, depth = place(corners).reshape(-1, 2, 2), corners[:, 2].reshape(-1, 2).mean(axis=1)
     parts += [
-        (float(z), svg.polyline([tuple(a), tuple(b)], class_="cell"))
-        for (a, b), z in zip(ends, depth, strict=True)
+        (float(z), svg.polyline([tuple(a), tuple(b)], class_="cell")) for (a, b), z in zip(ends, depth, strict=True)
     ]
     parts.sort(key=lambda part: part[0])
     return svg.drawing(_SIZE, _SIZE, "".join(markup for _, markup in parts), label, class_="crystal")
@@ -72,9 +71,8 @@ def shadings(structures: Iterable[Atoms | None]) -> str:
     """The shades of the elements of some structures, which :func:`crystal` refers to."""
     from ase.data.colors import jmol_colors
 
-    numbers = sorted({int(z) for atoms in structures if atoms is not None for z in atoms.numbers})
     parts = []
-    for z in numbers:
+    for z in _numbers(structures):
         colour = jmol_colors[z] if 0 <= z < len(jmol_colors) else np.full(3, 0.7)
         stops = ((0.0, 0.55 * colour + 0.45), (0.55, colour), (1.0, 0.62 * colour))
         content = "".join(svg.tag("stop", offset=offset, stop_color=_hex(c)) for offset, c in stops)
@@ -82,7 +80,26 @@ def shadings(structures: Iterable[Atoms | None]) -> str:
     if not parts:
         return ""
     defs = svg.tag("defs", "".join(parts))
-    return svg.tag("svg", defs, xmlns="http://www.w3.org/2000/svg", width="0", height="0", class_="shades", aria_hidden="true")
+    return svg.tag(
+        "svg", defs, xmlns="http://www.w3.org/2000/svg", width="0", height="0", class_="shades", aria_hidden="true"
+    )
+
+
+def element_legend(structures: Iterable[Atoms | None]) -> str:
+    """Which shade is which element."""
+    from ase.data import chemical_symbols
+
+    items = ""
+    for z in _numbers(structures):
+        symbol = chemical_symbols[z] if 0 <= z < len(chemical_symbols) else str(z)
+        items += svg.tag(
+            "li", svg.tag("svg", _disc(10.0, 8.0, 7.0, z), viewBox="0 0 20 16", aria_hidden="true") + symbol
+        )
+    return svg.tag("ul", items, class_="legend elements")
+
+
+def _numbers(structures: Iterable[Atoms | None]) -> list[int]:
+    return sorted({int(z) for atoms in structures if atoms is not None for z in atoms.numbers})
 
 
 def _disc(x: float, y: float, radius: float, number: int) -> str:

@@ -82,6 +82,7 @@ def points(
     hover: Hover,
     limit: int,
     order: Array | None = None,
+    beyond: NDArray[np.bool_] | None = None,
 ) -> tuple[str, int]:
     """Dots at places [n] of structures `rows`, a path for each group, and how many there are.
 
@@ -91,16 +92,20 @@ def points(
         groups: of all structures.
         hover: gets to know the structures.
         limit: the largest number of dots.
+        beyond: [n], which of them lie outside of the axes and are drawn paler.
         order: [n], what is lowest is kept in any case and is drawn last; by default what is lowest in the drawing.
     """
     height = -y if order is None else order
     kept = chosen_points(x, height, limit)
     kept = kept[np.argsort(-height[kept], kind="stable")]
+    outside = np.zeros(len(x), dtype=bool) if beyond is None else beyond
     parts = []
     for group in groups:
         mine = kept[group.members[rows[kept]]]
-        if len(mine):
-            parts.append(
-                svg.path_of_dots(x[mine], y[mine], class_=f"dots {group.name}", data_rows=hover.places(rows[mine].tolist()))
-            )
+        for name, some in (("beyond", mine[outside[mine]]), ("", mine[~outside[mine]])):
+            if len(some):
+                look = f"dots {group.name} {name}".rstrip()
+                parts.append(
+                    svg.path_of_dots(x[some], y[some], class_=look, data_rows=hover.places(rows[some].tolist()))
+                )
     return "".join(parts), len(kept)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -10,7 +11,7 @@ from numpy.typing import NDArray
 from etn_gpu.screening.html import svg
 from etn_gpu.screening.html.content import ReportContent
 
-__all__ = ["Group", "groups_of", "legend"]
+__all__ = ["Group", "entries_of", "groups_of", "legend"]
 
 
 @dataclass(frozen=True)
@@ -46,6 +47,11 @@ def groups_of(content: ReportContent) -> list[Group]:
     return [group for group in found if group.members.any()]
 
 
+def entries_of(groups: list[Group], rows: NDArray[Any], prefix: str = "") -> list[tuple[str, str]]:
+    """The entries of a legend: the groups that some of the structures `rows` belong to."""
+    return [(prefix + group.name, group.label) for group in reversed(groups) if group.members[rows].any()]
+
+
 def legend(entries: list[tuple[str, str]]) -> str:
     """A legend: classes of marks, and what they stand for."""
     if not entries:
@@ -61,7 +67,7 @@ def legend(entries: list[tuple[str, str]]) -> str:
             "li",
             svg.tag(
                 "svg",
-                marks.get(name) or svg.tag("path", d="M10 8h0", class_=f"dots {name} key"),
+                marks.get(name) or _key(name),
                 viewBox="0 0 20 16",
                 aria_hidden="true",
             )
@@ -70,3 +76,9 @@ def legend(entries: list[tuple[str, str]]) -> str:
         for name, label in entries
     )
     return svg.tag("ul", items, class_="legend")
+
+
+def _key(name: str) -> str:
+    if name.startswith("bars "):
+        return svg.tag("path", d="M4 2h12v12h-12z", class_=name)
+    return svg.tag("path", d="M10 8h0", class_=f"dots {name} key")

@@ -10,7 +10,7 @@ from etn_gpu.screening.html import svg
 from etn_gpu.screening.html.axes import Frame, Scale
 from etn_gpu.screening.html.content import Array, ReportContent
 from etn_gpu.screening.html.figure import Figure, Hover, points
-from etn_gpu.screening.html.groups import Group, legend
+from etn_gpu.screening.html.groups import Group, entries_of, legend
 from etn_gpu.screening.html.sampling import axis_range
 from etn_gpu.screening.html.units import QUANTITIES
 
@@ -36,7 +36,9 @@ def distribution(content: ReportContent, name: str, groups: list[Group], limit: 
         return None
     positive = values[known & (values > 0.0)]
     # Forces and grades are above zero and differ by orders of magnitude.
-    log = name in ("max_force", "extrapolation_grade") and len(positive) == known.sum() and _decades(positive) > _DECADES
+    log = (
+        name in ("max_force", "extrapolation_grade") and len(positive) == known.sum() and _decades(positive) > _DECADES
+    )
     drawn = np.log10(values, out=np.full_like(values, np.nan), where=known & (values > 0.0)) if log else values
     if limit is not None and log:
         limit = math.log10(limit)
@@ -45,9 +47,7 @@ def distribution(content: ReportContent, name: str, groups: list[Group], limit: 
         low, high = min(low, limit), max(high, limit)
     room = 0.02 * (high - low)
     edges = np.linspace(low, high, _BINS + 1)
-    counts = [
-        np.histogram(np.clip(drawn[known & group.members], low, high), edges)[0] for group in reversed(groups)
-    ]
+    counts = [np.histogram(np.clip(drawn[known & group.members], low, high), edges)[0] for group in reversed(groups)]
     total = np.sum(counts, axis=0)
     quantity = QUANTITIES[name]
     frame = Frame.around(
@@ -57,7 +57,7 @@ def distribution(content: ReportContent, name: str, groups: list[Group], limit: 
     for group, n in zip(reversed(groups), counts, strict=True):
         parts.append(_bars(frame, edges, base, base + n, group.name))
         base = base + n
-    entries = [(group.name, group.label) for group in reversed(groups)]
+    entries = entries_of(groups, known, "bars ")
     if limit is not None:
         at = frame.x.at(limit)
         parts.append(svg.polyline([(at, frame.y.start), (at, frame.y.end)], class_="limit"))
@@ -112,11 +112,11 @@ def energy_of_volume(content: ReportContent, groups: list[Group], hover: Hover, 
     frame = Frame.around(
         WIDTH, HEIGHT, axis_range(x), axis_range(y), QUANTITIES["volume_per_atom"].axis, QUANTITIES[name].axis
     )
-    dots, n = points(frame.x(x), frame.y(y), rows, groups, hover, limit)
+    dots, n = points(frame.x(x), frame.y(y), rows, groups, hover, limit, beyond=frame.beyond(x, y))
     caption = f"{QUANTITIES[name].label.capitalize()} against volume per atom{chosen_of(n, len(rows))}."
     caption += outside_of(frame, x, y)
     drawing = svg.drawing(WIDTH, HEIGHT, frame.drawn() + dots, caption)
-    return Figure(drawing, caption, legend([(group.name, group.label) for group in reversed(groups)]))
+    return Figure(drawing, caption, legend(entries_of(groups, rows)))
 
 
 def chosen_of(shown: int, number: int) -> str:
@@ -128,5 +128,5 @@ def chosen_of(shown: int, number: int) -> str:
 
 def outside_of(frame: Frame, x: Array, y: Array) -> str:
     """The sentence of a caption on what lies outside of the axes."""
-    beyond = int(((x < frame.x.low) | (x > frame.x.high) | (y < frame.y.low) | (y > frame.y.high)).sum())
-    return f" {beyond:,} outside of the axes stand{'s' if beyond == 1 else ''} at their ends." if beyond else ""
+    beyond = int(frame.beyond(x, y).sum())
+    return f" {beyond:,} outside of the axes, at their ends in pale colours." if beyond else ""

@@ -15,8 +15,8 @@ _WIDEST = 6.0
 
 
 def chosen_points(x: Array, y: Array, limit: int) -> NDArray[np.int64]:
-    """At most `limit` of the points [N], in their order: the extremes of both coordinates, a quarter with the lowest `y`,
-    and others spread evenly. The same ones for the same points."""
+    """At most `limit` of the points [N], in their order: the extremes of both coordinates, those with the lowest `y`, a
+    quarter of all, and others spread evenly. The same ones for the same points."""
     n = len(x)
     if n <= limit:
         return np.arange(n)

@@ -11,11 +11,11 @@ from etn_gpu.screening.html import svg
 from etn_gpu.screening.html.binary import binary_diagram
 from etn_gpu.screening.html.compositions import Compositions, Phases
 from etn_gpu.screening.html.content import ReportContent
-from etn_gpu.screening.html.crystal import crystal, shadings
+from etn_gpu.screening.html.crystal import crystal, element_legend, shadings
 from etn_gpu.screening.html.figure import Figure, Hover
 from etn_gpu.screening.html.groups import Group
 from etn_gpu.screening.html.plots import distribution, energy_of_volume
-from etn_gpu.screening.html.tables import best_table, facts, formula, phase_table, reason_table
+from etn_gpu.screening.html.tables import ON_THE_HULL, best_table, facts, formula, phase_table, reason_table
 from etn_gpu.screening.html.ternary import ternary_diagram
 from etn_gpu.screening.html.units import duration, quantity, rate, shown
 
@@ -25,8 +25,15 @@ _System = TypeVar("_System", bound=tuple[str, ...])
 #: The most points of a plot, and of each of several plots that stand side by side.
 _POINTS, _POINTS_OF_MANY = 5000, 2000
 _MOST_BINARIES, _MOST_TERNARIES = 10, 4
-_PICTURES = 12
-_ON_A_CARD = ("energy_above_hull", "formation_energy", "energy_per_atom", "max_force", "extrapolation_grade")
+_PICTURES = 8
+#: What a card has beside the picture, in few words.
+_ON_A_CARD = {
+    "energy_above_hull": "above hull",
+    "formation_energy": "formation energy",
+    "energy_per_atom": "energy",
+    "max_force": "largest force",
+    "extrapolation_grade": "grade",
+}
 
 
 def section(name: str, title: str, content: str, lead: str = "") -> str:
@@ -44,26 +51,25 @@ def summary(content: ReportContent) -> str:
     for status, number in content.counts.items():
         share = f"{100 * number / n:.3g} %" if n else ""
         tiles.append(_tile(status, shown(number), share, {"ok": "inside", "extrapolating": "far"}.get(status, "other")))
-    name = "energy_above_hull"
-    if not np.isfinite(content.numbers(name)).any():
-        name = "formation_energy"
-    values = content.numbers(name)
-    if np.isfinite(values).any():
-        best = int(np.nanargmin(values))
-        kind, amount = quantity(name), shown(float(values[best]), quantity(name).digits)
-        tiles.append(_tile(f"lowest {kind.label}", amount, f"{kind.unit}, {_plain(content.formulas[best])}"))
+    above, formation = content.numbers("energy_above_hull"), content.numbers("formation_energy")
+    if np.isfinite(above).any():
+        below = int((above < -ON_THE_HULL).sum())
+        tiles.append(_tile("on the hull", shown(int((np.abs(above) <= ON_THE_HULL).sum())), f"{below:,} below it"))
+    if np.isfinite(formation).any():
+        lowest = int(np.nanargmin(formation))
+        amount = shown(float(formation[lowest]), quantity("formation_energy").digits)
+        name = svg.subscripted(content.formulas[lowest] or "–")
+        tiles.append(_tile("lowest formation energy", amount, f"eV/atom, {name}"))
     if content.seconds:
         tiles.append(_tile("structures a second", rate(n, content.seconds), f"in {duration(content.seconds)}"))
     return svg.tag("div", "".join(tiles), class_="tiles")
 
 
-def _plain(name: str | None) -> str:
-    return svg.subscripted(name or "–")
-
-
 def _tile(label: str, value: str, under: str, kind: str = "") -> str:
     content = svg.tag("p", svg.written(label), class_="what")
-    content += svg.tag("p", svg.written(value), class_="value") + svg.tag("p", svg.written(under) or "&#160;", class_="under")
+    content += svg.tag("p", svg.written(value), class_="value") + svg.tag(
+        "p", svg.written(under) or "&#160;", class_="under"
+    )
     return svg.tag("div", content, class_=f"tile {kind}".rstrip())
 
 
@@ -129,16 +135,19 @@ def best(content: ReportContent) -> str:
         name = entry.values.get("formula")
         name = name if isinstance(name, str) else ""
         rows = "".join(
-            svg.tag("dt", svg.written(quantity(key).label))
-            + svg.tag("dd", svg.written(f"{shown(entry.values[key], quantity(key).digits)} {quantity(key).unit}".rstrip()))
-            for key in _ON_A_CARD
+            svg.tag("dt", svg.written(label))
+            + svg.tag(
+                "dd", svg.written(f"{shown(entry.values[key], quantity(key).digits)} {quantity(key).unit}".rstrip())
+            )
+            for key, label in _ON_A_CARD.items()
             if entry.values.get(key) is not None
         )
-        picture = crystal(entry.atoms, f"Structure {place}: {_plain(name)}, {len(entry.atoms)} atoms")
+        picture = crystal(entry.atoms, f"Structure {place}: {svg.subscripted(name)}, {len(entry.atoms)} atoms")
         words = svg.tag("h3", svg.tag("span", f"{place}", class_="rank") + formula(name)) + svg.tag("dl", rows)
         cards.append(svg.tag("article", picture + words, class_="card"))
     drawn = [entry.atoms for entry in content.best[:_PICTURES]]
-    markup = shadings(drawn) + svg.tag("div", "".join(cards), class_="cards") if cards else ""
+    markup = shadings(drawn) + element_legend(drawn) + svg.tag("div", "".join(cards), class_="cards")
+    markup = markup if cards else ""
     return markup + best_table(content.best)
 
 

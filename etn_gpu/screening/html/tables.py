@@ -14,10 +14,11 @@ from etn_gpu.screening.html.compositions import Compositions, Phases
 from etn_gpu.screening.html.content import BestStructure, ReportContent
 from etn_gpu.screening.html.units import quantity, shown
 
-__all__ = ["best_table", "facts", "formula", "phase_table", "reason_table"]
+__all__ = ["ON_THE_HULL", "best_table", "facts", "formula", "phase_table", "reason_table"]
 
+#: What is not further above the hull is on it [eV/atom].
+ON_THE_HULL = 1e-6
 _REASONS = 12
-_ON_THE_HULL = 1e-6
 _DIGITS = re.compile(r"\d+")
 
 
@@ -52,13 +53,15 @@ def phase_table(content: ReportContent, compositions: Compositions, phases: Phas
     """The phases on the hull, with the number of structures of the run that are on it there."""
     rows = []
     above = content.numbers("energy_above_hull")
-    for name, shares, formation in zip(phases.formulas, phases.shares, phases.formation, strict=True):
+    for place in np.argsort(phases.formation, kind="stable"):
+        name, shares, formation = phases.formulas[place], phases.shares[place], float(phases.formation[place])
         elements = tuple(e for e, share in zip(phases.elements, shares, strict=True) if share > 0.0)
         places, others = compositions.within(elements)
         same = np.abs(others - shares[shares > 0.0]).max(axis=1, initial=0.0) < 1e-6
-        own = int((same & (np.abs(above[places]) < _ON_THE_HULL)).sum())
+        own = int((same & (np.abs(above[places]) <= ON_THE_HULL)).sum())
         rows.append([(name, formula(name)), _cell("formation_energy", formation), _cell("n_atoms", own)])
-    return _table([("stable phase", ""), ("formation energy", "eV/atom"), ("structures of this run", "")], rows)
+    heads = [("stable phase", ""), ("formation energy", "eV/atom"), ("structures of this run", "")]
+    return svg.tag("div", _table(heads, rows), class_="small")
 
 
 def reason_table(content: ReportContent) -> str:
@@ -75,7 +78,12 @@ def reason_table(content: ReportContent) -> str:
     for (status, message), n in sorted(found.items(), key=lambda item: (-item[1], item[0]))[:_REASONS]:
         name = example[status, message]
         rows.append(
-            [_cell("n_atoms", n), (status, svg.written(status)), (name, formula(name)), (message, svg.written(message))]
+            [
+                _cell("n_atoms", n),
+                (status, svg.written(status)),
+                (name, formula(name)),
+                (message, svg.tag("div", svg.written(message), class_="reason")),
+            ]
         )
     table = _table([("structures", ""), ("status", ""), ("the first", ""), ("reason", "")], rows)
     left = len(found) - len(rows)

@@ -91,7 +91,7 @@ def tie_lines(phases: Phases) -> list[tuple[int, int]]:
 def _levels(values: Array) -> list[float]:
     """Limits of the colours, round numbers: from the lowest value to what nearly all are below."""
     low = min(0.0, float(values.min())) if values.min() > -1e-6 else float(values.min())
-    high = float(np.quantile(values, 0.9))
+    high = float(np.quantile(values, 0.8))
     width = max((high - low) / _COLOURS, 1e-4, 1e-9 * abs(low))
     power = 10.0 ** math.floor(math.log10(width))
     step = next(s * power for s in (1.0, 2.0, 2.5, 5.0, 10.0) if s * power >= width * 0.999)
