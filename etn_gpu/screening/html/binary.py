@@ -90,7 +90,8 @@ def _energies(y: Array, hull: Array) -> tuple[float, float]:
 
 def _stable(places: list[tuple[float, float]], formulas: list[str]) -> str:
     """Diamonds for the phases on the hull; their names where there is room, those of the deepest first."""
-    parts, labelled = [], []
+    parts: list[str] = []
+    labelled: list[float] = []
     for place in sorted(range(len(places)), key=lambda p: (-places[p][1], places[p][0])):
         x, y = places[place]
         parts.append(svg.tag("path", d=f"M{svg.number(x)} {svg.number(y - 5)}l5 5l-5 5l-5 -5z", class_="stable"))

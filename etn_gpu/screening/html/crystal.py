@@ -55,7 +55,7 @@ def crystal(atoms: Atoms, label: str) -> str:
     discs = place(seen)
     nearest = np.argsort(seen[:, 2], kind="stable")[-_MOST_ATOMS:]
     parts = [
-        (float(seen[i, 2]), _disc(*discs[i], float(radii[i]) * scale, int(numbers[i])))
+        (float(seen[i, 2]), _disc(discs[i], float(radii[i]) * scale, int(numbers[i])))
         for i in nearest
         if np.isfinite(discs[i]).all()
     ]
@@ -93,7 +93,7 @@ def element_legend(structures: Iterable[Atoms | None]) -> str:
     for z in _numbers(structures):
         symbol = chemical_symbols[z] if 0 <= z < len(chemical_symbols) else str(z)
         items += svg.tag(
-            "li", svg.tag("svg", _disc(10.0, 8.0, 7.0, z), viewBox="0 0 20 16", aria_hidden="true") + symbol
+            "li", svg.tag("svg", _disc(np.array([10.0, 8.0]), 7.0, z), viewBox="0 0 20 16", aria_hidden="true") + symbol
         )
     return svg.tag("ul", items, class_="legend elements")
 
@@ -102,7 +102,8 @@ def _numbers(structures: Iterable[Atoms | None]) -> list[int]:
     return sorted({int(z) for atoms in structures if atoms is not None for z in atoms.numbers})
 
 
-def _disc(x: float, y: float, radius: float, number: int) -> str:
+def _disc(middle: Array, radius: float, number: int) -> str:
+    x, y = map(float, middle)
     return svg.tag("circle", cx=x, cy=y, r=radius, fill=f"url(#atom{number})", class_="atom")
 
 

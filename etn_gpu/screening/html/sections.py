@@ -12,7 +12,7 @@ from etn_gpu.screening.html.binary import binary_diagram
 from etn_gpu.screening.html.compositions import Compositions, Phases
 from etn_gpu.screening.html.content import ReportContent
 from etn_gpu.screening.html.crystal import crystal, element_legend, shadings
-from etn_gpu.screening.html.figure import Figure, Hover
+from etn_gpu.screening.html.figure import Hover
 from etn_gpu.screening.html.groups import Group
 from etn_gpu.screening.html.plots import distribution, energy_of_volume
 from etn_gpu.screening.html.tables import ON_THE_HULL, best_table, facts, formula, phase_table, reason_table
@@ -75,31 +75,31 @@ def _tile(label: str, value: str, under: str, kind: str = "") -> str:
 
 def stability(content: ReportContent, groups: list[Group], hover: Hover) -> str:
     """Diagrams of the systems of two and three elements, and the stable phases."""
-    compositions, phases = Compositions(content.formulas), Phases.of(content.hull)
-    elements = compositions.elements
+    compositions = Compositions(content.formulas)
+    elements, systems = compositions.elements, compositions.systems
     if len(elements) < 2:
         return ""
-    systems = compositions.systems
-    pairs = _most_frequent(systems, [(a, b) for a, b in combinations(elements, 2)], _MOST_BINARIES)
-    triples = _most_frequent(systems, [(a, b, c) for a, b, c in combinations(elements, 3)], _MOST_TERNARIES)
+    phases = Phases.of(content.hull).within(elements)
+    pairs = _most_frequent(systems, list(combinations(elements, 2)), _MOST_BINARIES)
+    triples = _most_frequent(systems, list(combinations(elements, 3)), _MOST_TERNARIES)
+    if len(elements) == 2:
+        pairs = list(combinations(elements, 2))
     if len(elements) == 3:
-        triples = [(elements[0], elements[1], elements[2])]
-    limit = _POINTS if len(elements) <= 3 else _POINTS_OF_MANY
-    found: list[Figure | None] = [
-        ternary_diagram(content, compositions, phases, triple, hover, limit) for triple in triples
-    ]
+        triples = list(combinations(elements, 3))
+    limit = _POINTS if len(elements) == 3 else _POINTS_OF_MANY
+    found = [ternary_diagram(content, compositions, phases, triple, hover, limit) for triple in triples]
     limit = _POINTS if len(elements) == 2 else _POINTS_OF_MANY
     found += [binary_diagram(content, compositions, phases, pair, groups, hover, limit) for pair in pairs]
-    markup = svg.tag("div", "".join(figure.markup for figure in found if figure), class_="figures")
+    parts = [figure.markup for figure in found if figure]
+    if len(phases.shares):
+        parts.append(phase_table(content, phases))
     notes = [
         f"Of the systems of {n} elements, those {most} with the most structures are shown."
         for n, most in ((2, _MOST_BINARIES), (3, _MOST_TERNARIES))
         if sum(len(system) == n for system in systems) > most
     ]
-    markup += "".join(svg.tag("p", note, class_="note") for note in notes)
-    if len(phases.shares):
-        markup += svg.tag("h3", "Stable phases") + phase_table(content, compositions, phases)
-    return markup if any(found) or len(phases.shares) else ""
+    markup = svg.tag("div", "".join(parts), class_="figures") if parts else ""
+    return markup + "".join(svg.tag("p", note, class_="note") for note in notes)
 
 
 def _most_frequent(number: dict[tuple[str, ...], int], systems: list[_System], most: int) -> list[_System]:

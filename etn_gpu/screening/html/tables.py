@@ -19,6 +19,9 @@ __all__ = ["ON_THE_HULL", "best_table", "facts", "formula", "phase_table", "reas
 #: What is not further above the hull is on it [eV/atom].
 ON_THE_HULL = 1e-6
 _REASONS = 12
+_PHASES = 100
+#: Shares that differ by less are equal.
+_SAME = 1e-6
 _DIGITS = re.compile(r"\d+")
 
 
@@ -49,19 +52,22 @@ def best_table(best: Sequence[BestStructure]) -> str:
     return _table([("", ""), *((quantity(name).label, quantity(name).unit) for name in names)], rows)
 
 
-def phase_table(content: ReportContent, compositions: Compositions, phases: Phases) -> str:
+def phase_table(content: ReportContent, phases: Phases) -> str:
     """The phases on the hull, with the number of structures of the run that are on it there."""
     rows = []
-    above = content.numbers("energy_above_hull")
-    for place in np.argsort(phases.formation, kind="stable"):
+    on_it = np.flatnonzero(np.abs(content.numbers("energy_above_hull")) <= ON_THE_HULL)
+    own = Compositions([content.formulas[row] for row in on_it])
+    for place in np.argsort(phases.formation, kind="stable")[:_PHASES]:
         name, shares, formation = phases.formulas[place], phases.shares[place], float(phases.formation[place])
         elements = tuple(e for e, share in zip(phases.elements, shares, strict=True) if share > 0.0)
-        places, others = compositions.within(elements)
-        same = np.abs(others - shares[shares > 0.0]).max(axis=1, initial=0.0) < 1e-6
-        own = int((same & (np.abs(above[places]) <= ON_THE_HULL)).sum())
-        rows.append([(name, formula(name)), _cell("formation_energy", formation), _cell("n_atoms", own)])
+        _, others = own.within(elements)
+        number = int((np.abs(others - shares[shares > 0.0]).max(axis=1, initial=0.0) < _SAME).sum())
+        rows.append([(name, formula(name)), _cell("formation_energy", formation), _cell("n_atoms", number)])
     heads = [("stable phase", ""), ("formation energy", "eV/atom"), ("structures of this run", "")]
-    return svg.tag("div", _table(heads, rows), class_="small")
+    markup = svg.tag("h3", "Stable phases") + _table(heads, rows)
+    if (left := len(phases.shares) - len(rows)) > 0:
+        markup += svg.tag("p", f"{left:,} more with higher formation energies.", class_="note")
+    return svg.tag("div", markup, class_="small")
 
 
 def reason_table(content: ReportContent) -> str:

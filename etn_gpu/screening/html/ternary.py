@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from itertools import combinations
+from itertools import combinations, pairwise
 
 import numpy as np
 
@@ -15,16 +15,14 @@ from etn_gpu.screening.html.figure import Figure, Hover, points
 from etn_gpu.screening.html.groups import Group, legend
 from etn_gpu.screening.html.plots import chosen_of
 from etn_gpu.screening.html.units import QUANTITIES
-from etn_gpu.screening.hull import EnergyHull
 
 __all__ = ["ternary_diagram", "tie_lines"]
 
 _WIDTH, _HEIGHT, _SIDE = 520.0, 470.0, 400.0
 _TOP = 34.0
 _COLOURS = 7
-#: With more phases, lines between them would hide everything, and finding them takes long.
-_MOST_PHASES = 60
-_TOLERANCE = 1e-7
+_TOLERANCE = 1e-9
+_FAR_ABOVE = 1e4
 _CORNERS = np.array([[-0.5, 1.0], [0.5, 1.0], [0.0, 0.0]]) * [_SIDE, _SIDE * math.sqrt(0.75)] + [_WIDTH / 2, _TOP]
 
 
@@ -76,16 +74,23 @@ def ternary_diagram(
 
 
 def tie_lines(phases: Phases) -> list[tuple[int, int]]:
-    """The pairs of phases whose mixtures are on the hull: those where the hull half way is the mean of both ends."""
-    n = len(phases.shares)
-    pairs = list(combinations(range(n), 2))
-    if not pairs or n > _MOST_PHASES:
-        return []
-    first, second = np.array(pairs).T
-    middle = (phases.shares[first] + phases.shares[second]) / 2
-    mean = (phases.energies[first] + phases.energies[second]) / 2
-    hull = EnergyHull(phases.elements, phases.shares, phases.energies).energies(middle)
-    return [pair for pair, on_it in zip(pairs, np.abs(mean - hull) < _TOLERANCE, strict=True) if on_it]
+    """The pairs of phases that are stable together: the edges of the lower hull of energies over shares."""
+    from scipy.spatial import ConvexHull
+
+    shares, n = phases.shares[:, :2], len(phases.shares)
+    span = shares - shares.mean(axis=0) if n else shares
+    if np.linalg.matrix_rank(span, tol=_TOLERANCE) < 2:
+        along = np.lexsort(shares.T).tolist()
+        return sorted((min(pair), max(pair)) for pair in pairwise(along))
+    # Planes can be taken off, and with energies of order one what is flat is so for Qhull.
+    plane = np.column_stack([shares, np.ones(n)])
+    energies = phases.energies - plane @ np.linalg.lstsq(plane, phases.energies, rcond=None)[0]
+    energies /= max(float(np.abs(energies).max()), _TOLERANCE)
+    # All that is not below has this point, far above all others, for a corner.
+    above = np.append(shares.mean(axis=0), _FAR_ABOVE)
+    facets = ConvexHull(np.vstack([np.column_stack([shares, energies]), above])).simplices
+    below = np.sort(facets[(facets < n).all(axis=1)], axis=1).tolist()
+    return sorted({(p, q) for corners in below for p, q in combinations(corners, 2)})
 
 
 def _levels(values: Array) -> list[float]:
