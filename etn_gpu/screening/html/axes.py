@@ -48,7 +48,7 @@ def tick_text(value: float, ticks: list[float]) -> str:
     step = ticks[1] - ticks[0] if len(ticks) > 1 else abs(value) or 1.0
     largest = max(map(abs, ticks), default=0.0)
     if largest >= 1e6 or step < 1e-6:
-        shown = f"{value:.3g}"
+        shown = f"{value:.{math.ceil(math.log10(largest / step) + 1.0)}g}"
     else:
         shown = f"{value:.{max(0, -math.floor(math.log10(step) + 1e-9))}f}"
     return (shown if float(shown) else shown.lstrip("-")).replace("-", "−")

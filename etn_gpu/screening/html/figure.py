@@ -62,7 +62,10 @@ class Hover:
         """The table as data for the script of the page."""
         heads = [[QUANTITIES[name].label, QUANTITIES[name].unit] for name in self._columns]
         rows = np.fromiter(self._place, np.int64, len(self._place))
-        columns = [[float(f"{v:.5g}") if v == v else None for v in c[rows].tolist()] for c in self._columns.values()]
+        columns = []
+        for name, column in self._columns.items():
+            values = np.round(column[rows], QUANTITIES[name].digits or 0)
+            columns.append(np.where(np.isnan(values), None, values).tolist())
         names = [escaped(self._content.formulas[row] or "") for row in rows]
         table = [list(entry) for entry in zip(names, *columns, strict=True)]
         return json_script("structures", {"columns": heads, "rows": table})

@@ -86,10 +86,10 @@ def tie_lines(phases: Phases) -> list[tuple[int, int]]:
     plane = np.column_stack([shares, np.ones(n)])
     energies = phases.energies - plane @ np.linalg.lstsq(plane, phases.energies, rcond=None)[0]
     energies /= max(float(np.abs(energies).max()), _TOLERANCE)
-    # All that is not below has this point, far above all others, for a corner.
+    # With a point far above, phases in one plane have a hull too. Facets that face downwards do not have it.
     above = np.append(shares.mean(axis=0), _FAR_ABOVE)
-    facets = ConvexHull(np.vstack([np.column_stack([shares, energies]), above])).simplices
-    below = np.sort(facets[(facets < n).all(axis=1)], axis=1).tolist()
+    hull = ConvexHull(np.vstack([np.column_stack([shares, energies]), above]))
+    below = np.sort(hull.simplices[hull.equations[:, 2] < -_TOLERANCE], axis=1).tolist()
     return sorted({(p, q) for corners in below for p, q in combinations(corners, 2)})
 
 
