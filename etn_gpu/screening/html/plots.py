@@ -47,6 +47,11 @@ def distribution(content: ReportContent, name: str, groups: list[Group], limit: 
         low, high = min(low, limit), max(high, limit)
     room = 0.02 * (high - low)
     edges = np.linspace(low, high, _BINS + 1)
+    if limit is not None and low < limit < high:
+        # No bin has values on both sides of the limit.
+        width = (high - low) / (_BINS - 1)
+        edges = limit + width * (np.arange(_BINS + 1) - math.ceil((limit - low) / width))
+        low, high = float(edges[0]), float(edges[-1])
     counts = [np.histogram(np.clip(drawn[known & group.members], low, high), edges)[0] for group in reversed(groups)]
     total = np.sum(counts, axis=0)
     quantity = QUANTITIES[name]

@@ -47,7 +47,7 @@ def ternary_diagram(
     rows, shares, values = rows[known], shares[known], values[known]
     if not len(rows):
         return None
-    edges = _levels(values)
+    edges = _levels(_lowest(shares, values))
     level = np.full(content.n_rows, -1)
     level[rows] = np.clip(np.searchsorted(edges[1:-1], values, side="right"), 0, _COLOURS - 1)
     groups = [Group(f"level{i}", "", level == i) for i in reversed(range(_COLOURS))]
@@ -93,10 +93,19 @@ def tie_lines(phases: Phases) -> list[tuple[int, int]]:
     return sorted({(p, q) for corners in below for p, q in combinations(corners, 2)})
 
 
+def _lowest(shares: Array, values: Array) -> Array:
+    """The lowest value of each composition."""
+    keys = np.round(shares[:, :2] * 1e6).astype(np.int64) @ np.array([2_000_000, 1])
+    order = np.lexsort((values, keys))
+    first = np.diff(keys[order], prepend=-1) != 0
+    lowest: Array = values[order][first]
+    return lowest
+
+
 def _levels(values: Array) -> list[float]:
     """Limits of the colours, round numbers: from the lowest value to what nearly all are below."""
     low = min(0.0, float(values.min())) if values.min() > -1e-6 else float(values.min())
-    high = float(np.quantile(values, 0.8))
+    high = float(np.quantile(values, 0.9))
     width = max((high - low) / _COLOURS, 1e-4, 1e-9 * abs(low))
     power = 10.0 ** math.floor(math.log10(width))
     step = next(s * power for s in (1.0, 2.0, 2.5, 5.0, 10.0) if s * power >= width * 0.999)
