@@ -65,7 +65,7 @@ class Hover:
         columns = []
         for name, column in self._columns.items():
             values = np.round(column[rows], QUANTITIES[name].digits or 0)
-            columns.append(np.where(np.isnan(values), None, values).tolist())
+            columns.append([value if value == value else None for value in values.tolist()])
         names = [escaped(self._content.formulas[row] or "") for row in rows]
         table = [list(entry) for entry in zip(names, *columns, strict=True)]
         return json_script("structures", {"columns": heads, "rows": table})

@@ -50,7 +50,7 @@ def distribution(content: ReportContent, name: str, groups: list[Group], limit: 
     if limit is not None and low < limit < high:
         # No bin has values on both sides of the limit.
         width = (high - low) / (_BINS - 1)
-        edges = limit + width * (np.arange(_BINS + 1) - math.ceil((limit - low) / width))
+        edges = limit + width * (np.arange(_BINS + 1.0) - math.ceil((limit - low) / width))
         low, high = float(edges[0]), float(edges[-1])
     counts = [np.histogram(np.clip(drawn[known & group.members], low, high), edges)[0] for group in reversed(groups)]
     total = np.sum(counts, axis=0)

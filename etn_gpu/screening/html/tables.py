@@ -23,6 +23,7 @@ _PHASES = 100
 #: Shares that differ by less are equal.
 _SAME = 1e-6
 _DIGITS = re.compile(r"\d+")
+_NUMBER = re.compile(r"\d+(?:\.\d+)?(?:e[+-]?\d+)?")
 
 
 def formula(name: str | None) -> str:
@@ -56,7 +57,7 @@ def phase_table(content: ReportContent, phases: Phases) -> str:
     """The phases on the hull, with the number of structures of the run that are on it there."""
     rows = []
     on_it = np.flatnonzero(np.abs(content.numbers("energy_above_hull")) <= ON_THE_HULL)
-    own = Compositions([content.formulas[row] for row in on_it])
+    own = Compositions([content.formulas[row] for row in on_it.tolist()])
     for place in np.argsort(phases.formation, kind="stable")[:_PHASES]:
         name, shares, formation = phases.formulas[place], phases.shares[place], float(phases.formation[place])
         elements = tuple(e for e, share in zip(phases.elements, shares, strict=True) if share > 0.0)
@@ -71,27 +72,29 @@ def phase_table(content: ReportContent, phases: Phases) -> str:
 
 
 def reason_table(content: ReportContent) -> str:
-    """The most frequent reasons of statuses, and an example for each."""
+    """The most frequent reasons of statuses, those of failures first; reasons that differ in numbers only are one."""
     found: Counter[tuple[str, str]] = Counter()
-    example: dict[tuple[str, str], str | None] = {}
+    first: dict[tuple[str, str], tuple[str | None, str]] = {}
     for status, message, name in zip(content.texts("status"), content.texts("message"), content.formulas, strict=True):
         if message:
-            found[status, message] += 1
-            example.setdefault((status, message), name)
+            kind = status, _NUMBER.sub("0", message)
+            found[kind] += 1
+            first.setdefault(kind, (name, message))
     if not found:
         return ""
     rows = []
-    for (status, message), n in sorted(found.items(), key=lambda item: (-item[1], item[0]))[:_REASONS]:
-        name = example[status, message]
+    order = sorted(found, key=lambda kind: (kind[0] != "failed", -found[kind], kind))
+    for kind in order[:_REASONS]:
+        name, message = first[kind]
         rows.append(
             [
-                _cell("n_atoms", n),
-                (status, svg.written(status)),
+                (kind[0], svg.written(kind[0])),
+                _cell("n_atoms", found[kind]),
                 (name, formula(name)),
                 (message, svg.tag("div", svg.written(message), class_="reason")),
             ]
         )
-    table = _table([("structures", ""), ("status", ""), ("the first", ""), ("reason", "")], rows)
+    table = _table([("status", ""), ("structures", ""), ("the first", ""), ("its reason", "")], rows)
     left = len(found) - len(rows)
     return table + (svg.tag("p", f"{left:,} more reasons are in the results.", class_="note") if left > 0 else "")
 

@@ -30,7 +30,7 @@ def make() -> Make:
     def content(elements: tuple[str, ...] = ("Mo", "W"), n: int = 40, seed: int = 0, **fields: Any) -> ReportContent:
         rng = np.random.default_rng(seed)
         k = len(elements)
-        counts = rng.integers(0, 3, size=(n, k))
+        counts = rng.integers(0, 3, size=(n, k)).astype(np.float64)
         counts[np.arange(n), rng.integers(k, size=n)] += 1
         shares = counts / counts.sum(axis=1, keepdims=True)
         mixing = -0.3 * (shares[:, :1] * (1.0 - shares[:, :1]))[:, 0]

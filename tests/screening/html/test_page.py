@@ -23,7 +23,7 @@ Make = Callable[..., ReportContent]
 
 VOID = {"meta", "br"}
 HOSTILE = "</script><script>alert(1)</script>\"'><img src=x onerror=alert(1)>\u202e\x1b[31m&amp;\udcff"
-BARE = {"model": "m", "version": "0"}
+BARE: dict[str, Any] = {"model": "m", "version": "0"}
 
 
 class Parsed(HTMLParser):
@@ -111,12 +111,13 @@ def test_only_failures() -> None:
         counts={"ok": 0, "failed": n},
         formulas=[None] * n,
         status=["failed"] * n,
-        message=[f"frame {i % 20} is broken" for i in range(n)],
+        message=[f"frame {i} is broken {'very ' * (i % 20)}" for i in range(n)],
         energy_per_atom=[None] * n,
     )
     parsed = checked(content)
     assert sections(parsed) == ["reasons", "run"]
-    assert "frame 9 is broken" in parsed.text
+    assert "frame 0 is broken " in parsed.text
+    assert parsed.text.count("2") == 10
     assert "8 more reasons are in the results." in parsed.text
 
 
