@@ -13,6 +13,9 @@ from etn_gpu.screening.html.content import ReportContent
 
 __all__ = ["Group", "entries_of", "groups_of", "legend"]
 
+#: A legend names so many statuses of one look.
+_NAMED = 4
+
 
 @dataclass(frozen=True)
 class Group:
@@ -39,12 +42,17 @@ def groups_of(content: ReportContent) -> list[Group]:
     graded = bool(np.isfinite(grades).any())
     known = graded and threshold is not None
     found = [
-        Group("other", "other status", ~ok & ~far),
+        Group("other", _names(status[~ok & ~far]), ~ok & ~far),
         Group("far", f"extrapolating (grade > {threshold:g})" if known else "extrapolating", far),
         Group("near", f"grade 1 to {threshold:g}" if known else "grade > 1", beyond),
         Group("inside", "inside the training data (grade ≤ 1)" if graded else "ok", ok & ~beyond),
     ]
     return [group for group in found if group.members.any()]
+
+
+def _names(status: NDArray[np.object_]) -> str:
+    names = sorted(set(status.tolist()))
+    return ", ".join(names[:_NAMED]) + (", ..." if len(names) > _NAMED else "")
 
 
 def entries_of(groups: list[Group], rows: NDArray[Any], prefix: str = "") -> list[tuple[str, str]]:

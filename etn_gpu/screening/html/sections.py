@@ -26,6 +26,8 @@ _System = TypeVar("_System", bound=tuple[str, ...])
 _POINTS, _POINTS_OF_MANY = 5000, 2000
 _MOST_BINARIES, _MOST_TERNARIES = 10, 4
 _PICTURES = 8
+#: A structure without any of them is in no diagram.
+_ENERGIES = ("energy_above_hull", "formation_energy")
 #: What a card has beside the picture, in few words.
 _ON_A_CARD = {
     "energy_above_hull": "above hull",
@@ -75,7 +77,8 @@ def _tile(label: str, value: str, under: str, kind: str = "") -> str:
 
 def stability(content: ReportContent, groups: list[Group], hover: Hover) -> str:
     """Diagrams of the systems of two and three elements, and the stable phases."""
-    compositions = Compositions(content.formulas)
+    known = np.isfinite(np.column_stack([content.numbers(name) for name in _ENERGIES])).any(axis=1)
+    compositions = Compositions([name if there else None for name, there in zip(content.formulas, known, strict=True)])
     elements, systems = compositions.elements, compositions.systems
     if len(elements) < 2:
         return ""

@@ -153,6 +153,22 @@ def test_many_elements_show_the_systems_of_the_most_structures(make: Make) -> No
     assert any("Of the systems of 2 elements, those 10" in text for text in parsed.text)
 
 
+def test_structures_without_energies_add_no_elements(make: Make) -> None:
+    content = make(n=40)
+    with_failures = make(
+        n=40,
+        formulas=["H2O", "CuW", *content.formulas[2:]],
+        status=["failed", "failed", *content.status[2:]],
+        **{name: [None, None, *content.numbers(name)[2:]] for name in ("energy_above_hull", "formation_energy")},
+    )
+    assert [a["data-system"] for a in checked(with_failures).all("svg") if "data-system" in a] == ["Mo–W"]
+
+
+def test_other_statuses_are_named(make: Make) -> None:
+    page = report_page(make(n=6, status=["ok", "exploded", "not converged", "ok", "extrapolating", "ok"]))
+    assert "exploded, not converged</li>" in page
+
+
 def test_without_a_hull_diagrams_have_formation_energies(make: Make) -> None:
     page = report_page(make(hull=None, energy_above_hull=()))
     assert 'class="stable"' not in page
