@@ -36,7 +36,7 @@ def groups_of(content: ReportContent) -> list[Group]:
     """The groups that have members; what is drawn last, above the others, comes last."""
     status = np.array(list(content.texts("status")), dtype=object)
     grades = content.numbers("extrapolation_grade")
-    ok, far = status == "ok", status == "extrapolating"
+    ok, far = np.isin(status, ("ok", "")), status == "extrapolating"
     beyond = ok & (grades > 1.0)
     threshold = content.grade_threshold
     graded = bool(np.isfinite(grades).any())

@@ -77,8 +77,10 @@ def _tile(label: str, value: str, under: str, kind: str = "") -> str:
 
 def stability(content: ReportContent, groups: list[Group], hover: Hover) -> str:
     """Diagrams of the systems of two and three elements, and the stable phases."""
-    known = np.isfinite(np.column_stack([content.numbers(name) for name in _ENERGIES])).any(axis=1)
-    compositions = Compositions([name if there else None for name, there in zip(content.formulas, known, strict=True)])
+    known = np.zeros(content.n_rows, dtype=bool)
+    for column in _ENERGIES:
+        known |= np.isfinite(content.numbers(column))
+    compositions = Compositions([content.formulas[row] if there else None for row, there in enumerate(known.tolist())])
     elements, systems = compositions.elements, compositions.systems
     if len(elements) < 2:
         return ""

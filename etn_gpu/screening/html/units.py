@@ -74,5 +74,5 @@ def duration(seconds: float) -> str:
 
 def rate(number: float, seconds: float) -> str:
     """So many a second, to three digits."""
-    value = number / seconds
-    return f"{float(f'{value:.3g}'):,.{0 if value >= 100 else 2}f}".replace(",", "\u202f")
+    value = float(f"{number / seconds:.3g}")
+    return f"{value:,.0f}".replace(",", "\u202f") if value >= 100.0 else f"{value:g}"

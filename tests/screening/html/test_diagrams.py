@@ -20,7 +20,7 @@ from etn_gpu.screening.html.compositions import Compositions, Phases
 from etn_gpu.screening.html.crystal import crystal, shadings
 from etn_gpu.screening.html.sampling import axis_range, chosen_points
 from etn_gpu.screening.html.ternary import tie_lines
-from etn_gpu.screening.html.units import duration, shown
+from etn_gpu.screening.html.units import duration, rate, shown
 from etn_gpu.screening.hull import EnergyHull
 
 Make = Callable[..., ReportContent]
@@ -148,6 +148,7 @@ def test_text_of_ticks_and_numbers() -> None:
     assert shown(-1.5, 2) == "−1.50"
     assert shown(np.float64("nan")) == shown(None) == "–"
     assert shown(1234567) == "1\u202f234\u202f567"
+    assert [rate(n, 2.0) for n in (1, 121.6, 246912)] == ["0.5", "60.8", "123\u202f000"]
     assert [duration(s) for s in (1.234, 150.0, 7300.0)] == ["1.23 s", "2 min 30 s", "2 h 01 min"]
 
 
