@@ -27,8 +27,9 @@ if TYPE_CHECKING:
 
 Key = TypeVar("Key")
 Array = NDArray[np.float64]
-#: Atoms in flight on a CPU: enough that what a step costs whatever it moves does not count, few enough for caches.
-FLIGHT_ATOMS = 8192
+#: Atoms in flight. On a CPU: enough that what a step costs whatever it moves does not count, few enough for caches. On
+#: a device a flight takes about 1 kB/atom, and its evaluation some ten.
+FLIGHT_ATOMS, DEVICE_FLIGHT_ATOMS = 8192, 200_000
 
 
 @dataclass
@@ -96,7 +97,8 @@ class Relaxation:
         self._threads = threads
         if atoms is not None and (not isinstance(atoms, int | np.integer) or atoms < 1):
             raise RelaxationError(f"atoms = {atoms!r}: expected a whole number, 1 or more, or None")
-        self._most_atoms = FLIGHT_ATOMS if atoms is None else int(atoms)
+        most = DEVICE_FLIGHT_ATOMS if self._backend == "cuda" else FLIGHT_ATOMS
+        self._most_atoms = most if atoms is None else int(atoms)
 
     def run(self, structures: Iterable[tuple[Key, Atoms]]) -> Iterator[tuple[Key, Relaxed]]:
         """Relax structures, each with a key of its own, and yield them with their keys as they leave.
@@ -107,6 +109,10 @@ class Relaxation:
 
     def flight(self) -> Flight:
         """An empty flight on the backend."""
+        if self._backend == "cuda":
+            from etn_gpu.relaxation.device import DeviceFlight
+
+            return DeviceFlight(self.model, self.options, self.model.precision("cuda", self._dtype))
         return CpuFlight(self.model, self.options, self._backend, self._dtype, self._threads, BATCH_EDGES)
 
     @property
