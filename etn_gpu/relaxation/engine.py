@@ -168,8 +168,8 @@ class _Run:
                 except StructureError as error:
                     faults[place] = error
             admitted = admitted.without(faults)
-            for s, error in admitted.failures.items():
-                yield found[s].key, _as_given(found[s].atoms, str(error))
+            for s, failure in admitted.failures.items():
+                yield found[s].key, _as_given(found[s].atoms, str(failure))
             if len(admitted.kept):
                 self.flight.enter(admitted, held)
                 self.passengers += [found[s] for s in admitted.kept]
@@ -200,12 +200,12 @@ class _Run:
         for s, message in options.limits.broken(now, enthalpies, volumes, self.flight.layout.sizes):
             ends.setdefault(s, _End("exploded", message))
         largest = np.maximum(now.atoms, now.cell)
-        for s in np.flatnonzero(largest < options.fmax):
-            ends.setdefault(int(s), _End("converged"))
+        for place in np.flatnonzero(largest < options.fmax):
+            ends.setdefault(int(place), _End("converged"))
         steps = np.array([passenger.steps for passenger in passengers])
-        for s in np.flatnonzero(steps >= options.steps):
-            text = f"after {steps[s]} steps {largest[s]:.3g} eV/A are left, fmax is {options.fmax:g}"
-            ends.setdefault(int(s), _End("not converged", text))
+        for place in np.flatnonzero(steps >= options.steps):
+            text = f"after {steps[place]} steps {largest[place]:.3g} eV/A are left, fmax is {options.fmax:g}"
+            ends.setdefault(int(place), _End("not converged", text))
         return dict(sorted(ends.items()))
 
     def _leave(self, ends: dict[int, _End], now: Measured) -> Iterator[tuple[Any, Relaxed]]:
@@ -229,14 +229,12 @@ class _Run:
                 ends[int(leaving[k])] = _End("exploded", message)
         for s, atoms, result in zip(leaving, structures, results, strict=True):
             end, passenger = ends[int(s)], self.passengers[s]
-            known = not isinstance(result, StructureError)
-            if known:
-                atoms.calc = _calculator(atoms, result)
-            yield passenger.key, Relaxed(
-                atoms, end.status, end.message, passenger.steps, _number(self.first[0, s]),
-                result if known else None, _number(now.atoms[s]) if known else None,
-                _number(now.cell[s]) if known else None,
-            )  # fmt: skip
+            known = None if isinstance(result, StructureError) else result
+            residuals = [None if known is None else _number(values[s]) for values in (now.atoms, now.cell)]
+            if known is not None:
+                atoms.calc = _calculator(atoms, known)
+            initial = _number(self.first[0, s])
+            yield passenger.key, Relaxed(atoms, end.status, end.message, passenger.steps, initial, known, *residuals)
         keep = np.ones(len(self.passengers), dtype=bool)
         keep[leaving] = False
         self.flight.leave(keep)

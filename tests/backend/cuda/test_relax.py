@@ -6,13 +6,21 @@ from dataclasses import fields
 
 import numpy as np
 import pytest
+from ase import Atoms
+from ase.build import bulk
+from ase.constraints import FixAtoms
 
 from etn_gpu.backend.cuda.device import Device
 from etn_gpu.relaxation.arithmetic import Fire, Lbfgs, Ragged
-from etn_gpu.relaxation.device import RelaxationKernels
+from etn_gpu.relaxation.device import DeviceFlight, RelaxationKernels
+from etn_gpu.relaxation.flight import CpuFlight, Flight
+from etn_gpu.relaxation.held import Held
 from etn_gpu.relaxation.layout import Layout
+from etn_gpu.relaxation.options import Options
 from etn_gpu.relaxation.oracle import NumpyArithmetic
+from etn_gpu.structures.admission import admit
 from tests.emulator import run_in_order
+from tests.potential.conftest import random_potential
 from tests.relaxation.test_arithmetic import generalised, random_case
 
 pytestmark = pytest.mark.emulator
@@ -98,3 +106,49 @@ def test_steps(device: Device, kernels: RelaxationKernels, kind: type[Ragged], o
             layout = Layout(np.append(layout.sizes[keep], 2))
             rows = np.concatenate((rows[of_rows], rng.normal(size=(5, 3))))
             stiffness = np.concatenate((stiffness[of_rows], rng.uniform(5.0, 90.0, size=(5, 3))))
+
+
+def test_a_flight_on_a_device_is_one_on_a_cpu(device: Device) -> None:
+    """Some enter, one leaves, another enters."""
+    model = random_potential(n_species=2)
+    rng = np.random.default_rng(0)
+    structures = []
+    for size in (1, 2, 1, 1):
+        atoms = bulk(model.species[0], "bcc", a=3.3, cubic=True) * (size, 1, 1)
+        atoms.set_cell(atoms.cell.array @ (np.eye(3) + 0.03 * rng.normal(size=(3, 3))), scale_atoms=True)
+        atoms.positions += 0.1 * rng.normal(size=(len(atoms), 3))
+        structures.append(atoms)
+    structures[1].set_constraint(FixAtoms([0]))
+    structures[2].pbc = True, True, False
+    options = Options(cell="full")
+    flights: list[Flight] = [
+        DeviceFlight(model, options, "float64", device),
+        CpuFlight(model, options, "numba", "float64", 1, 10**7),
+    ]
+
+    def enter(some: list[Atoms]) -> None:
+        for flight in flights:
+            flight.enter(admit(some, model.species, model.cutoff), [Held.of(atoms) for atoms in some])
+
+    def same() -> None:
+        found, expected = (flight.measure() for flight in flights)
+        for name in ("energies", "enthalpies", "volumes", "pressures", "nearest", "atoms", "cell"):
+            np.testing.assert_allclose(
+                getattr(found, name), getattr(expected, name), rtol=1e-8, atol=1e-8, equal_nan=True, err_msg=name
+            )
+        assert found.failures.keys() == expected.failures.keys()
+        every = np.arange(flights[0].layout.n_structures)
+        for one, other in zip(flights[0].places(every), flights[1].places(every), strict=True):
+            for a, b in zip(one, other, strict=True):
+                np.testing.assert_allclose(a, b, atol=1e-9)
+        for flight in flights:
+            flight.step()
+
+    enter(structures[:3])
+    same()
+    same()
+    for flight in flights:
+        flight.leave(np.array([True, False, True]))
+    enter(structures[3:])
+    same()
+    same()
