@@ -3,8 +3,8 @@
     OPENBLAS_NUM_THREADS=1 python perf/bench_relax.py [--structures 400] [--by-ase 3] [--rounds 4] [--no-peer]
 
 Alloys of 16 atoms, strained by 3 % and rattled by 0.1 A, relaxed with their cells to the same fmax: by
-``etn_gpu.relax`` all together, and by ASE's BFGS with FrechetCellFilter and our calculator one by one. Processor time of
-one thread; both take turns. Then a step of FIRE with the cell, ours with this model and that of torch-sim with
+``etn_gpu.relax`` all together, and by ASE's BFGS with FrechetCellFilter and our calculator one by one. Processor time
+of one thread; both take turns. Then a step of FIRE with the cell, ours with this model and that of torch-sim with
 Lennard-Jones, the cheapest of its models, with the same cutoff and in float64, on the same 100 alloys.
 
 Expected, written down before the first run: an evaluation takes 24 us/atom with the neighbour list and the step, so a
@@ -77,7 +77,8 @@ def by_ase(model: ETNPotential, structures: list[Atoms]) -> dict[str, Any]:
     for atoms in structures:
         moving = atoms.copy()
         moving.calc = calculator
-        optimiser = BFGS(FrechetCellFilter(moving), logfile=None)
+        target: Any = FrechetCellFilter(moving)
+        optimiser = BFGS(target, logfile=None)
         bad += not optimiser.run(fmax=FMAX, steps=LONGEST)
         steps.append(optimiser.nsteps)
     seconds = time.process_time() - start

@@ -88,6 +88,7 @@ def screen(
     structures: Annotated[
         Path | None, typer.Option(help="Extended XYZ file of the evaluated structures with their results.")
     ] = None,
+    report: Annotated[Path | None, typer.Option(help="HTML file with a report to look at.", show_default=False)] = None,
     resume: Annotated[
         bool,
         typer.Option("--resume", help="Go on with a run that was stopped; begin where there is none to go on with."),
@@ -244,6 +245,7 @@ def screen(
         sources,
         output,
         structures=structures,
+        report=report,
         resume=resume,
         overwrite=overwrite,
         protected=[model_path(model or _DEMO_MODEL)],
@@ -267,6 +269,8 @@ def screen(
     console = output_console()
     interrupted = _run(screening, _DEMO_STRUCTURES if demo else None)
     _show(console, screening.report, screening.places(), potential)
+    if report is not None and not interrupted:
+        console.print(f"report: {escaped(str(report))}", soft_wrap=True)
     if interrupted:
         console.print(
             "interrupted: the rows so far are complete, later structures are missing; the same command with --resume "

@@ -16,7 +16,7 @@
 from etn_gpu.files.appended import AppendedFile
 from etn_gpu.files.atomic import write_atomically
 from etn_gpu.files.failures import is_system_failure
-from etn_gpu.files.formats import JSON, MODEL, ROWS, STRUCTURES, Content, check_suffix
+from etn_gpu.files.formats import JSON, MODEL, PAGE, ROWS, STRUCTURES, Content, check_suffix
 from etn_gpu.files.identity import identity, is_stream
 from etn_gpu.files.json_text import json_text
 from etn_gpu.files.locks import locked
@@ -26,6 +26,7 @@ from etn_gpu.files.unfinished import Growing, UnfinishedOutputs
 __all__ = [
     "JSON",
     "MODEL",
+    "PAGE",
     "ROWS",
     "STRUCTURES",
     "AppendedFile",

@@ -7,7 +7,7 @@ what becomes of it does not depend on the others.
 from __future__ import annotations
 
 from dataclasses import dataclass, fields
-from typing import Any, Protocol, Self
+from typing import Any, ClassVar, Protocol, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -30,7 +30,7 @@ class Ragged:
         raise NotImplementedError
 
     #: Names of the arrays with an entry for each structure in their last axis; the others are rows [..., M, 3].
-    of_structures = ()
+    of_structures: ClassVar[tuple[str, ...]] = ()
 
     def take(self, keep: NDArray[np.bool_], rows: NDArray[np.bool_]) -> Self:
         """The state of some structures, ``keep`` [S], whose ``rows`` [M] are these."""
@@ -82,7 +82,7 @@ class Lbfgs(Ragged):
     scales: Array
     enthalpies: Array
 
-    of_structures = ("weights", "newest", "scales", "enthalpies")
+    of_structures: ClassVar[tuple[str, ...]] = ("weights", "newest", "scales", "enthalpies")
 
     @classmethod
     def begin(cls, layout: Layout) -> Self:
@@ -107,7 +107,7 @@ class Fire(Ragged):
     mixing: Array
     downhill: NDArray[np.int64]
 
-    of_structures = ("time_steps", "mixing", "downhill")
+    of_structures: ClassVar[tuple[str, ...]] = ("time_steps", "mixing", "downhill")
 
     @classmethod
     def begin(cls, layout: Layout) -> Self:

@@ -27,8 +27,9 @@ if TYPE_CHECKING:
 
 Key = TypeVar("Key")
 Array = NDArray[np.float64]
-#: Atoms in flight on a CPU: enough that what a step costs whatever it moves does not count, few enough for caches.
-FLIGHT_ATOMS = 8192
+#: Atoms in flight. On a CPU: enough that what a step costs whatever it moves does not count, few enough for caches. On
+#: a device a flight takes about 1 kB/atom, and its evaluation some ten.
+FLIGHT_ATOMS, DEVICE_FLIGHT_ATOMS = 8192, 200_000
 
 
 @dataclass
@@ -96,7 +97,8 @@ class Relaxation:
         self._threads = threads
         if atoms is not None and (not isinstance(atoms, int | np.integer) or atoms < 1):
             raise RelaxationError(f"atoms = {atoms!r}: expected a whole number, 1 or more, or None")
-        self._most_atoms = FLIGHT_ATOMS if atoms is None else int(atoms)
+        most = DEVICE_FLIGHT_ATOMS if self._backend == "cuda" else FLIGHT_ATOMS
+        self._most_atoms = most if atoms is None else int(atoms)
 
     def run(self, structures: Iterable[tuple[Key, Atoms]]) -> Iterator[tuple[Key, Relaxed]]:
         """Relax structures, each with a key of its own, and yield them with their keys as they leave.
@@ -107,6 +109,10 @@ class Relaxation:
 
     def flight(self) -> Flight:
         """An empty flight on the backend."""
+        if self._backend == "cuda":
+            from etn_gpu.relaxation.device import DeviceFlight
+
+            return DeviceFlight(self.model, self.options, self.model.precision("cuda", self._dtype))
         return CpuFlight(self.model, self.options, self._backend, self._dtype, self._threads, BATCH_EDGES)
 
     @property
@@ -162,8 +168,8 @@ class _Run:
                 except StructureError as error:
                     faults[place] = error
             admitted = admitted.without(faults)
-            for s, error in admitted.failures.items():
-                yield found[s].key, _as_given(found[s].atoms, str(error))
+            for s, failure in admitted.failures.items():
+                yield found[s].key, _as_given(found[s].atoms, str(failure))
             if len(admitted.kept):
                 self.flight.enter(admitted, held)
                 self.passengers += [found[s] for s in admitted.kept]
@@ -194,12 +200,12 @@ class _Run:
         for s, message in options.limits.broken(now, enthalpies, volumes, self.flight.layout.sizes):
             ends.setdefault(s, _End("exploded", message))
         largest = np.maximum(now.atoms, now.cell)
-        for s in np.flatnonzero(largest < options.fmax):
-            ends.setdefault(int(s), _End("converged"))
+        for place in np.flatnonzero(largest < options.fmax):
+            ends.setdefault(int(place), _End("converged"))
         steps = np.array([passenger.steps for passenger in passengers])
-        for s in np.flatnonzero(steps >= options.steps):
-            text = f"after {steps[s]} steps {largest[s]:.3g} eV/A are left, fmax is {options.fmax:g}"
-            ends.setdefault(int(s), _End("not converged", text))
+        for place in np.flatnonzero(steps >= options.steps):
+            text = f"after {steps[place]} steps {largest[place]:.3g} eV/A are left, fmax is {options.fmax:g}"
+            ends.setdefault(int(place), _End("not converged", text))
         return dict(sorted(ends.items()))
 
     def _leave(self, ends: dict[int, _End], now: Measured) -> Iterator[tuple[Any, Relaxed]]:
@@ -223,14 +229,12 @@ class _Run:
                 ends[int(leaving[k])] = _End("exploded", message)
         for s, atoms, result in zip(leaving, structures, results, strict=True):
             end, passenger = ends[int(s)], self.passengers[s]
-            known = not isinstance(result, StructureError)
-            if known:
-                atoms.calc = _calculator(atoms, result)
-            yield passenger.key, Relaxed(
-                atoms, end.status, end.message, passenger.steps, _number(self.first[0, s]),
-                result if known else None, _number(now.atoms[s]) if known else None,
-                _number(now.cell[s]) if known else None,
-            )  # fmt: skip
+            known = None if isinstance(result, StructureError) else result
+            residuals = [None if known is None else _number(values[s]) for values in (now.atoms, now.cell)]
+            if known is not None:
+                atoms.calc = _calculator(atoms, known)
+            initial = _number(self.first[0, s])
+            yield passenger.key, Relaxed(atoms, end.status, end.message, passenger.steps, initial, known, *residuals)
         keep = np.ones(len(self.passengers), dtype=bool)
         keep[leaving] = False
         self.flight.leave(keep)

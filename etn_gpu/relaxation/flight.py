@@ -11,11 +11,11 @@ from numpy.typing import NDArray
 
 from etn_gpu.potential import ETNPotential
 from etn_gpu.potential.finite import not_finite
-from etn_gpu.relaxation.arithmetic import Ragged, arithmetic, optimiser
+from etn_gpu.relaxation.arithmetic import arithmetic, optimiser
+from etn_gpu.relaxation.composition import Composition, nobody
 from etn_gpu.relaxation.held import Held
 from etn_gpu.relaxation.layout import Layout
 from etn_gpu.relaxation.options import Options
-from etn_gpu.relaxation.symmetries import Symmetries
 from etn_gpu.structures import StructureBatch
 from etn_gpu.structures.admission import Admitted
 from etn_gpu.structures.bounded import cut
@@ -65,19 +65,6 @@ class Flight(Protocol):
         """Positions [n, 3] and cells [3, 3] of some structures as they were measured last."""
 
 
-@dataclass
-class _Arrays:
-    """What stays the same of each structure, and its rows."""
-
-    geometry: StructureArrays
-    species: NDArray[np.int32]
-    fixed: NDArray[np.bool_]
-    spans: Array
-    symmetries: list[Any]
-    rows: Array
-    state: Ragged
-
-
 class CpuFlight:
     """See :class:`Flight`; for the backends numpy and numba.
 
@@ -85,69 +72,45 @@ class CpuFlight:
     """
 
     def __init__(
-        self, model: ETNPotential, options: Options, backend: str, dtype: str | None, threads: int | None,
+        self,
+        model: ETNPotential,
+        options: Options,
+        backend: str,
+        dtype: str | None,
+        threads: int | None,
         most_edges: int,
-    ) -> None:  # fmt: skip
+    ) -> None:
         self._model, self._options, self._most_edges = model, options, most_edges
         self._evaluation: dict[str, Any] = {"backend": backend, "dtype": dtype, "threads": threads}
         self._arithmetic = arithmetic(backend, threads)
         self._optimiser = optimiser(options.optimizer)
         self._move = getattr(self._arithmetic, options.optimizer)
-        self.layout = Layout(np.empty(0, np.int64))
-        self._all = _no_arrays(self._optimiser.begin(self.layout))
-        self._symmetries = Symmetries.of([])
+        self._all = nobody()
+        self._rows, self._state = np.empty((0, 3)), self._optimiser.begin(self._all.layout)
         self._forces, self._enthalpies = np.empty((0, 3)), np.empty(0)
+
+    @property
+    def layout(self) -> Layout:
+        """Sizes of the structures."""
+        return self._all.layout
 
     def enter(self, admitted: Admitted, held: Sequence[Held]) -> None:
         """Add structures after those that are there."""
-        geometry = admitted.geometry
-        new = Layout(np.diff(geometry.atom_offsets))
-        rows = np.zeros((int(new.row_offsets[-1]), 3))
-        rows[new.atom_rows] = geometry.positions
-        fixed = np.concatenate([np.empty((0, 3), np.bool_), *(one.fixed for one in held)])
-        spans = spans_of(geometry.cells, geometry.pbc, relaxed=self._options.cell != "none")
-        old = self._all
-        self._all = _Arrays(
-            StructureArrays(
-                np.concatenate((old.geometry.atom_offsets, geometry.atom_offsets[1:] + old.geometry.atom_offsets[-1])),
-                np.concatenate((old.geometry.numbers, geometry.numbers)),
-                np.concatenate((old.geometry.positions, geometry.positions)),
-                np.concatenate((old.geometry.cells, geometry.cells)),
-                np.concatenate((old.geometry.pbc, geometry.pbc)),
-            ),
-            np.concatenate((old.species, admitted.species_index)),
-            np.concatenate((old.fixed, fixed)),
-            np.concatenate((old.spans, spans)),
-            [*old.symmetries, *(one.symmetry for one in held)],
-            np.concatenate((old.rows, rows)),
-            old.state.joined(self._optimiser.begin(new)),
-        )
-        self._composed()
+        new = Composition.of(admitted, held, relaxed=self._options.cell != "none")
+        self._all = self._all.joined(new)
+        self._rows = np.concatenate((self._rows, new.rows))
+        self._state = self._state.joined(self._optimiser.begin(new.layout))
 
     def leave(self, keep: NDArray[np.bool_]) -> None:
         """Keep some structures, ``keep`` [S]."""
-        old, atoms = self._all, keep[self.layout.structure_of_atom]
         rows = keep[self.layout.structure_of_row]
-        self._all = _Arrays(
-            old.geometry.select(keep),
-            old.species[atoms],
-            old.fixed[atoms],
-            old.spans[keep],
-            [one for one, stays in zip(old.symmetries, keep, strict=True) if stays],
-            old.rows[rows],
-            old.state.take(keep, rows),
-        )
+        self._all, self._rows, self._state = self._all.take(keep), self._rows[rows], self._state.take(keep, rows)
         self._forces, self._enthalpies = self._forces[rows], self._enthalpies[keep]
-        self._composed()
-
-    def _composed(self) -> None:
-        self.layout = Layout(np.diff(self._all.geometry.atom_offsets))
-        self._symmetries = Symmetries.of(self._all.symmetries)
 
     def measure(self) -> Measured:
         """Evaluate all of them."""
-        own, start, layout = self._all, self._all.geometry, self.layout
-        positions, cells, deformation = self._arithmetic.place(own.rows, start.cells, layout)
+        own, start, layout = self._all, self._all.start, self.layout
+        positions, cells, deformation = self._arithmetic.place(self._rows, start.cells, layout)
         geometry = StructureArrays(layout.atom_offsets, start.numbers, positions, cells, start.pbc)
         self._placed = positions, cells
         n, n_atoms = layout.n_structures, len(positions)
@@ -172,13 +135,14 @@ class CpuFlight:
         volumes = cell_volumes(cells, start.pbc)
         pressed = np.where(np.isfinite(volumes) & (self._options.cell != "none"), self._options.stress * volumes, 0.0)
         self._forces = self._arithmetic.generalised(
-            own.rows, deformation, forces, virials, pressed, own.spans, own.fixed, self._symmetries, layout,
+            self._rows, deformation, forces, virials, pressed, own.spans, own.fixed, own.symmetries, layout,
             self._options.cell == "volume",
         )  # fmt: skip
         self._enthalpies = energies + pressed
         atoms, cell = self._arithmetic.largest(self._forces, layout)
-        pressures = -virials[:, :3].sum(axis=1) / (3.0 * volumes)
-        return Measured(energies, self._enthalpies, volumes, pressures, nearest, atoms, cell, failures)
+        return Measured(
+            energies, self._enthalpies, volumes, pressures_of(virials, volumes), nearest, atoms, cell, failures
+        )
 
     def _batches(self, admitted: Admitted) -> Iterator[StructureBatch]:
         """The structures as one batch, or several where there would be too many edges."""
@@ -198,9 +162,8 @@ class CpuFlight:
 
     def step(self) -> None:
         """Move all of them, by what was measured last."""
-        own = self._all
-        step = self._move(own.state, own.rows, self._forces, self._enthalpies, self.layout)
-        own.rows = self._arithmetic.advance(own.rows, step, own.fixed, self.layout)
+        step = self._move(self._state, self._rows, self._forces, self._enthalpies, self.layout)
+        self._rows = self._arithmetic.advance(self._rows, step, self._all.fixed, self.layout)
 
     def places(self, structures: NDArray[np.int64]) -> list[tuple[Array, Array]]:
         """Positions [n, 3] and cells [3, 3] of some structures as they were measured last."""
@@ -209,22 +172,7 @@ class CpuFlight:
         return [(positions[offsets[s] : offsets[s + 1]].copy(), cells[s].copy()) for s in structures]
 
 
-def spans_of(cells: Array, pbc: NDArray[np.bool_], *, relaxed: bool) -> Array:
-    """Projectors [S, 3, 3] on what the periodic vectors of cells span, zero where the cell is not ``relaxed``."""
-    spans = np.zeros(cells.shape)
-    if not relaxed:
-        return spans
-    spans[pbc.all(axis=1)] = np.eye(3)
-    for s in np.flatnonzero(pbc.any(axis=1) & ~pbc.all(axis=1)):
-        basis = np.linalg.qr(cells[s][pbc[s]].T).Q
-        spans[s] = basis @ basis.T
-    return spans
-
-
-def _no_arrays(state: Ragged) -> _Arrays:
-    geometry = StructureArrays(
-        np.zeros(1, np.int64), np.empty(0, np.int64), np.empty((0, 3)), np.empty((0, 3, 3)), np.empty((0, 3), np.bool_)
-    )
-    return _Arrays(
-        geometry, np.empty(0, np.int32), np.empty((0, 3), np.bool_), np.empty((0, 3, 3)), [], np.empty((0, 3)), state
-    )
+def pressures_of(virials: Array, volumes: Array) -> Array:
+    """Pressures [S] in eV/A^3 of dE/d(strain) [S, 6] in eV and volumes [S] in A^3."""
+    pressures: Array = -virials[:, :3].sum(axis=1) / (3.0 * volumes)
+    return pressures

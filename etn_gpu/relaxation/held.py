@@ -87,5 +87,5 @@ def _symmetry(atoms: Atoms, constraint: Any) -> Symmetry:
 
 
 def _is_symmetric(fixed: NDArray[np.bool_], symmetry: Symmetry) -> bool:
-    wholly = fixed.all(axis=1)
+    wholly: NDArray[np.bool_] = np.asarray(fixed.all(axis=1))
     return bool((fixed.any(axis=1) == wholly).all() and (wholly[symmetry.sources] == wholly[:, None]).all())

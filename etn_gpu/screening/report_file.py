@@ -82,7 +82,7 @@ class ReportFile:
             options=self._options,
             references=report.references.description,
             notes=_notes(report),
-            counts=dict(report.counts),
+            counts={str(status): count for status, count in report.counts.items()},
             hull=None if report.hull is None else report.hull.hull,
             grade_threshold=None if model.grade is None else self._threshold,
             best=[
@@ -114,5 +114,3 @@ def _notes(report: ScreeningReport) -> list[str]:
     if report.ranking.where is not None:
         found.append(f"Ranked are rows with {report.ranking.where.text}.")
     return found
-
-

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from etn_gpu import __version__
+from etn_gpu import __version__, files
 from etn_gpu.backend import resolve
 from etn_gpu.errors import DataError
 from etn_gpu.potential.grade import THRESHOLD, check_threshold
@@ -20,6 +20,7 @@ from etn_gpu.screening.ranking import RankBy, Ranking
 from etn_gpu.screening.reference_phases import References, file_phases, model_references, relaxed_elements
 from etn_gpu.screening.relaxing import Relaxer
 from etn_gpu.screening.report import ScreeningReport
+from etn_gpu.screening.report_file import ReportFile
 from etn_gpu.screening.row_maker import RowMaker
 from etn_gpu.screening.rows import COLUMNS, Row
 from etn_gpu.screening.single_points import Settled, SinglePoints
@@ -58,6 +59,7 @@ class Screening:
             iterable raises an exception, the rows of the structures before are written first.
         output: the file of rows: CSV, or Parquet if it is named so.
         structures: extended XYZ file of the evaluated structures with their results.
+        report: HTML file with a report to look at (:mod:`etn_gpu.screening.html`).
         resume: go on with a run that was stopped. Where there is none, and no output, begin.
         overwrite: whether files that exist are replaced by `output` and `structures`.
         protected: further files that neither may replace, whatever `overwrite` is: the model's, for instance.
@@ -99,6 +101,7 @@ class Screening:
         output: str | os.PathLike[str],
         *,
         structures: str | os.PathLike[str] | None = None,
+        report: str | os.PathLike[str] | None = None,
         resume: bool = False,
         overwrite: bool = False,
         protected: Iterable[str | os.PathLike[str]] = (),
@@ -145,7 +148,9 @@ class Screening:
         self._given = None if references is None else FileSource(references)
         read = [*self.sources, *([] if self._given is None else [self._given])]
         inputs = [*protected, *(source.path for source in read if isinstance(source, FileSource))]
-        check_outputs(self.output, self.structures, inputs)
+        check_outputs(self.output, self.structures, None if report is None else Path(report), inputs)
+        if report is not None and not resume:
+            files.check_replaced([report], overwrite, DataError)
         condition = None if where is None else Condition(where, [*own, *self._kept.names])
         ranking = Ranking(
             rank, top, drop_extrapolating=drop_extrapolating, where=condition, per_composition=per_composition
@@ -167,6 +172,14 @@ class Screening:
             resume=resume, overwrite=overwrite,
         )  # fmt: skip
         self._writer.check()
+        self._page: ReportFile | None = None
+        if report is not None:
+            shown = self._means.identity() or {}
+            self._page = ReportFile(
+                Path(report), model, self.sources, self._means,
+                {"backend": name, "dtype": precision, **{f"relaxation: {key}": shown[key] for key in shown}},
+                self._threshold,
+            )  # fmt: skip
 
     def __iter__(self) -> Iterator[list[Row]]:
         compilation = warm_up(self.model, **self._options)
@@ -250,10 +263,22 @@ class Screening:
         """Makes the results of all rows, and puts the files in their places."""
         references = self.report.references
         hull = self.report.hull = RunHull(references.energies, references.phases, of_run=self._hull_of_run)
-        ranking = self.report.ranking.empty() if self.report.ranking.needs_hull else None
-        self._writer.finish(progress, hull, self._columns(), None if ranking is None else ranking.offer)
-        if ranking is not None:
-            self.report.ranking = ranking
+        seeing: list[Callable[[Row], None]] = []
+        if self.report.ranking.needs_hull:
+            self.report.ranking = self.report.ranking.empty()
+            seeing.append(self.report.ranking.offer)
+        if self._page is not None:
+            seeing.append(self._page.see)
+
+        def show(row: Row) -> None:
+            for see in seeing:
+                see(row)
+
+        def last() -> None:
+            if self._page is not None:
+                self._page.write(self.report)
+
+        self._writer.finish(progress, hull, self._columns(), show if seeing else None, last)
 
 
 def screen(

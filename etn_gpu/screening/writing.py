@@ -28,7 +28,9 @@ __all__ = ["ResultWriter", "check_outputs"]
 _STRUCTURE_SUFFIXES = (".extxyz", ".xyz", ".extxyz.gz", ".xyz.gz")
 
 
-def check_outputs(output: Path, structures: Path | None, inputs: Iterable[str | os.PathLike[str]]) -> None:
+def check_outputs(
+    output: Path, structures: Path | None, report: Path | None, inputs: Iterable[str | os.PathLike[str]]
+) -> None:
     """Refuses outputs that cannot be written or that would destroy something.
 
     Raises:
@@ -36,8 +38,10 @@ def check_outputs(output: Path, structures: Path | None, inputs: Iterable[str | 
             or its name promises another format than CSV, or the structures are asked for
             in another format than extended XYZ.
     """
-    outputs = [output] if structures is None else [output, structures]
+    outputs = [path for path in (output, structures, report) if path is not None]
     files.check_outputs(outputs, inputs, DataError)
+    if report is not None:
+        files.check_suffix(report, files.PAGE, DataError)
     if output.name.lower().endswith(PARQUET) and not files.is_stream(output):
         check_parquet(output)
     else:
@@ -163,6 +167,7 @@ class ResultWriter:
         hull: RunHull,
         more: Sequence[ResultColumn],
         show: Callable[[Row], None] | None = None,
+        last: Callable[[], None] | None = None,
     ) -> None:
         """Makes the file of rows with what depends on all of them, and puts the files in their places.
 
@@ -171,6 +176,7 @@ class ResultWriter:
             hull: sees all rows.
             more: further columns.
             show: is shown all rows.
+            last: is called when all rows have been shown, and before the files are in their places.
 
         Raises:
             DataError: the disk refuses, or a file has appeared there meanwhile.
@@ -178,6 +184,8 @@ class ResultWriter:
 
         def make(part: str, whole: str) -> None:
             finish_rows(part, whole, self._output, more, hull, show)
+            if last is not None:
+                last()
 
         self._outputs.finish(progress, {0: make})
 

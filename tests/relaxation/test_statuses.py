@@ -30,7 +30,12 @@ def test_converged(model: ETNPotential, alloys: Alloys) -> None:
     assert max(one.residual_force or 0.0, one.residual_cell or 0.0) < 0.01
     assert one.initial_energy == pytest.approx(model.evaluate(start)[0]["energy"], abs=1e-9)
     assert one.energy is not None
+    assert one.initial_energy is not None
     assert one.energy < one.initial_energy
+    assert one.forces is not None
+    assert one.stress is not None
+    assert one.energies is not None
+    assert one.grades is not None
     again = model.evaluate(one.atoms)[0]
     assert one.energy == again["energy"] == one.atoms.get_potential_energy()
     for found, name in ((one.forces, "forces"), (one.stress, "stress"), (one.energies, "energies")):
@@ -118,9 +123,9 @@ def test_a_crystal_that_flies_apart_without_terms(model: ETNPotential) -> None:
 def test_a_structure_that_cannot_be_evaluated_any_more(model: ETNPotential, monkeypatch: pytest.MonkeyPatch) -> None:
     """As by atoms that fall into one another, which no shipped model lets happen."""
     from etn_gpu.relaxation import flight
+    from etn_gpu.structures.validate import geometry_failures as checked
 
     count = iter(range(100))
-    checked = flight.geometry_failures
 
     def later(*arguments: Any) -> Any:
         return checked(*arguments) | ({0: etn_gpu.errors.StructureError("at one place")} if next(count) == 2 else {})

@@ -23,33 +23,33 @@ from etn_gpu.screening.writing import ResultWriter, check_outputs
 
 
 def test_outputs_that_are_fine(tmp_path: Path) -> None:
-    check_outputs(tmp_path / "out.csv", tmp_path / "out.extxyz.gz", [tmp_path / "in.xyz"])
+    check_outputs(tmp_path / "out.csv", tmp_path / "out.extxyz.gz", None, [tmp_path / "in.xyz"])
 
 
 def test_folder_must_exist(tmp_path: Path) -> None:
     with pytest.raises(DataError, match=r"the folder .*missing does not exist; create it first"):
-        check_outputs(tmp_path / "missing" / "out.csv", None, [])
+        check_outputs(tmp_path / "missing" / "out.csv", None, None, [])
 
 
 def test_output_must_be_no_folder(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="it is a folder"):
-        check_outputs(tmp_path, None, [])
+        check_outputs(tmp_path, None, None, [])
 
 
 def test_inputs_are_never_overwritten(tmp_path: Path) -> None:
     (tmp_path / "x").mkdir()
     with pytest.raises(DataError, match=r"it is the input file .*a\.xyz; choose another name"):
-        check_outputs(tmp_path / "out.csv", tmp_path / "x" / ".." / "a.xyz", [tmp_path / "a.xyz"])
+        check_outputs(tmp_path / "out.csv", tmp_path / "x" / ".." / "a.xyz", None, [tmp_path / "a.xyz"])
 
 
 def test_outputs_must_differ(tmp_path: Path) -> None:
     with pytest.raises(DataError, match=r"it is the output .*a\.xyz already"):
-        check_outputs(tmp_path / "a.xyz", tmp_path / "a.xyz", [])
+        check_outputs(tmp_path / "a.xyz", tmp_path / "a.xyz", None, [])
 
 
 def test_structures_are_extended_xyz(tmp_path: Path) -> None:
     with pytest.raises(DataError, match=r"out\.traj must end in one of \.extxyz"):
-        check_outputs(tmp_path / "out.csv", tmp_path / "out.traj", [])
+        check_outputs(tmp_path / "out.csv", tmp_path / "out.traj", None, [])
 
 
 def test_rows_are_on_disk_after_each_batch(tmp_path: Path) -> None:
