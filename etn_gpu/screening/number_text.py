@@ -28,11 +28,10 @@ def lines_of(values: NDArray[np.float64]) -> list[str]:
     ['1.0 0.1', '1e-05 -2e+16']
     """
     values = np.ascontiguousarray(values, dtype=np.float64)
-    size = np.abs(values)
-    if not (((size >= _SMALLEST) & (size < np.inf)) | (size == 0.0)).all():
-        return [" ".join(map(repr, row)) for row in values.tolist()]
     text = np.empty(values.size * _LONGEST, dtype=np.uint8)
     length = _write(values, values.view(np.uint64), *_powers(), text)
+    if length < 0:
+        return [" ".join(map(repr, row)) for row in values.tolist()]
     return text[:length].tobytes().decode("ascii").split("\n")[:-1]
 
 
@@ -113,6 +112,9 @@ def _write(values: Any, bits: Any, uppers: Any, lowers: Any, text: Any) -> int:
     digits = np.empty(24, dtype=np.uint8)
     for row in range(values.shape[0]):
         for column in range(values.shape[1]):
+            size = abs(values[row, column])
+            if not (size == 0.0 or _SMALLEST <= size < np.inf):
+                return -1
             word = bits[row, column]
             if word >> np.uint64(63):
                 text[at] = 45

@@ -101,8 +101,7 @@ class ResultWriter:
         if self._structures is None:
             self._rows.append(lines)
             return
-        batch = zip(rows, structures, outcomes, strict=True)
-        frames = ["" if atoms is None else self._frames.text(row, atoms, outcome) for row, atoms, outcome in batch]
+        frames = self._frames.texts(rows, structures, outcomes)
         # Rows come last, so that one is never there without its structure, whenever the run is stopped.
         try:
             self._structures.append(frames)
