@@ -49,7 +49,7 @@ def _powers() -> tuple[NDArray[np.uint64], NDArray[np.uint64]]:
 
 
 @compiled
-def _upper_product(a: int, b: int) -> int:
+def _upper_product(a: Any, b: Any) -> Any:
     """The upper 64 of the 128 bits of a product."""
     low = np.uint64(0xFFFFFFFF)
     half = np.uint64(32)
@@ -60,7 +60,7 @@ def _upper_product(a: int, b: int) -> int:
 
 
 @compiled
-def _scaled(upper: int, lower: int, value: int) -> int:
+def _scaled(upper: Any, lower: Any, value: Any) -> Any:
     """A product with a power of ten, of which the last bit says whether anything was cut off."""
     one, most = np.uint64(1), np.uint64(63)
     z = ((upper * value) >> one) + _upper_product(lower, value)
@@ -69,7 +69,7 @@ def _scaled(upper: int, lower: int, value: int) -> int:
 
 
 @compiled
-def _decimal(bits: int, uppers: Any, lowers: Any) -> tuple[int, int]:
+def _decimal(bits: Any, uppers: Any, lowers: Any) -> tuple[Any, Any]:
     """Digits and power of ten of a number that is positive and has all its bits."""
     exponent = np.int64((bits >> np.uint64(52)) & np.uint64(0x7FF)) - 1075
     fraction = bits & np.uint64(0xFFFFFFFFFFFFF)

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import csv
-import io
 import math
+import re
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields
@@ -69,12 +68,20 @@ class Row:
 
     def as_fields(self) -> list[str]:
         """The fields as text in the order of :data:`COLUMNS`; numbers with all their digits."""
-        return [self.shown_source, *map(_as_field, _values(self))]
+        return [
+            self.shown_source,
+            "" if self.index is None else str(self.index),
+            self.formula or "",
+            "" if self.n_atoms is None else str(self.n_atoms),
+            *["" if number is None else repr(float(number)) for number in _numbers(self)],
+            self.status,
+            as_cell(self.message) if self.message else "",
+        ]
 
 
 COLUMNS = tuple(field.name for field in fields(Row))
 """Names of the columns, in order."""
-_values = attrgetter(*COLUMNS[1:])
+_numbers = attrgetter(*COLUMNS[4:10])
 
 
 @lru_cache(maxsize=64)
@@ -82,28 +89,19 @@ def _shown_source(source: str) -> str:
     return as_cell(source, "./")
 
 
-def _as_field(value: str | float | None) -> str:
-    if value is None:
-        return ""
-    if isinstance(value, float):
-        return repr(float(value))
-    if isinstance(value, int):
-        return str(value)
-    return as_cell(value) if value not in _PLAIN else value
-
-
-#: Texts that are nearly everywhere, and are cells as they are.
-_PLAIN = frozenset(("", "ok", "extrapolating", "failed"))
-
-
 def csv_line(fields: Sequence[str]) -> str:
-    """A record of a CSV file."""
+    """A record of a CSV file, of two fields or more, with quotes where they are needed."""
     line = ",".join(fields)
-    if line.count(",") == len(fields) - 1 and '"' not in line and "\n" not in line and "\r" not in line:
-        return line + "\n"  # what needs no quotes, as nearly all: quicker than a writer
-    text = io.StringIO()
-    csv.writer(text, lineterminator="\n").writerow(fields)
-    return text.getvalue()
+    if line.count(",") >= len(fields) or _NEEDS_QUOTES.search(line):
+        line = ",".join([_quoted(field) if "," in field or _NEEDS_QUOTES.search(field) else field for field in fields])
+    return line + "\n"
+
+
+_NEEDS_QUOTES = re.compile(r'["\r\n]')
+
+
+def _quoted(field: str) -> str:
+    return '"' + field.replace('"', '""') + '"'
 
 
 class RowMaker:
