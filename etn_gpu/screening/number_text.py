@@ -28,11 +28,10 @@ def lines_of(values: NDArray[np.float64]) -> list[str]:
     ['1.0 0.1', '1e-05 -2e+16']
     """
     values = np.ascontiguousarray(values, dtype=np.float64)
-    size = np.abs(values)
-    if not (((size >= _SMALLEST) & (size < np.inf)) | (size == 0.0)).all():
-        return [" ".join(map(repr, row)) for row in values.tolist()]
     text = np.empty(values.size * _LONGEST, dtype=np.uint8)
     length = _write(values, values.view(np.uint64), *_powers(), text)
+    if length < 0:
+        return [" ".join(map(repr, row)) for row in values.tolist()]
     return text[:length].tobytes().decode("ascii").split("\n")[:-1]
 
 
@@ -50,7 +49,7 @@ def _powers() -> tuple[NDArray[np.uint64], NDArray[np.uint64]]:
 
 
 @compiled
-def _upper_product(a: int, b: int) -> int:
+def _upper_product(a: Any, b: Any) -> Any:
     """The upper 64 of the 128 bits of a product."""
     low = np.uint64(0xFFFFFFFF)
     half = np.uint64(32)
@@ -61,7 +60,7 @@ def _upper_product(a: int, b: int) -> int:
 
 
 @compiled
-def _scaled(upper: int, lower: int, value: int) -> int:
+def _scaled(upper: Any, lower: Any, value: Any) -> Any:
     """A product with a power of ten, of which the last bit says whether anything was cut off."""
     one, most = np.uint64(1), np.uint64(63)
     z = ((upper * value) >> one) + _upper_product(lower, value)
@@ -70,7 +69,7 @@ def _scaled(upper: int, lower: int, value: int) -> int:
 
 
 @compiled
-def _decimal(bits: int, uppers: Any, lowers: Any) -> tuple[int, int]:
+def _decimal(bits: Any, uppers: Any, lowers: Any) -> tuple[Any, Any]:
     """Digits and power of ten of a number that is positive and has all its bits."""
     exponent = np.int64((bits >> np.uint64(52)) & np.uint64(0x7FF)) - 1075
     fraction = bits & np.uint64(0xFFFFFFFFFFFFF)
@@ -113,6 +112,9 @@ def _write(values: Any, bits: Any, uppers: Any, lowers: Any, text: Any) -> int:
     digits = np.empty(24, dtype=np.uint8)
     for row in range(values.shape[0]):
         for column in range(values.shape[1]):
+            size = abs(values[row, column])
+            if not (size == 0.0 or _SMALLEST <= size < np.inf):
+                return -1
             word = bits[row, column]
             if word >> np.uint64(63):
                 text[at] = 45

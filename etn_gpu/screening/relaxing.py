@@ -1,4 +1,4 @@
-"""Structures that are relaxed on their way: they leave the relaxation as they converge, and this in the order they came.
+"""Structures that are relaxed on their way: they leave the relaxation as they converge, and this in their own order.
 
 The columns of a relaxation are ``relaxation_steps`` and ``initial_energy_per_atom``.
 """

@@ -49,6 +49,7 @@ class RowMaker:
         done = [outcome for outcome in outcomes if not outcome.failed]
         forces, pressures = _largest([outcome.forces for outcome in done]), _pressures(done)
         grades = _largest([outcome.grades for outcome in done if outcome.grades is not None])
+        compositions = self._compositions_of([atoms for c in candidates if (atoms := c.atoms) is not None])
         volumes = _volumes(candidates, outcomes)
         rows = []
         for candidate, outcome, own in zip(candidates, outcomes, more or [_NOTHING] * len(candidates), strict=True):
@@ -60,7 +61,7 @@ class RowMaker:
             if atoms is None:
                 rows.append(Row(source, index, message=message, more=own))
                 continue
-            formula, reference = self._composition(atoms)
+            formula, reference = next(compositions)
             n_atoms = len(atoms.arrays["numbers"])
             if outcome.failed:
                 status = outcome.ended or "failed"
@@ -89,16 +90,26 @@ class RowMaker:
             )
         return rows
 
-    def _composition(self, atoms: Atoms) -> tuple[str | None, float | None]:
+    def _compositions_of(self, structures: Sequence[Atoms]) -> Iterator[tuple[str | None, float | None]]:
         """The formula, and the energy of the pure elements together; None where there are none."""
-        key = np.sort(atoms.arrays["numbers"]).tobytes()
-        found = self._compositions.get(key)
-        if found is None:
-            if len(self._compositions) >= _MOST_COMPOSITIONS:
-                self._compositions.clear()
-            numbers = atoms.arrays["numbers"].tolist()
-            found = self._compositions[key] = _formula(numbers), self._energy_of_elements(numbers)
-        return found
+        if not structures:
+            return
+        known = self._compositions
+        sizes = [len(atoms.arrays["numbers"]) for atoms in structures]
+        numbers = np.concatenate([atoms.arrays["numbers"] for atoms in structures])
+        # Sorted inside of each structure: one key for each composition.
+        numbers = numbers[np.lexsort((numbers, np.repeat(np.arange(len(sizes)), sizes)))]
+        first = 0
+        for size in sizes:
+            of_one = numbers[first : first + size]
+            first += size
+            found = known.get(key := of_one.tobytes())
+            if found is None:
+                if len(known) >= _MOST_COMPOSITIONS:
+                    known.clear()
+                each = of_one.tolist()
+                found = known[key] = _formula(each), self._energy_of_elements(each)
+            yield found
 
     def _energy_of_elements(self, numbers: Sequence[int]) -> float | None:
         known = self._references

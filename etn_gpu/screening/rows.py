@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import csv
-import io
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
 from operator import attrgetter
-from typing import Any, Literal, get_args
+from typing import Any, Literal
 
 from etn_gpu.screening.columns import Field, Kind, ResultColumn
 from etn_gpu.screening.text import as_cell, from_cell
@@ -100,6 +99,7 @@ COLUMNS = (
 )
 _NAMES = tuple(column.name for column in COLUMNS)
 _own = attrgetter(*_NAMES)
+_numbers = attrgetter(*_NAMES[4:-2])
 #: What keeps the name of a file from being taken for a formula, and still the name of that file.
 _FILE = "./"
 
@@ -111,7 +111,16 @@ def _shown_source(source: str) -> str:
 
 def fields_of(row: Row) -> list[str]:
     """The fields of a row as text; numbers with all their digits."""
-    return [row.shown_source, *map(as_field, row.values()[1:])]
+    return [
+        row.shown_source,
+        "" if row.index is None else str(row.index),
+        row.formula or "",
+        "" if row.n_atoms is None else str(row.n_atoms),
+        *["" if number is None else repr(float(number)) for number in _numbers(row)],
+        row.status,
+        as_cell(row.message) if row.message else "",
+        *map(as_field, row.more.values()),
+    ]
 
 
 def as_field(value: Field) -> str:
@@ -120,23 +129,22 @@ def as_field(value: Field) -> str:
         return ""
     if isinstance(value, float):
         return repr(float(value))
-    if isinstance(value, int):
-        return str(value)
-    return as_cell(value) if value not in _PLAIN else value
-
-
-#: Texts that are nearly everywhere, and are cells as they are.
-_PLAIN = frozenset(("", *get_args(Status)))
+    return as_cell(value) if isinstance(value, str) else str(value)
 
 
 def csv_line(fields: Sequence[str]) -> str:
-    """A record of a CSV file."""
+    """A record of a CSV file, of two fields or more, with quotes where they are needed."""
     line = ",".join(fields)
-    if line.count(",") == len(fields) - 1 and '"' not in line and "\n" not in line and "\r" not in line:
-        return line + "\n"  # what needs no quotes, as nearly all: quicker than a writer
-    text = io.StringIO()
-    csv.writer(text, lineterminator="\n").writerow(fields)
-    return text.getvalue()
+    if line.count(",") >= len(fields) or _NEEDS_QUOTES.search(line):
+        line = ",".join([_quoted(field) if "," in field or _NEEDS_QUOTES.search(field) else field for field in fields])
+    return line + "\n"
+
+
+_NEEDS_QUOTES = re.compile(r'["\r\n]')
+
+
+def _quoted(field: str) -> str:
+    return '"' + field.replace('"', '""') + '"'
 
 
 def row_of(fields: Sequence[str], more: Sequence[ResultColumn] = ()) -> Row:

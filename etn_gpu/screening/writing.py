@@ -142,8 +142,7 @@ class ResultWriter:
         if not frame_files:
             row_file.append(lines)
             return
-        batch = zip(rows, structures, outcomes, strict=True)
-        frames = ["" if atoms is None else self._frames.text(row, atoms, outcome) for row, atoms, outcome in batch]
+        frames = self._frames.texts(rows, structures, outcomes)
         # Rows come last, so that one is never there without its structure, whenever the run is stopped.
         try:
             frame_files[0].append(frames)

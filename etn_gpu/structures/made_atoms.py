@@ -28,14 +28,12 @@ def made_atoms(
 
     It keeps the arrays, which must be contiguous and belong to nobody else, and the dictionary.
     """
-    from ase import Atoms
-    from ase.cell import Cell
-
-    if not _is_known():
-        return Atoms(numbers, positions=positions, cell=cell, pbc=pbc, info=info)
-    atoms = Atoms.__new__(Atoms)
+    kind, cell_kind, known = _ase()
+    if not known:
+        return kind(numbers, positions=positions, cell=cell, pbc=pbc, info=info)
+    atoms = kind.__new__(kind)
     atoms.__dict__ = {
-        "_cellobj": Cell(np.zeros((3, 3)) if cell is None else cell),
+        "_cellobj": cell_kind(np.zeros((3, 3)) if cell is None else cell),
         "_pbc": np.array(pbc, dtype=bool),
         "arrays": {"numbers": numbers, "positions": positions},
         "_celldisp": np.zeros((3, 1)),
@@ -47,7 +45,9 @@ def made_atoms(
 
 
 @cache
-def _is_known() -> bool:
+def _ase() -> tuple[type[Atoms], Any, bool]:
+    """ASE's classes of structures and cells, and whether structures have the parts that are known here."""
     from ase import Atoms
+    from ase.cell import Cell
 
-    return set(vars(Atoms())) == _PARTS
+    return Atoms, Cell, set(vars(Atoms())) == _PARTS

@@ -1,4 +1,4 @@
-"""Every frame of extended XYZ that a test here reads is read twice: quickly, and by ASE's reader, with equal results."""
+"""Every frame of extended XYZ that a test here reads is read twice, quickly and by ASE, with equal results."""
 
 from __future__ import annotations
 
