@@ -77,7 +77,7 @@ def test_a_generator_that_fails_keeps_what_came_before(
     match = r"structures, structure 5 \(counted from 0\): whatever gives the structures failed \(ValueError: no more of"
     with pytest.raises(DataError, match=match):
         screen(model, made(), tmp_path / "o.csv", limits=BatchLimits.for_atoms(atoms))
-    assert len(written(tmp_path / "o.csv")) == 5
+    assert len(written(tmp_path / "o.csv.part")) == 5
 
 
 def test_an_endless_generator_is_a_stream(tmp_path: Path, model: Any, crystal: Callable[..., Atoms]) -> None:
@@ -88,4 +88,4 @@ def test_an_endless_generator_is_a_stream(tmp_path: Path, model: Any, crystal: C
     steps = iter(etn_gpu.screening.Screening(model, made(), tmp_path / "o.csv", limits=BatchLimits.for_atoms(4)))
     assert [len(next(steps)) for _ in range(3)] == [2, 2, 2]
     steps.close()  # type: ignore[attr-defined]
-    assert len(written(tmp_path / "o.csv")) == 6
+    assert len(written(tmp_path / "o.csv.part")) == 6
