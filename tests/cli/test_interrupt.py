@@ -62,6 +62,18 @@ def test_a_handler_that_is_not_pythons_stays(handler: Any) -> None:
     assert signal.getsignal(signal.SIGINT) is handler
 
 
+@pytest.mark.parametrize("handler", [signal.SIG_IGN, signal.default_int_handler])
+def test_a_request_to_end_is_an_interrupt(handler: Any) -> None:
+    """As a queueing system makes it, of jobs that may ignore Ctrl-C."""
+    signal.signal(signal.SIGINT, handler)
+    with remembered_interrupts() as check:
+        with pytest.raises(KeyboardInterrupt):
+            signal.raise_signal(signal.SIGTERM)
+        with pytest.raises(KeyboardInterrupt):
+            check()
+    assert signal.getsignal(signal.SIGTERM) is signal.SIG_DFL
+
+
 def test_other_threads_leave_the_handler_alone() -> None:
     seen = []
 
