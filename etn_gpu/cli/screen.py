@@ -361,6 +361,12 @@ def _show(console: Console, report: ScreeningReport, places: list[Path], potenti
         f"{ends}{report.n_extrapolating} extrapolating; {report.n_failed} failed{compiled(report.compilation)}",
         soft_wrap=True,
     )
+    if repeated := report.repeated_ids:
+        shown = ", ".join(f"{escaped(name)} ({count} times)" for name, count in [*repeated.items()][:_NOTES_SHOWN])
+        others = f" and {len(repeated) - _NOTES_SHOWN} more" if len(repeated) > _NOTES_SHOWN else ""
+        console.print(
+            f"warning: the same id stands for several structures: {shown}{others}", style="yellow", soft_wrap=True
+        )
     rows, *structures = (escaped(str(place)) for place in places)
     console.print(f"rows: {rows}", soft_wrap=True)
     for place in structures:

@@ -10,7 +10,7 @@ from etn_gpu.errors import DataError
 from etn_gpu.screening.batching import Candidate
 from etn_gpu.screening.columns import Field, Kind, ResultColumn, common_kind, kind_of, scalar
 
-__all__ = ["Kept"]
+__all__ = ["ID", "Kept"]
 
 #: The column of own names.
 ID = "id"

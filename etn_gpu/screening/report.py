@@ -34,6 +34,7 @@ class ScreeningReport:
             file does not tell.
         notes: entries of the input that the written structures lack or have under another name, and how many frames
             had them.
+        repeated_ids: names of structures that occur several times, and how often.
         references: what formation energies are relative to.
         hull: the hull, when all rows are there.
         n_before: rows that were there when the run went on.
@@ -49,6 +50,7 @@ class ScreeningReport:
     labels: InputLabels = field(default_factory=InputLabels, repr=False)
     untried: dict[str, int | None] = field(default_factory=dict)
     notes: Counter[str] = field(default_factory=Counter)
+    repeated_ids: dict[str, int] = field(default_factory=dict)
     references: References = field(default_factory=lambda: References({}), repr=False)
     hull: RunHull | None = field(default=None, repr=False)
     n_before: int = 0

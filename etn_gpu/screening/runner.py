@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -13,9 +14,9 @@ from etn_gpu.errors import DataError
 from etn_gpu.potential.grade import THRESHOLD, check_threshold
 from etn_gpu.potential.warm_up import warm_up
 from etn_gpu.screening.batching import BatchLimits
-from etn_gpu.screening.columns import ResultColumn
+from etn_gpu.screening.columns import Field, ResultColumn
 from etn_gpu.screening.hulls import RunHull
-from etn_gpu.screening.kept import Kept
+from etn_gpu.screening.kept import ID, Kept
 from etn_gpu.screening.ranking import RankBy, Ranking
 from etn_gpu.screening.reference_phases import References, file_phases, model_references, relaxed_elements
 from etn_gpu.screening.relaxing import Relaxer
@@ -269,12 +270,16 @@ class Screening:
             seeing.append(self.report.ranking.offer)
         if self._page is not None:
             seeing.append(self._page.see)
+        ids: Counter[Field] = Counter()
+        if ID in self._kept.names:
+            seeing.append(lambda row: ids.update([row.more[ID]]))
 
         def show(row: Row) -> None:
             for see in seeing:
                 see(row)
 
         def last() -> None:
+            self.report.repeated_ids = {str(id): n for id, n in ids.items() if n > 1 and id is not None}
             if self._page is not None:
                 self._page.write(self.report)
 
