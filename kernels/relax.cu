@@ -174,7 +174,7 @@ extern "C" __global__ void __launch_bounds__(THREADS, 4) relax_lbfgs(
     const long long* __restrict__ atom_offsets, double* __restrict__ last_rows, double* __restrict__ last_forces,
     double* __restrict__ moves, double* __restrict__ changes, double* __restrict__ weights,
     long long* __restrict__ newest, double* __restrict__ scales, double* __restrict__ before, double* __restrict__ step,
-    double stiffness, double bulk, double tolerance, double longest, double largest_strain, int memory,
+    double stiffness, double bulk, double tolerance, double shortest, double longest, double largest_strain, int memory,
     long long n_structures) {
     const long long s = global_thread() / 32;
     if (s >= n_structures) return;
@@ -183,7 +183,16 @@ extern "C" __global__ void __launch_bounds__(THREADS, 4) relax_lbfgs(
     const long long all = 3 * (atom_offsets[n_structures] + 3 * n_structures);
     const double n = (double)(atom_offsets[s + 1] - atom_offsets[s]);
     const double of_atoms = 1.0 / stiffness, of_cell = n / bulk;
-    const bool begun = before[s] < 1e300, risen = begun && enthalpies[s] > before[s] + tolerance * n;
+    const bool begun = before[s] < 1e300;
+    const double rise = begun ? enthalpies[s] - before[s] : 0.0;
+    if (rise > tolerance * n) {
+        double fall = 0.0;
+        for (long long k = begin + lane; k < end; k += 32) fall += last_forces[k] * (rows[k] - last_rows[k]);
+        fall = group_sum<32>(fall);
+        const double kept = fmin(fmax(0.5 * fall / (rise + fall), shortest), 0.5);
+        for (long long k = begin + lane; k < end; k += 32) step[k] = (kept - 1.0) * (rows[k] - last_rows[k]);
+        return;
+    }
     int now = (int)newest[s];
     double weight = weights[now * n_structures + s], scale = scales[s];
     if (begun) {
@@ -213,7 +222,7 @@ extern "C" __global__ void __launch_bounds__(THREADS, 4) relax_lbfgs(
 #pragma unroll 1
     for (int k = 0; k < memory; k++) {
         const int slot = (now - k + memory) % memory;
-        const double w = k == 0 ? weight : risen ? 0.0 : weights[slot * n_structures + s];
+        const double w = k == 0 ? weight : weights[slot * n_structures + s];
         if (w > 0.0) {
             const double share = w * dot(moves + slot * all, step, begin, end);
             if (lane == k) share_of_lane = share;
@@ -224,7 +233,7 @@ extern "C" __global__ void __launch_bounds__(THREADS, 4) relax_lbfgs(
 #pragma unroll 1
     for (int k = memory - 1; k >= 0; k--) {
         const int slot = (now - k + memory) % memory;
-        const double w = k == 0 ? weight : risen ? 0.0 : weights[slot * n_structures + s];
+        const double w = k == 0 ? weight : weights[slot * n_structures + s];
         if (w > 0.0) {
             const double share = entry(share_of_lane, k) - w * dot(changes + slot * all, step, begin, end);
             for (long long r = begin + lane; r < end; r += 32) step[r] += share * moves[slot * all + r];
@@ -249,7 +258,7 @@ extern "C" __global__ void __launch_bounds__(THREADS, 4) relax_lbfgs(
     }
     if (lane == 0) {
         for (int k = 0; k < memory; k++) {
-            if (uphill || (risen && k != now)) weights[k * n_structures + s] = 0.0;
+            if (uphill) weights[k * n_structures + s] = 0.0;
         }
         if (!uphill) weights[now * n_structures + s] = weight;
         newest[s] = now, scales[s] = scale, before[s] = enthalpies[s];

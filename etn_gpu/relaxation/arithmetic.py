@@ -66,12 +66,14 @@ class Lbfgs(Ragged):
     none; scales [S]; enthalpies [S] before the last step, infinite before the first.
     """
 
-    #: Differences that are remembered: more save no evaluation on alloys.
-    MEMORY = 10
+    #: Differences that are remembered, at most 32: alloys need no more than 10, slabs with these a fifth fewer steps.
+    MEMORY = 25
     #: Curvature at first, in eV/A^2 of an atom, and in eV per atom of the strain of a cell: about what metals have.
     STIFFNESS, BULK = 40.0, 30.0
     #: Energies of one structure, in eV/atom, are compared with this tolerance.
     TOLERANCE = 1e-5
+    #: The least share of a step that is left of it where the energy rose.
+    SHORTEST = 0.1
 
     last_rows: Array
     last_forces: Array

@@ -65,7 +65,8 @@ class CompiledArithmetic:
             loops.lbfgs, layout, rows.reshape(-1), forces.reshape(-1), enthalpies, layout.atom_offsets,
             state.last_rows.reshape(-1), state.last_forces.reshape(-1), state.moves.reshape(memory, -1),
             state.changes.reshape(memory, -1), state.weights, state.newest, state.scales, state.enthalpies,
-            state.STIFFNESS, state.BULK, state.TOLERANCE, LONGEST_STEP, LARGEST_STRAIN, step.reshape(-1),
+            state.STIFFNESS, state.BULK, state.TOLERANCE, state.SHORTEST, LONGEST_STEP, LARGEST_STRAIN,
+            step.reshape(-1),
         )  # fmt: skip
         return step
 

@@ -84,7 +84,8 @@ class RelaxationKernels:
         self._module["relax_lbfgs"].over(
             n, _WARP, rows=rows, forces=forces, enthalpies=enthalpies, atom_offsets=atom_offsets, **others,
             before=state["enthalpies"], step=step, stiffness=Lbfgs.STIFFNESS, bulk=Lbfgs.BULK,
-            tolerance=Lbfgs.TOLERANCE, longest=LONGEST_STEP, largest_strain=LARGEST_STRAIN, memory=Lbfgs.MEMORY,
+            tolerance=Lbfgs.TOLERANCE, shortest=Lbfgs.SHORTEST,
+            longest=LONGEST_STEP, largest_strain=LARGEST_STRAIN, memory=Lbfgs.MEMORY,
             n_structures=n,
         )  # fmt: skip
         return step

@@ -171,7 +171,7 @@ def _dot(a: Any, b: Any, begin: int, end: int) -> float:
 def lbfgs(
     counter: Any, worker: int, size: int, rows: Any, forces: Any, enthalpies: Any, atom_offsets: Any,
     last_rows: Any, last_forces: Any, moves: Any, changes: Any, weights: Any, newest: Any, scales: Any, before: Any,
-    stiffness: float, bulk: float, tolerance: float, longest: float, largest_strain: float, step: Any,
+    stiffness: float, bulk: float, tolerance: float, shortest: float, longest: float, largest_strain: float, step: Any,
 ) -> None:  # fmt: skip
     """See :meth:`~.arithmetic.Arithmetic.lbfgs`; rows are flat, [3 M] and [memory, 3 M]."""
     memory = len(weights)
@@ -183,9 +183,15 @@ def lbfgs(
             end, n = middle + 9, atom_offsets[s + 1] - atom_offsets[s]
             of_atoms, of_cell = 1.0 / stiffness, n / bulk
             if before[s] < np.inf:
-                if enthalpies[s] > before[s] + tolerance * n:
-                    for k in range(memory):
-                        weights[k, s] = 0.0
+                rise = enthalpies[s] - before[s]
+                if rise > tolerance * n:
+                    for k in range(begin, end):
+                        step[k] = rows[k] - last_rows[k]
+                    fall = _dot(last_forces, step, begin, end)
+                    kept = min(max(0.5 * fall / (rise + fall), shortest), 0.5)
+                    for k in range(begin, end):
+                        step[k] *= kept - 1.0
+                    continue
                 newest[s] = (newest[s] + 1) % memory
                 move, change = moves[newest[s]], changes[newest[s]]
                 for k in range(begin, end):

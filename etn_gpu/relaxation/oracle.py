@@ -96,24 +96,31 @@ class NumpyArithmetic:
     def lbfgs(self, state: Lbfgs, rows: Array, forces: Array, enthalpies: Array, layout: Layout) -> Array:
         """Nocedal and Wright, Numerical Optimization (Springer, 2006), algorithm 7.4.
 
-        Where the enthalpy rose, what is remembered of the way before is forgotten, for a minimum lies in between; where
-        the curvature is negative nothing is learned; a direction that is not downhill gives way to the steepest one.
+        Where the enthalpy rose, the step is taken back in part, to the minimum of a parabola, and nothing is learned;
+        neither is where the curvature is negative; a direction that is not downhill gives way to the steepest one.
         """
         of_row, memory = layout.structure_of_row, len(state.weights)
         metric = _inverse_stiffness(layout)[:, None]
         begun = np.isfinite(state.enthalpies)
         move, change = rows - state.last_rows, state.last_forces - forces
+        rise = np.where(begun, enthalpies - state.enthalpies, 0.0)
+        risen = rise > state.TOLERANCE * layout.sizes
+        fall = dot(state.last_forces, move, layout)
+        kept = np.clip(0.5 * fall / np.where(risen, rise + fall, 1.0), state.SHORTEST, 0.5)
+
         product, square = dot(move, change, layout), dot(change, change * metric, layout)
         curved = begun & (product > 1e-10 * np.sqrt(dot(move, move, layout) * dot(change, change, layout)))
-        risen = begun & (enthalpies > state.enthalpies + state.TOLERANCE * layout.sizes)
-        state.weights[:, risen] = 0.0
-        state.newest[:] = np.where(begun, (state.newest + 1) % memory, state.newest)
-        slots, every = state.newest[of_row], np.arange(len(rows))
-        state.moves[slots, every], state.changes[slots, every] = move, change
+        onward = np.flatnonzero(~risen)
+        state.newest[:] = np.where(begun & ~risen, (state.newest + 1) % memory, state.newest)
+        every, those = np.arange(len(rows)), np.flatnonzero(~risen[of_row])
+        learned = np.flatnonzero((begun & ~risen)[of_row])
+        slots = state.newest[of_row[learned]]
+        state.moves[slots, learned], state.changes[slots, learned] = move[learned], change[learned]
         one = np.where(curved, product, 1.0)
-        state.weights[state.newest, np.arange(len(begun))] = np.where(curved, 1.0 / one, 0.0)
-        state.scales[:] = np.where(curved, one / np.where(curved, square, 1.0), state.scales)
-        state.last_rows[:], state.last_forces[:], state.enthalpies[:] = rows, forces, enthalpies
+        state.weights[state.newest[onward], onward] = np.where(curved, 1.0 / one, 0.0)[onward]
+        scales = np.where(curved, one / np.where(curved, square, 1.0), state.scales)
+        state.scales[onward], state.enthalpies[onward] = scales[onward], enthalpies[onward]
+        state.last_rows[those], state.last_forces[those] = rows[those], forces[those]
 
         step, shares = forces.copy(), np.zeros_like(state.weights)
         structures = np.arange(layout.n_structures)
@@ -127,10 +134,11 @@ class NumpyArithmetic:
             other = state.weights[slot, structures] * dot(state.changes[slot[of_row], every], step, layout)
             step += (shares[slot, structures] - other)[of_row, None] * state.moves[slot[of_row], every]
         uphill = ~(dot(step, forces, layout) > 0.0)
-        state.weights[:, uphill] = 0.0
+        state.weights[:, uphill & ~risen] = 0.0
         step = np.where(uphill[of_row, None], metric * forces, step)
         beyond = np.maximum.reduceat(lengths(step) / _longest(layout), layout.row_offsets[:-1])
-        return step / np.maximum(beyond, 1.0)[of_row, None]
+        step = step / np.maximum(beyond, 1.0)[of_row, None]
+        return np.where(risen[of_row, None], (kept - 1.0)[of_row, None] * move, step)
 
     def fire(self, state: Fire, rows: Array, forces: Array, enthalpies: Array, layout: Layout) -> Array:
         """Bitzek et al., Phys. Rev. Lett. 97, 170201 (2006), step by step as ASE has it."""
