@@ -11,7 +11,7 @@ import pytest
 
 import etn_gpu.training
 from etn_gpu.cli.interrupt import remembered_interrupts
-from etn_gpu.screening import single_points
+from etn_gpu.screening import evaluate_each
 
 
 @pytest.fixture(autouse=True)
@@ -90,7 +90,7 @@ def test_other_threads_leave_the_handler_alone() -> None:
 
 def test_screen_stops(run: Any, stand_in: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Any) -> None:
     monkeypatch.chdir(tmp_path)
-    evaluate = single_points.evaluate_each
+    evaluate = evaluate_each
     batches = []
 
     def hit(model: Any, structures: Any, **options: Any) -> Any:
@@ -98,7 +98,7 @@ def test_screen_stops(run: Any, stand_in: Any, monkeypatch: pytest.MonkeyPatch, 
         swallowed_ctrl_c()
         return evaluate(model, structures, **options)
 
-    monkeypatch.setattr(single_points, "evaluate_each", hit)
+    monkeypatch.setattr("etn_gpu.screening.single_points.evaluate_each", hit)
     finished = run("screen", "--demo", "--batch-atoms", 100)
     assert finished.code == 130
     assert "interrupted" in finished.out

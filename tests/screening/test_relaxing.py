@@ -121,16 +121,16 @@ def test_a_run_that_relaxes_goes_on(
     def run(folder: str, after: int | None, **more: Any) -> Any:
         (tmp_path / folder).mkdir(exist_ok=True)
         given: Any = structures if after is None else interrupted(structures, after)
-        names = {"structures": tmp_path / folder / "out.extxyz.gz"}
-        return Screening(model, [MemorySource("m", given)], tmp_path / folder / "out.csv", **names, **options, **more)
+        more["structures"] = tmp_path / folder / "out.extxyz.gz"
+        return Screening(model, [MemorySource("m", given)], tmp_path / folder / "out.csv", **options, **more)
 
     run("whole", None).run()
     steps = iter(run("stopped", None))
     for _ in range(3):
         next(steps)
     steps.close()
+    options["fmax"] = 0.03
     with pytest.raises(DataError, match=r"relaxation was .*0\.02.*, is .*0\.03"):
-        options["fmax"] = 0.03
         run("stopped", None, resume=True)
     options["fmax"] = 0.02
     again = run("stopped", None, resume=True)

@@ -27,7 +27,7 @@ def structures() -> list[Atoms]:
     for number, atoms in enumerate(found):
         atoms.info |= {"name": f"=0{number}", "age": number if number % 2 else 0.5 * number, "odd": [1, 2]}
     found[5].symbols[0] = "Cu"
-    found[7].set_cell(found[7].cell * 0.7, scale_atoms=True)  # extrapolates
+    found[7].set_cell(found[7].cell * 0.65, scale_atoms=True)  # extrapolates
     return found
 
 
