@@ -3,6 +3,7 @@
 >>> import etn_gpu
 >>> model = etn_gpu.load("nbmotaw")
 >>> results = model.evaluate(structures, forces=True, stress=True)
+>>> relaxed = etn_gpu.relax(model, structures, cell="full")
 >>> atoms.calc = etn_gpu.ETNCalculator(model)
 
 ``import etn_gpu`` loads nothing heavy: public names and subpackages are imported when they are first used.
@@ -16,18 +17,22 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from etn_gpu.calculator import ETNCalculator
     from etn_gpu.potential import ETNPotential, load
+    from etn_gpu.relaxation import relax
+    from etn_gpu.screening import screen
     from etn_gpu.selection import select
     from etn_gpu.symmetry import Irreps
 
 __version__ = "0.1.0"
 
-__all__ = ["ETNCalculator", "ETNPotential", "Irreps", "__version__", "load", "select"]
+__all__ = ["ETNCalculator", "ETNPotential", "Irreps", "__version__", "load", "relax", "screen", "select"]
 
 _HOME_OF_NAME = {
     "ETNCalculator": "etn_gpu.calculator",
     "ETNPotential": "etn_gpu.potential",
     "Irreps": "etn_gpu.symmetry",
     "load": "etn_gpu.potential",
+    "relax": "etn_gpu.relaxation",
+    "screen": "etn_gpu.screening",
     "select": "etn_gpu.selection",
 }
 
@@ -40,6 +45,7 @@ _SUBMODULES = (
     "network",
     "plan",
     "potential",
+    "relaxation",
     "screening",
     "selection",
     "structures",

@@ -71,6 +71,10 @@ class LearningError(EtnGpuError, ValueError):
     """Learning from a teacher that cannot start or go on: bad options, a teacher that fails, another run's folder."""
 
 
+class RelaxationError(EtnGpuError, ValueError):
+    """A relaxation that cannot start: options that mean nothing. Structures that fail never raise it."""
+
+
 class TimeLimitError(TrainingError):
     """A time limit that was over before anything was trained: there is no model to write."""
 

@@ -26,6 +26,7 @@ LAYERS = (
     "network",
     "structures",
     "potential",
+    "relaxation",
     "training",
     "screening",
     "selection",

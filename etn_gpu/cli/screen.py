@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
@@ -37,11 +38,34 @@ _DEMO_MODEL = "nbmotaw"
 _DEMO_STRUCTURES = 2000
 _NOTES_SHOWN = 10
 _HEADINGS = {
+    RankBy.energy_above_hull: "above hull\neV/atom",
     RankBy.formation_energy: "formation\neV/atom",
     RankBy.energy_per_atom: "energy\neV/atom",
     RankBy.max_force: "max force\neV/A",
     RankBy.pressure: "pressure\nGPa",
 }
+
+
+class CellOf(StrEnum):
+    """What of a cell is relaxed."""
+
+    none = "none"
+    full = "full"
+    volume = "volume"
+
+
+class OptimizerName(StrEnum):
+    """Optimizers of a relaxation."""
+
+    lbfgs = "lbfgs"
+    fire = "fire"
+
+
+class HullOf(StrEnum):
+    """What the hull is made of."""
+
+    run = "run"
+    references = "references"
 
 
 def screen(
@@ -56,17 +80,85 @@ def screen(
         typer.Argument(metavar="FILES", help="Structures, in any format that ASE reads.", show_default=False),
     ] = None,
     output: Annotated[
-        Path, typer.Option("--output", "-o", help="CSV file with one row per structure; compressed if named .csv.gz.")
+        Path,
+        typer.Option(
+            "--output", "-o", help="File with one row per structure: CSV, compressed if named .csv.gz, or .parquet."
+        ),
     ] = Path("results.csv"),
     structures: Annotated[
         Path | None, typer.Option(help="Extended XYZ file of the evaluated structures with their results.")
     ] = None,
+    report: Annotated[Path | None, typer.Option(help="HTML file with a report to look at.", show_default=False)] = None,
+    resume: Annotated[
+        bool,
+        typer.Option("--resume", help="Go on with a run that was stopped; begin where there is none to go on with."),
+    ] = False,
     overwrite: Overwrite = False,
     rank: Annotated[
         RankBy,
         typer.Option(help="What the table at the end sorts by, lowest first (pressure: smallest magnitude first)."),
     ] = RankBy.formation_energy,
     top: Annotated[int, typer.Option(min=0, help="Rows of the table at the end; 0 for no table.")] = 20,
+    where: Annotated[
+        str | None,
+        typer.Option(
+            metavar="CONDITION",
+            help="Rank only rows that fulfil it, such as \"status == 'ok' and n_atoms <= 8\".",
+            show_default=False,
+        ),
+    ] = None,
+    per_composition: Annotated[
+        bool, typer.Option("--per-composition", help="Rank only the best structure of each composition.")
+    ] = False,
+    keep: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="KEY",
+            help="Entry of the structures' info to keep as a column; may be given several times.",
+            show_default=False,
+        ),
+    ] = None,
+    id: Annotated[
+        str | None,
+        typer.Option(
+            metavar="KEY", help="Entry of info with a name of each structure, kept as column id.", show_default=False
+        ),
+    ] = None,
+    references: Annotated[
+        Path | None,
+        typer.Option(
+            help="File of phases that formation energies and the hull refer to. Default: crystals of the elements, "
+            "relaxed by the model with --relax, else those of its training set.",
+            show_default=False,
+        ),
+    ] = None,
+    hull: Annotated[
+        HullOf,
+        typer.Option(help="Phases of the hull: the references and the structures of the run, or the references only."),
+    ] = HullOf.run,
+    relax: Annotated[bool, typer.Option("--relax", help="Relax structures first.")] = False,
+    cell: Annotated[
+        CellOf | None,
+        typer.Option(
+            help="With --relax: keep the cell, relax it, or its volume only. Default: none.", show_default=False
+        ),
+    ] = None,
+    fmax: Annotated[
+        float | None,
+        typer.Option(
+            metavar="F", help="With --relax: largest force at the end in eV/A. Default: 0.01.", show_default=False
+        ),
+    ] = None,
+    pressure: Annotated[
+        float | None, typer.Option(metavar="P", help="With --relax: external pressure in GPa.", show_default=False)
+    ] = None,
+    steps: Annotated[
+        int | None,
+        typer.Option(metavar="N", help="With --relax: most steps of a structure. Default: 500.", show_default=False),
+    ] = None,
+    optimizer: Annotated[
+        OptimizerName | None, typer.Option(help="With --relax. Default: lbfgs.", show_default=False)
+    ] = None,
     grade_threshold: Annotated[
         float | None,
         typer.Option(
@@ -97,12 +189,19 @@ def screen(
     outside. Above --grade-threshold the status is "extrapolating": the structure
     is evaluated and ranked, and its numbers may be wrong. A model without grades
     gives that status where two atoms are closer than any pair of their elements
-    in training. Ctrl-C leaves the rows done so far.
+    in training.
 
-    Columns: source, index, formula, n_atoms, energy (eV), energy_per_atom and
-    formation_energy (eV/atom, the latter relative to the pure elements of the
-    training set), max_force (eV/A), pressure (GPa, positive under compression),
-    extrapolation_grade, status, message. In text, what is not printable is escaped as in Python
+    While it runs, rows are in OUTPUT.part; the output appears when it is whole.
+    A run that was stopped (by Ctrl-C, a crash, a full disk) goes on with the
+    same command and --resume: no row is lost or there twice.
+
+    Columns: source, index, formula, n_atoms, volume_per_atom (A^3/atom),
+    closest_pair (the distance of the two closest atoms, A), energy (eV),
+    energy_per_atom, formation_energy (relative to the pure elements of the
+    training set) and energy_above_hull (all eV/atom; the hull is that of the pure
+    elements and of the structures with status ok), max_force (eV/A), pressure
+    (GPa, positive under compression), extrapolation_grade, status, message, and
+    what --id and --keep ask for. In text, what is not printable is escaped as in Python
     (a byte that is not UTF-8: \\udcff), and what a spreadsheet would take for a
     formula is prefixed, names with ./ and messages with '.
 
@@ -116,6 +215,8 @@ def screen(
       etn-gpu screen model.etn run1/XDATCAR run2/*.cif --structures out.extxyz
       etn-gpu screen nbmotaw big.extxyz.gz --rank max_force --top 50
       etn-gpu screen model.etn a.cif --grade-threshold 3 --drop-extrapolating
+      etn-gpu screen nbmotaw big.extxyz --rank energy_above_hull --where "n_atoms <= 8"
+      etn-gpu screen nbmotaw big.extxyz --id uid --keep calc_id -o results.parquet --resume
     """
     _check_arguments(model, files, demo)
 
@@ -124,6 +225,19 @@ def screen(
     from etn_gpu.screening import BatchLimits, FileSource, Screening
 
     reading = reading_options(format, species)
+    relaxation = {
+        name: value
+        for name, value in (
+            ("cell", cell and cell.value),
+            ("fmax", fmax),
+            ("pressure", pressure),
+            ("steps", steps),
+            ("optimizer", optimizer and optimizer.value),
+        )
+        if value is not None
+    }
+    if relaxation and not relax:
+        raise WrongUseError(f"{', '.join(f'--{name}' for name in relaxation)} only with --relax")
     potential = etn_gpu.load(model or _DEMO_MODEL, allow_large=allow_large)
     sources = [_demo_source(potential, seed)] if demo else [FileSource(path, **reading) for path in files or []]
     screening = Screening(
@@ -131,22 +245,39 @@ def screen(
         sources,
         output,
         structures=structures,
+        report=report,
+        resume=resume,
         overwrite=overwrite,
         protected=[model_path(model or _DEMO_MODEL)],
         rank=rank,
         top=top,
+        where=where,
+        per_composition=per_composition,
+        keep=keep or (),
+        id=id,
+        references=references,
+        hull_of_run=hull is HullOf.run,
         grade_threshold=_threshold(potential, grade_threshold),
         drop_extrapolating=drop_extrapolating,
         limits=BatchLimits.for_atoms(batch_atoms),
         backend=backend,
         dtype=dtype and dtype.value,
         threads=threads,
+        relax=relax,
+        **relaxation,
     )
     console = output_console()
     interrupted = _run(screening, _DEMO_STRUCTURES if demo else None)
-    _show(console, screening.report, output, structures, potential)
+    _show(console, screening.report, screening.places(), potential)
+    if report is not None and not interrupted:
+        console.print(f"report: {escaped(str(report))}", soft_wrap=True)
     if interrupted:
-        console.print("interrupted: the rows above are complete, later structures are missing", style="bold yellow")
+        console.print(
+            "interrupted: the rows so far are complete, later structures are missing; the same command with --resume "
+            "goes on",
+            style="bold yellow",
+            soft_wrap=True,
+        )
         raise typer.Exit(INTERRUPTED)
     if screening.report.n_failed:
         raise typer.Exit(SOME_FAILED)
@@ -199,16 +330,13 @@ def _run(screening: Screening, total: int | None) -> bool:
     return False
 
 
-def _show(
-    console: Console, report: ScreeningReport, output: Path, structures: Path | None, potential: ETNPotential
-) -> None:
+def _show(console: Console, report: ScreeningReport, places: list[Path], potential: ETNPotential) -> None:
     from etn_gpu.potential.grade import LACKS_GRADE
-    from etn_gpu.screening.references import describe_references
 
     if report.ranking.top:
         _show_ranking(console, report)
-        if report.ranking.rows() and (line := describe_references(potential.metadata)):
-            console.print(line, soft_wrap=True, markup=False)
+        if report.ranking.rows() and report.references.description:
+            console.print(report.references.description, soft_wrap=True, markup=False)
     for row in report.failures:
         where = row.shown_source if row.index is None else f"{row.shown_source} [{row.index}]"
         console.print(f"failed: {where}: {row.message}", style="red", soft_wrap=True)
@@ -223,16 +351,26 @@ def _show(
             style="yellow",
             soft_wrap=True,
         )
+    if report.n_before:
+        console.print(f"{report.n_before} rows were there from before")
     evaluated = report.n_rows - report.n_failed
+    ends = "".join(f"{count} {end}, " for end in ("not converged", "exploded") if (count := report.counts[end]))
     console.print(
         f"{evaluated} structures ({report.n_atoms} atoms) evaluated in {report.seconds:.1f} s "
         f"on backend {report.backend}{per_atom(report.seconds, report.n_atoms)}: {report.n_ok} ok, "
-        f"{report.n_extrapolating} extrapolating; {report.n_failed} failed{compiled(report.compilation)}",
+        f"{ends}{report.n_extrapolating} extrapolating; {report.n_failed} failed{compiled(report.compilation)}",
         soft_wrap=True,
     )
-    console.print(f"rows: {escaped(str(output))}", soft_wrap=True)
-    if structures is not None:
-        console.print(f"structures: {escaped(str(structures))}", soft_wrap=True)
+    if repeated := report.repeated_ids:
+        shown = ", ".join(f"{escaped(name)} ({count} times)" for name, count in [*repeated.items()][:_NOTES_SHOWN])
+        others = f" and {len(repeated) - _NOTES_SHOWN} more" if len(repeated) > _NOTES_SHOWN else ""
+        console.print(
+            f"warning: the same id stands for several structures: {shown}{others}", style="yellow", soft_wrap=True
+        )
+    rows, *structures = (escaped(str(place)) for place in places)
+    console.print(f"rows: {rows}", soft_wrap=True)
+    for place in structures:
+        console.print(f"structures: {place}", soft_wrap=True)
         if note := report.labels.note():
             console.print(f"warning: {escaped(note)}", style="yellow", soft_wrap=True)
         _show_notes(console, report)

@@ -7,6 +7,7 @@
 :mod:`.locks`       one run at a time
 :mod:`.atomic`      a file that appears in one piece
 :mod:`.appended`    a file that grows by whole records
+:mod:`.unfinished`  outputs that appear when they are whole, of runs that can be stopped and go on
 :mod:`.json_text`   reports as JSON, without NaN
 :mod:`.failures`    full disks and the like, which are nobody's wrong use
 ==================  ==============================================================================
@@ -15,19 +16,23 @@
 from etn_gpu.files.appended import AppendedFile
 from etn_gpu.files.atomic import write_atomically
 from etn_gpu.files.failures import is_system_failure
-from etn_gpu.files.formats import JSON, MODEL, ROWS, STRUCTURES, Content, check_suffix
+from etn_gpu.files.formats import JSON, MODEL, PAGE, ROWS, STRUCTURES, Content, check_suffix
 from etn_gpu.files.identity import identity, is_stream
 from etn_gpu.files.json_text import json_text
 from etn_gpu.files.locks import locked
 from etn_gpu.files.outputs import check_outputs, check_replaced
+from etn_gpu.files.unfinished import Growing, UnfinishedOutputs
 
 __all__ = [
     "JSON",
     "MODEL",
+    "PAGE",
     "ROWS",
     "STRUCTURES",
     "AppendedFile",
     "Content",
+    "Growing",
+    "UnfinishedOutputs",
     "check_outputs",
     "check_replaced",
     "check_suffix",

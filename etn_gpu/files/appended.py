@@ -36,16 +36,25 @@ class AppendedFile:
         records: what it holds, for messages: "rows".
         overwrite: whether a file that exists may be replaced.
         error: the class of the errors.
+        compressed: whether every batch is compressed; by default if the name ends in ``.gz``.
 
     Raises:
         error: the file exists and must not be replaced, another run is writing it, or it cannot be opened.
     """
 
-    def __init__(self, path: AnyPath, records: str, *, overwrite: bool, error: type[EtnGpuError]) -> None:
+    def __init__(
+        self,
+        path: AnyPath,
+        records: str,
+        *,
+        overwrite: bool,
+        error: type[EtnGpuError],
+        compressed: bool | None = None,
+    ) -> None:
         self.path = os.fspath(path)
         self.appended = 0
         self._records, self._error = records, error
-        self._compressed = self.path.lower().endswith(".gz")
+        self._compressed = self.path.lower().endswith(".gz") if compressed is None else compressed
         self._count = 0
         self._before = 0  # length before the last batch
         self._batch: Sequence[str] = ()
@@ -88,6 +97,16 @@ class AppendedFile:
         except OSError as problem:
             raise self._failed(problem) from problem
         self._count = count
+
+    @property
+    def count(self) -> int:
+        """How many records are in the file, empty ones not counted."""
+        return self._count
+
+    @property
+    def length(self) -> int:
+        """Bytes of the file."""
+        return os.fstat(self._file).st_size
 
     def sync(self) -> None:
         """Returns when the system has on its disk what was appended.

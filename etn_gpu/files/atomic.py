@@ -12,10 +12,12 @@ from pathlib import Path
 from etn_gpu.errors import EtnGpuError
 from etn_gpu.files.identity import AnyPath, descriptor, is_stream
 
-__all__ = ["open_stream", "write_all", "write_atomically"]
+__all__ = ["open_stream", "permissions", "write_all", "write_atomically"]
 
 
-def write_atomically(path: AnyPath, content: bytes, error: type[EtnGpuError], what: str = "") -> None:
+def write_atomically(
+    path: AnyPath, content: bytes, error: type[EtnGpuError], what: str = "", *, temporary: AnyPath | None = None
+) -> None:
     """Writes a whole file, over one that exists, and leaves nothing else behind.
 
     Symbolic links are followed. A new file has the permissions that the umask leaves, one that is replaced keeps its
@@ -26,6 +28,8 @@ def write_atomically(path: AnyPath, content: bytes, error: type[EtnGpuError], wh
         content: what it is to hold.
         error: the class of the error.
         what: what the file is, for the message: "the checkpoint".
+        temporary: a file beside it that nobody else uses, of which a killed run leaves one at most; by default one of a
+            random name.
 
     Raises:
         error: the file cannot be written; what was there is as it was.
@@ -38,7 +42,7 @@ def write_atomically(path: AnyPath, content: bytes, error: type[EtnGpuError], wh
             finally:
                 os.close(file)
         else:
-            _replace(Path(os.path.realpath(path)), content)
+            _replace(Path(os.path.realpath(path)), content, temporary)
     except OSError as problem:
         name = f"{what} {os.fspath(path)}".lstrip()
         raise error(f"cannot write {name}: {problem.strerror or problem}") from problem
@@ -60,12 +64,12 @@ def write_all(file: int, content: bytes) -> None:
         rest = rest[os.write(file, rest) :]
 
 
-def _replace(path: Path, content: bytes) -> None:
-    mode = _mode(path)
+def _replace(path: Path, content: bytes, own: AnyPath | None) -> None:
+    mode = permissions(path)
     # of its own length, so that a name may be as long as the file system allows
-    temporary = path.with_name(f".etn_gpu-{secrets.token_hex(8)}.tmp")
+    temporary = path.with_name(f".etn_gpu-{secrets.token_hex(8)}.tmp") if own is None else Path(own)
     try:
-        with temporary.open("xb") as file:
+        with temporary.open("xb" if own is None else "wb") as file:
             file.write(content)
             file.flush()
             if mode is not None:
@@ -79,10 +83,14 @@ def _replace(path: Path, content: bytes) -> None:
         raise
 
 
-def _mode(path: Path) -> int | None:
-    """The permissions of a file that is there; one that may not be written must not be replaced either."""
+def permissions(path: AnyPath) -> int | None:
+    """The permissions of a file that is there; one that may not be written must not be replaced either.
+
+    Raises:
+        PermissionError: it may not be written.
+    """
     try:
-        found = path.stat()
+        found = os.stat(path)
     except FileNotFoundError:
         return None
     if stat.S_ISREG(found.st_mode) and not os.access(path, os.W_OK):

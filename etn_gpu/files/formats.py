@@ -9,7 +9,7 @@ from pathlib import PurePath
 from etn_gpu.errors import EtnGpuError
 from etn_gpu.files.identity import AnyPath, is_stream
 
-__all__ = ["JSON", "MODEL", "ROWS", "STRUCTURES", "Content", "check_suffix"]
+__all__ = ["JSON", "MODEL", "PAGE", "ROWS", "STRUCTURES", "Content", "check_suffix"]
 
 #: Suffixes with a known meaning, each line of a kind. Any other, or none, promises nothing and is free.
 _NAMES = """
@@ -40,6 +40,7 @@ class Content:
 
 
 ROWS = Content("rows are written as CSV", _TEXT | {"csv"}, "results.csv or results.csv.gz", compressible=True)
+PAGE = Content("a report is written as HTML", frozenset({"html", "htm"}), "report.html")
 JSON = Content("errors are written as JSON", _TEXT | {"json"}, "errors.json")
 STRUCTURES = Content(
     "structures are written as extended XYZ",

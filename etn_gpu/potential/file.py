@@ -90,6 +90,11 @@ def save(model: ETNPotential, path: str | os.PathLike[str]) -> None:
     write_atomically(path, pack(_document(model), _tensors(model)), ModelFileError, "the model file")
 
 
+def checksum(model: ETNPotential) -> str:
+    """The sum that a file of the model has, see :meth:`ETNPotential.checksum`."""
+    return _checksum(_document(model), _tensors(model))
+
+
 def load(name_or_path: str | os.PathLike[str], *, allow_large: bool = False) -> ETNPotential:
     """Read a model: a shipped one by its name, or a file by its path.
 

@@ -174,7 +174,7 @@ class ETNPotential:
             BackendError: a backend or dtype that cannot be used here.
             NetworkError: grades that the potential cannot give, a threshold below 1, a covariant output.
         """
-        many = _as_list(structures)
+        many = as_list(structures)
         results: list[Result] = []
         most = DEVICE_BATCH_ATOMS if backends.resolve(backend) == "cuda" else BATCH_ATOMS
         for chunk in _chunks(many, most):
@@ -292,7 +292,7 @@ class ETNPotential:
         Raises:
             StructureError: a structure that cannot be evaluated, or whose output is not finite.
         """
-        batch = StructureBatch.build(_as_list(structures), self.species, self.cutoff)
+        batch = StructureBatch.build(as_list(structures), self.species, self.cutoff)
         name = backends.resolve(backend)
         kernel = Kernel(self.architecture, Execution(name, self.precision(name)))
         values = kernel.energies(self.parameters, Environments.of(batch)).reshape(batch.n_atoms, -1)
@@ -303,6 +303,12 @@ class ETNPotential:
                 f"{wild[0] - batch.atom_offsets[s]} came out as not a finite number"
             )
         return np.split(values, batch.atom_offsets[1:-1])
+
+    def checksum(self) -> str:
+        """A sum over everything that a file of the model holds: equal for models that are equal bit for bit."""
+        from etn_gpu.potential.file import checksum
+
+        return checksum(self)
 
     def save(self, path: str | PathLike[str]) -> None:
         """Write the model file ``path`` (``*.etn``); see :mod:`etn_gpu.potential.file`."""
@@ -355,7 +361,12 @@ def _checked(architecture: Architecture, parameters: Mapping[str, ArrayLike]) ->
     return out
 
 
-def _as_list(structures: Atoms | Sequence[Atoms]) -> list[Atoms]:
+def as_list(structures: Atoms | Iterable[Atoms]) -> list[Atoms]:
+    """One structure or several as a list of them.
+
+    Raises:
+        StructureError: neither.
+    """
     from ase import Atoms
 
     if isinstance(structures, Atoms):

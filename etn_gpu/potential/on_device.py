@@ -74,7 +74,7 @@ def evaluate_each_on_device(
         DeviceMemoryError: a single structure does not fit into the memory of the device.
     """
     device = device or executor.default_device()
-    _require_agreement(model, device, dtype)
+    require_agreement(model, device, dtype)
     return _Run(model, structures, device, _Wanted(forces, stress, grade, threshold), dtype).outcomes()
 
 
@@ -83,7 +83,7 @@ def evaluate_each_on_device(
 _agreeing: set[tuple[Architecture, bool, bool, str, Device]] = set()
 
 
-def _require_agreement(model: ETNPotential, device: Device, dtype: str) -> None:
+def require_agreement(model: ETNPotential, device: Device, dtype: str) -> None:
     """Check a kind of model against NumPy when it first runs on a device: wrong numbers must not pass in silence."""
     key = (model.architecture, model.terms is not None, model.grade is not None, dtype, device)
     if key in _agreeing:
@@ -119,7 +119,7 @@ def _require_agreement(model: ETNPotential, device: Device, dtype: str) -> None:
 _evaluators: WeakKeyDictionary[ETNPotential, dict[tuple[Device, str, bool], Evaluator]] = WeakKeyDictionary()
 
 
-def _evaluator(model: ETNPotential, device: Device, dtype: str, graded: bool) -> Evaluator:
+def evaluator_of(model: ETNPotential, device: Device, dtype: str, graded: bool) -> Evaluator:
     """The model on the device, copied there when it is first needed."""
     of_model = _evaluators.setdefault(model, {})
     if (device, dtype, graded) not in of_model:
@@ -161,7 +161,7 @@ class _Run:
         self.model, self.structures, self.device = model, structures, device
         self.wanted, self.dtype = wanted, dtype
         self.admitted: Admitted = admit(structures, model.species, model.cutoff)
-        self.evaluator = _evaluator(model, device, dtype, wanted.grade)
+        self.evaluator = evaluator_of(model, device, dtype, wanted.grade)
 
     def outcomes(self) -> list[Result | StructureError]:
         """What came of each structure, in order."""
@@ -269,11 +269,12 @@ class _Run:
             far,
             "cuda",
             self.dtype,
+            np.sqrt(np.maximum(host["nearest"], 0.0)),
         )
         outcomes = batch.outcomes()
         for place in np.flatnonzero(host["nearest"] < SAME_PLACE**2):
             index = int(self.admitted.kept[part.first + place])
-            outcomes[place] = self._overlap(index) if host["nearest"][place] >= 0.0 else _lost_pairs()
+            outcomes[place] = self._overlap(index) if host["nearest"][place] >= 0.0 else lost_pairs()
         return outcomes
 
     def _overlap(self, index: int) -> StructureError:
@@ -285,7 +286,8 @@ class _Run:
         return error
 
 
-def _lost_pairs() -> StructureError:
+def lost_pairs() -> StructureError:
+    """The error of a structure in whose search for neighbours pairs were lost."""
     return StructureError(
         "pairs of atoms were lost to round-off in the search for neighbours: atoms lie too far outside of the cell, or "
         "the cell is too skewed; wrap the atoms (atoms.wrap()) or take a reduced cell (ase.build.niggli_reduce)"

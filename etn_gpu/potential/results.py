@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -12,6 +13,7 @@ from numpy.typing import NDArray
 from etn_gpu.errors import StructureError
 from etn_gpu.potential import assembly
 from etn_gpu.potential.finite import not_finite
+from etn_gpu.potential.grade import structure_grades
 from etn_gpu.structures import StructureBatch
 
 Array = NDArray[np.float64]
@@ -25,12 +27,13 @@ class Result(dict[str, Any]):
     extrapolation_grade, the largest of them, where the potential gives grades (:mod:`etn_gpu.potential.grade`).
 
     ``extrapolating`` is True when the grade is above the threshold, or, without a grade, when two atoms are closer than
-    any pair of their elements in the training data.
+    any pair of their elements in the training data. ``closest`` is the distance of the two closest atoms in A, images
+    included, inf where none are within the cutoff.
     """
 
-    def __init__(self, properties: dict[str, Any], *, extrapolating: bool = False) -> None:
+    def __init__(self, properties: dict[str, Any], *, extrapolating: bool = False, closest: float = math.inf) -> None:
         super().__init__(properties)
-        self.extrapolating = extrapolating
+        self.extrapolating, self.closest = extrapolating, closest
 
 
 @dataclass(frozen=True)
@@ -54,6 +57,10 @@ class BatchResult:
     dtype: str
     #: Volumes [S] in A^3, nan where not periodic in all three directions.
     volumes: Array
+    #: Distances of the closest atoms [S] in A, inf where none are within the cutoff.
+    closest: Array
+    #: dE/d(strain) [S, 6] in eV (Voigt), whatever the periodicity; None where stress was not asked for.
+    virial: Array | None
 
     @staticmethod
     def assemble(
@@ -71,8 +78,9 @@ class BatchResult:
         energy = assembly.segment_sum(energies[:, None], offsets)[:, 0]
         both = None if virials is None else (virials, assembly.segment_sum(virials, offsets))
         return BatchResult.of_sums(
-            offsets, batch.volumes, energies, energy, forces, both, grades, extrapolating, backend, dtype
-        )
+            offsets, batch.volumes, energies, energy, forces, both, grades, extrapolating, backend, dtype,
+            batch.shortest,
+        )  # fmt: skip
 
     @staticmethod
     def of_sums(
@@ -86,6 +94,7 @@ class BatchResult:
         extrapolating: NDArray[np.bool_],
         backend: str,
         dtype: str,
+        closest: Array,
     ) -> BatchResult:
         """Stresses from ``virials`` of atoms [N, 6] and of structures [S, 6] in eV, and ``volumes`` [S] in A^3."""
         stress = stresses = None
@@ -93,8 +102,10 @@ class BatchResult:
             stresses = virials[0] / np.repeat(volumes, np.diff(atom_offsets))[:, None]
             stress = virials[1] / volumes[:, None]
         return BatchResult(
-            atom_offsets, energies, energy, forces, stress, stresses, grades, extrapolating, backend, dtype, volumes
-        )
+            atom_offsets, energies, energy, forces, stress, stresses, grades, extrapolating, backend, dtype, volumes,
+            closest,
+            None if virials is None else virials[1],
+        )  # fmt: skip
 
     def outcomes(self) -> list[Result | StructureError]:
         """The result of each structure, or an error in the place of one whose results are not finite."""
@@ -102,15 +113,19 @@ class BatchResult:
         return [failures.get(s, result) for s, result in enumerate(self)] if failures else list(self)
 
     def __iter__(self) -> Iterator[Result]:
-        for s, (a, b) in enumerate(zip(self.atom_offsets[:-1], self.atom_offsets[1:], strict=True)):
-            properties: dict[str, Any] = {"energy": float(self.energy[s]), "free_energy": float(self.energy[s])}
+        periodic = np.isfinite(self.volumes).tolist()
+        grades = None if self.grades is None else structure_grades(self.grades, self.atom_offsets).tolist()
+        ends, closest = self.atom_offsets.tolist(), self.closest.tolist()
+        scalars = zip(self.energy.tolist(), self.extrapolating.tolist(), ends[:-1], ends[1:], strict=True)
+        for s, (energy, extrapolating, a, b) in enumerate(scalars):
+            properties: dict[str, Any] = {"energy": energy, "free_energy": energy}
             properties["energies"] = self.energies[a:b].copy()
             if self.forces is not None:
                 properties["forces"] = self.forces[a:b].copy()
-            if self.stress is not None and self.stresses is not None and np.isfinite(self.volumes[s]):
+            if self.stress is not None and self.stresses is not None and periodic[s]:
                 properties["stress"] = self.stress[s].copy()
                 properties["stresses"] = self.stresses[a:b].copy()
-            if self.grades is not None:
-                properties["extrapolation_grade"] = float(self.grades[a:b].max())
+            if self.grades is not None and grades is not None:
+                properties["extrapolation_grade"] = grades[s]
                 properties["extrapolation_grades"] = self.grades[a:b].copy()
-            yield Result(properties, extrapolating=bool(self.extrapolating[s]))
+            yield Result(properties, extrapolating=extrapolating, closest=closest[s])

@@ -4,16 +4,19 @@ too."""
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
+from numpy.typing import NDArray
+
+from etn_gpu.structures.geometry import StructureArrays
 
 if TYPE_CHECKING:
     from ase import Atoms
 
-__all__ = ["BatchLimits", "Candidate", "batches", "expected_edges", "number_density"]
+__all__ = ["BatchLimits", "Candidate", "batches", "expected_edges", "number_densities"]
 
 _TYPICAL_NEIGHBOURS = 80  # of a dense metal within 5.3 A
 
@@ -36,7 +39,7 @@ class BatchLimits:
         return cls(atoms=atoms, edges=atoms * _TYPICAL_NEIGHBOURS)
 
 
-@dataclass(frozen=True)
+@dataclass(slots=True)
 class Candidate:
     """One structure on its way to a row: `atoms` as read, or None with the reason in `error`.
 
@@ -50,46 +53,86 @@ class Candidate:
     untried: int | None = 0
 
 
-def number_density(atoms: Atoms) -> float:
-    """Atoms per volume [1/A^3] of the space that the atoms fill; NaN or infinite where cell or positions make no sense.
+def number_densities(structures: Sequence[Atoms]) -> NDArray[np.float64]:
+    """Atoms per volume [S] in 1/A^3 of the space that the atoms of each structure fill.
 
-    The volume is that spanned by the periodic cell vectors times the extent of the atoms along the other directions,
-    which is taken to be at least 2 A.
+    NaN or infinite where cell or positions make no sense. The volume is that spanned by the periodic cell vectors times
+    the extent of the atoms along the other directions, which is taken to be at least 2 A.
     """
-    periodic = np.asarray(atoms.cell)[np.asarray(atoms.pbc)]
-    if not (np.isfinite(periodic).all() and np.isfinite(atoms.positions).all()) or not len(atoms):
-        return math.nan
-    _, lengths, directions = np.linalg.svd(periodic, full_matrices=True)
-    extents = np.ptp(atoms.positions @ directions[len(periodic) :].T, axis=0)
-    volume = float(np.prod(lengths) * np.prod(np.maximum(extents, 2.0)))
-    return len(atoms) / volume if volume > 0.0 else math.inf
+    arrays = StructureArrays.gather(structures)
+    sizes, axes = np.diff(arrays.atom_offsets), arrays.pbc.sum(axis=1)
+    sound = (np.isfinite(arrays.cells) | ~arrays.pbc[:, :, None]).all(axis=(1, 2)) & (sizes > 0)
+    wild = ~np.isfinite(arrays.positions).all(axis=1)
+    sound[arrays.structure_of_atom[wild]] = False
+    densities = np.full(len(structures), np.nan)
+    for n_axes in np.unique(axes[sound]):
+        chosen = sound & (axes == n_axes)
+        some = arrays.select(chosen)
+        if n_axes == 3:
+            volumes = np.abs(np.linalg.det(some.cells))
+        else:
+            periodic = some.cells[some.pbc].reshape(some.n_structures, n_axes, 3)
+            _, lengths, directions = np.linalg.svd(periodic, full_matrices=True)
+            normals = directions[:, n_axes:][some.structure_of_atom]
+            places, first = np.einsum("nkx,nx->nk", normals, some.positions), some.atom_offsets[:-1]
+            extents = np.maximum.reduceat(places, first) - np.minimum.reduceat(places, first)
+            volumes = lengths.prod(axis=1) * np.maximum(extents, 2.0).prod(axis=1)
+        with np.errstate(divide="ignore"):
+            densities[chosen] = sizes[chosen] / volumes
+    return densities
 
 
-def expected_edges(atoms: Atoms, cutoff: float) -> float:
-    """Number of neighbour pairs within `cutoff` [A], in both directions, that `atoms` may be expected to have.
+def expected_edges(structures: Sequence[Atoms], cutoff: float) -> NDArray[np.float64]:
+    """Numbers [S] of neighbour pairs within `cutoff` [A], in both directions, that structures may be expected to have.
 
-    It follows from the density, which vacuum in the cell dilutes; so it is at least that of a dense metal.
+    They follow from the densities, which vacuum in the cell dilutes; so they are at least that of a dense metal.
     """
-    neighbours = number_density(atoms) * 4.0 / 3.0 * math.pi * cutoff**3
-    if not math.isfinite(neighbours):
-        return 0.0  # such a structure is refused before it has any neighbours
-    neighbours = max(neighbours, _TYPICAL_NEIGHBOURS)
-    if not np.asarray(atoms.pbc).any():
-        neighbours = min(neighbours, len(atoms) - 1.0)
-    return len(atoms) * neighbours
+    neighbours = number_densities(structures) * 4.0 / 3.0 * math.pi * cutoff**3
+    sizes = np.array([len(atoms) for atoms in structures])
+    isolated = np.array([not atoms.pbc.any() for atoms in structures], dtype=bool)
+    most = np.maximum(neighbours, _TYPICAL_NEIGHBOURS)
+    edges = sizes * np.where(isolated, np.minimum(most, sizes - 1.0), most)
+    # A structure without a density is refused before it has any neighbours.
+    return np.where(np.isfinite(neighbours), edges, 0.0)
 
 
 def batches(candidates: Iterable[Candidate], cutoff: float, limits: BatchLimits) -> Iterator[list[Candidate]]:
-    """Groups consecutive candidates, in order; those without atoms count as one atom, so that they cannot pile up."""
-    batch: list[Candidate] = []
-    n_atoms, n_edges = 0, 0.0
-    for candidate in candidates:
+    """Groups consecutive candidates, in order; those without atoms count as one atom, so that they cannot pile up.
+
+    An exception of the iterable is raised after the batch of the candidates before it.
+    """
+    waiting: list[Candidate] = []
+    sizes: list[int] = []
+    n_atoms = 0
+    stream = iter(candidates)
+    failure: Exception | None = None
+    while True:
+        try:
+            candidate = next(stream, None)
+        except Exception as error:
+            candidate, failure = None, error
+        if candidate is None:
+            break
         size = 1 if candidate.atoms is None else max(1, len(candidate.atoms))
-        edges = 0.0 if candidate.atoms is None else expected_edges(candidate.atoms, cutoff)
-        if batch and (n_atoms + size > limits.atoms or n_edges + edges > limits.edges):
-            yield batch
-            batch, n_atoms, n_edges = [], 0, 0.0
-        batch.append(candidate)
-        n_atoms, n_edges = n_atoms + size, n_edges + edges
-    if batch:
-        yield batch
+        while waiting and n_atoms + size > limits.atoms:
+            count = _fitting(waiting, cutoff, limits.edges)
+            yield waiting[:count]
+            n_atoms -= sum(sizes[:count])
+            del waiting[:count], sizes[:count]
+        waiting.append(candidate)
+        sizes.append(size)
+        n_atoms += size
+    while waiting:
+        count = _fitting(waiting, cutoff, limits.edges)
+        yield waiting[:count]
+        del waiting[:count]
+    if failure is not None:
+        raise failure
+
+
+def _fitting(candidates: Sequence[Candidate], cutoff: float, most: float) -> int:
+    """How many of the first candidates may have so many edges; 1 at least."""
+    places = [k for k, candidate in enumerate(candidates) if candidate.atoms is not None]
+    edges = np.zeros(len(candidates))
+    edges[places] = expected_edges([atoms for c in candidates if (atoms := c.atoms) is not None], cutoff)
+    return max(1, int(np.searchsorted(np.cumsum(edges), most, side="right")))

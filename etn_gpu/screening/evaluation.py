@@ -4,15 +4,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from etn_gpu.errors import EtnGpuError, StructureError
 from etn_gpu.potential.grade import THRESHOLD
-from etn_gpu.screening.batching import number_density
+from etn_gpu.screening.batching import number_densities
 from etn_gpu.structures import StructureBatch
 
 if TYPE_CHECKING:
@@ -20,14 +19,13 @@ if TYPE_CHECKING:
 
     from etn_gpu.potential import ETNPotential, Result
 
-__all__ = ["Outcome", "evaluate_each", "refuse_too_dense"]
+__all__ = ["Outcome", "evaluate_each", "outcome_of", "too_dense"]
 
 # 25 times diamond. The neighbour list of a denser structure could fill the memory before its distances are checked.
 _MAX_DENSITY = 4.5
 
 
-@dataclass(frozen=True)
-class Outcome:
+class Outcome(NamedTuple):
     """What came of one structure.
 
     Attributes:
@@ -36,20 +34,24 @@ class Outcome:
         stress: (6,), Voigt order xx, yy, zz, yz, xz, xy [eV/A^3]; None unless periodic in all three directions.
         energies: (n,) energies of the atoms [eV].
         grades: (n,) extrapolation grades of the atoms (:mod:`etn_gpu.potential.grade`); None from a model without.
+        closest_pair: distance of the two closest atoms, images included [A]; None where none are within the cutoff.
         extrapolating: the largest grade is above the threshold; for a model without grades, a pair of atoms is closer
             than any in training.
         failed: there are no numbers; `message` says why.
-        message: the reason for `extrapolating` or `failed`.
+        message: the reason for `extrapolating`, `failed` or `ended`.
+        ended: how a relaxation ended that did not converge.
     """
 
     energy: float = math.nan
-    forces: NDArray[np.float64] = field(default_factory=lambda: np.empty((0, 3)))
+    forces: NDArray[np.float64] = np.empty((0, 3))
     stress: NDArray[np.float64] | None = None
-    energies: NDArray[np.float64] = field(default_factory=lambda: np.empty(0))
+    energies: NDArray[np.float64] = np.empty(0)
     grades: NDArray[np.float64] | None = None
+    closest_pair: float | None = None
     extrapolating: bool = False
     failed: bool = False
     message: str = ""
+    ended: Literal["", "not converged", "exploded"] = ""
 
     @property
     def grade(self) -> float | None:
@@ -88,18 +90,16 @@ def evaluate_each(
 def _evaluate_together(
     model: ETNPotential, structures: Sequence[Atoms], threshold: float, options: dict[str, Any]
 ) -> list[Outcome]:
-    outcomes: dict[int, Outcome] = {}
-    for place, atoms in enumerate(structures):
-        if (refused := refuse_too_dense(atoms)) is not None:
-            outcomes[place] = refused
-    places = [place for place in range(len(structures)) if place not in outcomes]
+    outcomes = dict(enumerate(too_dense(structures)))
+    places = [place for place, refused in outcomes.items() if refused is None]
     results = model.evaluate_each([structures[place] for place in places], threshold=threshold, **options)
     for place, result in zip(places, results, strict=True):
-        outcomes[place] = _outcome(model, structures[place], result, threshold)
-    return [outcomes[place] for place in range(len(structures))]
+        outcomes[place] = outcome_of(model, structures[place], result, threshold)
+    return [outcome for outcome in outcomes.values() if outcome is not None]
 
 
-def _outcome(model: ETNPotential, atoms: Atoms, result: Result | StructureError, threshold: float) -> Outcome:
+def outcome_of(model: ETNPotential, atoms: Atoms, result: Result | StructureError, threshold: float) -> Outcome:
+    """What a result is to a screening run."""
     if isinstance(result, StructureError):
         return Outcome(failed=True, message=str(result))
     grades, message = result.get("extrapolation_grades"), ""
@@ -111,27 +111,32 @@ def _outcome(model: ETNPotential, atoms: Atoms, result: Result | StructureError,
         forces=result["forces"],
         stress=result.get("stress"),
         grades=grades,
+        closest_pair=result.closest if math.isfinite(result.closest) else None,
         extrapolating=result.extrapolating,
         message=message,
     )
 
 
-def refuse_too_dense(atoms: Atoms) -> Outcome | None:
-    """The outcome of a structure that is far too dense to look for its neighbours; None for any other."""
-    density = number_density(atoms)
-    if not _MAX_DENSITY < density < math.inf:
-        return None
-    return Outcome(
-        failed=True,
-        message=f"{density:.3g} atoms per A^3, where diamond has 0.18: far too little room for its {len(atoms)} "
-        "atoms; check the unit of lengths (A is expected)",
-    )
+def too_dense(structures: Sequence[Atoms]) -> list[Outcome | None]:
+    """The outcomes of structures that are far too dense to look for their neighbours; None for all others."""
+    found: list[Outcome | None] = [None] * len(structures)
+    densities = number_densities(structures)
+    for place in np.flatnonzero((densities > _MAX_DENSITY) & (densities < np.inf)).tolist():
+        message = (
+            f"{densities[place]:.3g} atoms per A^3, where diamond has 0.18: far too little room for its "
+            f"{len(structures[place])} atoms; check the unit of lengths (A is expected)"
+        )
+        found[place] = Outcome(failed=True, message=message)
+    return found
 
 
 def _describe_grade(grades: NDArray[np.float64], atoms: Atoms, threshold: float) -> str:
     """Names the atom with the largest grade, counted from 0."""
-    worst = int(np.argmax(grades))
-    return f"extrapolation grade {grades[worst]:.4g} at atom {worst} ({atoms.symbols[worst]}), above {threshold:g}"
+    from ase.data import chemical_symbols
+
+    worst = int(grades.argmax())
+    symbol = chemical_symbols[atoms.arrays["numbers"][worst]]
+    return f"extrapolation grade {grades[worst]:.4g} at atom {worst} ({symbol}), above {threshold:g}"
 
 
 def _describe_closest_pair(model: ETNPotential, atoms: Atoms) -> str:

@@ -11,9 +11,8 @@ import json
 import math
 import re
 from collections.abc import Callable
-from dataclasses import dataclass
 from functools import lru_cache
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -34,14 +33,21 @@ class UnwritableError(ValueError):
     """Extended XYZ has no form for a value; the message says why, in few words."""
 
 
-@dataclass(frozen=True)
-class Column:
-    """A per-atom array: its type in extended XYZ (R, I, L or S), the format of one entry, and a list for each column
-    with one entry for each atom."""
+class Column(NamedTuple):
+    """A per-atom array, [n] or [n, k]: its type in extended XYZ (R, I, L or S), and the format of one entry.
+
+    `lines` are its rows as text, where they have been made already.
+    """
 
     kind: str
     form: str
-    values: list[list[Any]]
+    array: NDArray[Any]
+    lines: list[str] | None = None
+
+    @property
+    def width(self) -> int:
+        """How many columns of the file it is."""
+        return 1 if self.array.ndim == 1 else self.array.shape[1]
 
 
 def info_text(value: Any) -> str:
@@ -72,7 +78,7 @@ def word(value: Any) -> str | None:
 
 
 def column(array: Any, n_atoms: int) -> Column:
-    """The columns of a per-atom array of shape (n,) or, with k above 1, (n, k).
+    """The column of a per-atom array of shape (n,) or, with k above 1, (n, k).
 
     Raises:
         UnwritableError: the array would not be read back as what it is.
@@ -81,8 +87,7 @@ def column(array: Any, n_atoms: int) -> Column:
     if array.ndim not in (1, 2) or array.shape[0] != n_atoms or array.shape[1:] in ((0,), (1,)):
         raise UnwritableError("neither one number per atom nor rows of several")
     kind, form, convert = _column_type(array)
-    values = convert(array)
-    return Column(kind, form, [values.tolist()] if array.ndim == 1 else values.T.tolist())
+    return Column(kind, form, convert(array))
 
 
 def _column_type(array: NDArray[Any]) -> tuple[str, str, Callable[[NDArray[Any]], NDArray[Any]]]:

@@ -9,8 +9,8 @@ from __future__ import annotations
 import re
 import unicodedata
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping
-from functools import lru_cache
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from functools import cache, lru_cache
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 
 from etn_gpu.screening.evaluation import Outcome
 from etn_gpu.screening.frame_values import Column, UnwritableError, column, info_text, word
+from etn_gpu.screening.number_text import lines_of
 from etn_gpu.screening.rows import Row
 from etn_gpu.screening.text import escaped
 from etn_gpu.structures.label_keys import keys_in_other_units
@@ -63,66 +64,85 @@ class FrameWriter:
     def __init__(self) -> None:
         self.notes: Counter[str] = Counter()
 
-    def text(self, row: Row, atoms: Atoms, outcome: Outcome) -> str:
-        """One frame of extended XYZ, nothing for a structure that failed.
+    def texts(self, rows: Sequence[Row], structures: Sequence[Atoms | None], outcomes: Sequence[Outcome]) -> list[str]:
+        """One frame of extended XYZ for each structure, nothing for those that failed.
 
         Numbers have all their digits. Results stand under ASE's names; those that the input carried are replaced.
         """
-        if outcome.failed:
-            return ""
-        columns = {"energies": column(outcome.energies, len(atoms)), "forces": column(outcome.forces, len(atoms))}
-        if outcome.grades is not None:
-            columns[_GRADES] = column(outcome.grades, len(atoms))
-        entries = [
-            f"energy={float(outcome.energy)!r}",
-            f"free_energy={float(outcome.energy)!r}",
-            *([] if outcome.stress is None else [f'stress="{_numbers(matrix_from_voigt(outcome.stress))}"']),
-            *([] if outcome.grade is None else [f"{_GRADE}={outcome.grade!r}"]),
-            f"source={info_text(row.shown_source)}",
-            f"source_index={info_text(row.index)}",
-            f"status={row.status}",
-        ]
-        return self.frame(atoms, columns, entries)
+        done = [(a, o) for a, o in zip(structures, outcomes, strict=True) if a is not None and not o.failed]
+        numbers = zip(
+            _columns([atoms.arrays["positions"] for atoms, _ in done]),
+            _columns([outcome.energies for _, outcome in done]),
+            _columns([outcome.forces for _, outcome in done]),
+            strict=True,
+        )
+        grades = _columns([outcome.grades for _, outcome in done if outcome.grades is not None])
+        stresses = _matrices([matrix_from_voigt(o.stress) for _, o in done if o.stress is not None])
+        lattices = _matrices([atoms.cell.array for atoms, _ in done])
+        texts = []
+        for row, atoms, outcome in zip(rows, structures, outcomes, strict=True):
+            if atoms is None or outcome.failed:
+                texts.append("")
+                continue
+            places, energies, forces = next(numbers)
+            results = {"energies": energies, "forces": forces}
+            entries = [f"energy={float(outcome.energy)!r}", f"free_energy={float(outcome.energy)!r}"]
+            if outcome.stress is not None:
+                entries.append(f'stress="{next(stresses)}"')
+            if (grade := outcome.grade) is not None:
+                results[_GRADES] = next(grades)
+                entries.append(f"{_GRADE}={grade!r}")
+            entries += [
+                f"source={info_text(row.shown_source)}",
+                f"source_index={info_text(row.index)}",
+                f"status={row.status}",
+            ]
+            texts.append(self._whole(atoms, places, next(lattices), results, entries))
+        return texts
 
     def frame(self, atoms: Atoms, results: Mapping[str, Column], entries: Iterable[str]) -> str:
         """One frame of extended XYZ with these columns and these entries of its header beside the structure itself and
         what the input carried, its results excepted."""
+        (places,), (lattice,) = _columns([atoms.arrays["positions"]]), _matrices([atoms.cell.array])
+        return self._whole(atoms, places, lattice, results, entries)
+
+    def _whole(
+        self, atoms: Atoms, places: Column, lattice: str, results: Mapping[str, Column], entries: Iterable[str]
+    ) -> str:
+        own = (atoms, places, lattice, results, entries)
         try:
-            return self._frame(atoms, results, entries, *self._kept(atoms), atoms.constraints)
+            return self._frame(*own, *self._kept(atoms), atoms.constraints)
         except Exception as error:
             # The input may carry objects of any kind; what they do when they are looked at must not cost the results.
             self._note(f"everything but structure and results left out ({type(error).__name__})")
-            return self._frame(atoms, results, entries, {}, {}, ())
+            return self._frame(*own, {}, {}, ())
 
     def _frame(
         self,
         atoms: Atoms,
+        places: Column,
+        lattice: str,
         results: Mapping[str, Column],
         own: Iterable[str],
         info: Mapping[Any, Any],
         arrays: Mapping[Any, Any],
         constraints: Iterable[Any],
     ) -> str:
-        columns = {
-            "species": Column("S", "%-2s", [atoms.get_chemical_symbols()]),
-            "pos": Column("R", "%r", atoms.positions.T.tolist()),
-        }
-        if (mask := self._move_mask(constraints, len(atoms))) is not None:
-            columns["move_mask"] = column(mask, len(atoms))
+        numbers = atoms.arrays["numbers"]
+        columns = {"species": Column("S", "%-2s", _symbols()[numbers]), "pos": places}
+        if constraints and (mask := self._move_mask(constraints, len(numbers))) is not None:
+            columns["move_mask"] = column(mask, len(numbers))
         columns |= results
-        self._add_arrays(columns, arrays, len(atoms))
-        properties = ":".join(f"{name}:{c.kind}:{len(c.values)}" for name, c in columns.items())
-        cell = np.asarray(atoms.cell)
+        self._add_arrays(columns, arrays, len(numbers))
+        properties = ":".join([f"{name}:{c.kind}:{c.width}" for name, c in columns.items()])
         entries = [
-            *([f'Lattice="{_numbers(cell)}"'] if cell.any() else []),
+            *([f'Lattice="{lattice}"'] if atoms.cell.array.any() else []),
             f"Properties={properties}",
-            f'pbc="{" ".join("T" if periodic else "F" for periodic in atoms.pbc.tolist())}"',
+            f'pbc="{" ".join(["T" if periodic else "F" for periodic in atoms.pbc.tolist()])}"',
             *own,
-            *self._info(info),
+            *(self._info(info) if info else ()),
         ]
-        form = " ".join(c.form for c in columns.values() for _ in c.values) + "\n"
-        lines = map(form.__mod__, zip(*(values for c in columns.values() for values in c.values), strict=True))
-        return f"{len(atoms)}\n{' '.join(entries)}\n{''.join(lines)}"
+        return f"{len(numbers)}\n{' '.join(entries)}\n{_atom_lines([*columns.values()])}"
 
     def _kept(self, atoms: Atoms) -> tuple[Mapping[Any, Any], Mapping[Any, Any]]:
         """Info and arrays without labels in other units, which would be misread beside results in eV and A."""
@@ -150,8 +170,10 @@ class FrameWriter:
             yield f"{self._renamed('info entry', name, taken)}={text}"
 
     def _add_arrays(self, columns: dict[str, Column], arrays: Mapping[Any, Any], n_atoms: int) -> None:
+        if not arrays.keys() - _STRUCTURE:
+            return
         # ASE's reader gives every column of an array a name of its own.
-        taken = {field for name, c in columns.items() for field in _fields(name, len(c.values))}
+        taken = {field for name, c in columns.items() for field in _fields(name, c.width)}
         for name, array in arrays.items():
             if name in _STRUCTURE or name in _REPLACED:
                 continue
@@ -160,7 +182,7 @@ class FrameWriter:
             except UnwritableError as error:
                 self._note(f"array {_shown(name)} left out: {error}")
                 continue
-            count = len(found.values)
+            count = found.width
             new = _written_name(name)
             if new == "initial_charges" and (count > 1 or found.kind not in "RI"):
                 new = _next_name(new)  # ASE's reader takes numbers only
@@ -200,8 +222,42 @@ class FrameWriter:
         self.notes[text if text in self.notes or len(self.notes) < _MOST_NOTES else _OTHER_NOTES] += 1
 
 
-def _numbers(values: NDArray[np.float64]) -> str:
-    return " ".join(map(repr, values.ravel().tolist()))
+def _atom_lines(columns: Sequence[Column]) -> str:
+    """One line for each atom."""
+    forms: list[str] = []
+    parts: list[list[Any]] = []
+    for c in columns:
+        if c.kind == "R":
+            forms.append("%s")
+            parts.append(lines_of(c.array.reshape(len(c.array), -1)) if c.lines is None else c.lines)
+        else:
+            forms += [c.form] * c.width
+            parts += [c.array.tolist()] if c.array.ndim == 1 else c.array.T.tolist()
+    form = " ".join(forms) + "\n"
+    return "".join(map(form.__mod__, zip(*parts, strict=True)))
+
+
+def _columns(arrays: Sequence[NDArray[np.float64]]) -> Iterator[Column]:
+    """Real numbers of many structures, [n] or [n, k] of each, with their text made at once."""
+    if not arrays:
+        return
+    together = np.concatenate(arrays)
+    lines, first = lines_of(together.reshape(len(together), -1)), 0
+    for array in arrays:
+        yield Column("R", "%r", array, lines[first : first + len(array)])
+        first += len(array)
+
+
+def _matrices(matrices: Sequence[NDArray[np.float64]]) -> Iterator[str]:
+    """The nine numbers of each matrix."""
+    return iter(lines_of(np.array(matrices, dtype=np.float64).reshape(-1, 9)))
+
+
+@cache
+def _symbols() -> NDArray[Any]:
+    from ase.data import chemical_symbols
+
+    return np.array(chemical_symbols, dtype=object)
 
 
 def _fields(name: str, count: int) -> list[str]:

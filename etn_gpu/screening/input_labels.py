@@ -21,6 +21,7 @@ class InputLabels:
         from etn_gpu.structures.label_keys import KeyPlans
 
         self._plans = KeyPlans()
+        self._before: set[str] = set()
 
     def see(self, structures: Iterable[Atoms | None]) -> None:
         """Takes note of the keys of structures."""
@@ -30,11 +31,7 @@ class InputLabels:
 
     def note(self, fate: str = "replaced by the results of this run") -> str | None:
         """What became of the labels, in one sentence; None when there were none. ``fate`` is that of results."""
-        keys = {
-            source.key
-            for plan in self._plans.plans
-            for source in (*(s for sources in plan.sources.values() for s in sources), *plan.unused)
-        }
+        keys = self._keys()
         if not keys:
             return None
         parts = [
@@ -46,3 +43,18 @@ class InputLabels:
             if some
         ]
         return f"labels in the input were not used: {'; '.join(parts)}"
+
+    def to_state(self) -> list[str]:
+        """The keys, as JSON has them."""
+        return sorted(self._keys())
+
+    def restore(self, keys: Iterable[str]) -> None:
+        """Takes up the keys that had been seen."""
+        self._before |= set(keys)
+
+    def _keys(self) -> set[str]:
+        return self._before | {
+            source.key
+            for plan in self._plans.plans
+            for source in (*(s for sources in plan.sources.values() for s in sources), *plan.unused)
+        }

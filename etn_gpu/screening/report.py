@@ -8,9 +8,11 @@ from dataclasses import dataclass, field
 from time import perf_counter
 
 from etn_gpu.screening.batching import Candidate
+from etn_gpu.screening.hulls import RunHull
 from etn_gpu.screening.input_labels import InputLabels
 from etn_gpu.screening.ranking import Ranking
-from etn_gpu.screening.rows import Row
+from etn_gpu.screening.reference_phases import References
+from etn_gpu.screening.rows import Row, Status
 
 __all__ = ["ScreeningReport"]
 
@@ -24,9 +26,7 @@ class ScreeningReport:
     Attributes:
         backend: name of the backend that evaluates.
         ranking: the best rows.
-        n_ok: rows with status "ok".
-        n_extrapolating: rows with status "extrapolating".
-        n_failed: rows with status "failed".
+        counts: how many rows have each status.
         n_atoms: atoms evaluated.
         failures: the first failed rows.
         labels: what labels the structures carried, seen where structures are written.
@@ -34,20 +34,26 @@ class ScreeningReport:
             file does not tell.
         notes: entries of the input that the written structures lack or have under another name, and how many frames
             had them.
-        seconds: wall time from the start of the run to the last batch, without compilation.
+        repeated_ids: names of structures that occur several times, and how often.
+        references: what formation energies are relative to.
+        hull: the hull, when all rows are there.
+        n_before: rows that were there when the run went on.
+        seconds: wall time from the first batch to the last one, without those that were there before.
         compilation: seconds that compiling for the backend took.
     """
 
     backend: str
     ranking: Ranking
-    n_ok: int = 0
-    n_extrapolating: int = 0
-    n_failed: int = 0
+    counts: Counter[Status] = field(default_factory=Counter)
     n_atoms: int = 0
     failures: list[Row] = field(default_factory=list)
     labels: InputLabels = field(default_factory=InputLabels, repr=False)
     untried: dict[str, int | None] = field(default_factory=dict)
     notes: Counter[str] = field(default_factory=Counter)
+    repeated_ids: dict[str, int] = field(default_factory=dict)
+    references: References = field(default_factory=lambda: References({}), repr=False)
+    hull: RunHull | None = field(default=None, repr=False)
+    n_before: int = 0
     seconds: float = 0.0
     compilation: float = 0.0
     _start: float = field(default_factory=perf_counter, repr=False)
@@ -55,24 +61,49 @@ class ScreeningReport:
     @property
     def n_rows(self) -> int:
         """Rows written."""
-        return self.n_ok + self.n_extrapolating + self.n_failed
+        return self.counts.total()
+
+    @property
+    def n_ok(self) -> int:
+        """Rows with the status "ok"."""
+        return self.counts["ok"]
+
+    @property
+    def n_extrapolating(self) -> int:
+        """Rows with the status "extrapolating"."""
+        return self.counts["extrapolating"]
+
+    @property
+    def n_failed(self) -> int:
+        """Rows with the status "failed"."""
+        return self.counts["failed"]
 
     def note_untried(self, candidates: Iterable[Candidate]) -> None:
         """Remembers the sources that end in a structure behind which nothing could be tried."""
         self.untried |= {c.source: c.untried for c in candidates if c.untried != 0}
 
-    def add(self, rows: list[Row]) -> None:
+    def begin(self, compilation: float) -> None:
+        """Starts the clock; compilation, in seconds, came before."""
+        self.compilation = compilation
+        self._start = perf_counter()
+
+    def restore(self, rows: Iterable[Row]) -> None:
+        """Counts the rows that were there when the run went on."""
+        self._count(rows)
+        self.n_before = self.n_rows
+
+    def add(self, rows: Iterable[Row]) -> None:
         """Counts a batch of rows and offers them to the ranking."""
+        self._count(rows)
+        self.seconds = perf_counter() - self._start
+
+    def _count(self, rows: Iterable[Row]) -> None:
         for row in rows:
+            self.counts[row.status] += 1
             if row.status == "failed":
-                self.n_failed += 1
                 if len(self.failures) < _FAILURES_KEPT:
                     self.failures.append(row)
                 continue
-            if row.status == "ok":
-                self.n_ok += 1
-            else:
-                self.n_extrapolating += 1
             self.n_atoms += row.n_atoms or 0
-            self.ranking.offer(row)
-        self.seconds = perf_counter() - self._start - self.compilation
+            if not self.ranking.needs_hull:
+                self.ranking.offer(row)

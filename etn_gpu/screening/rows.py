@@ -1,26 +1,24 @@
-"""The row of a structure: what a screening run writes, one for each structure, in the order of the input."""
+"""The row of a structure, what a screening run writes one of for each, and its text."""
 
 from __future__ import annotations
 
-import math
-from collections.abc import Mapping
-from dataclasses import dataclass, fields
-from typing import TYPE_CHECKING, Literal
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import lru_cache
+from operator import attrgetter
+from typing import Any, Literal
 
-import numpy as np
+from etn_gpu.screening.columns import Field, Kind, ResultColumn
+from etn_gpu.screening.text import as_cell, from_cell
 
-from etn_gpu.screening.batching import Candidate
-from etn_gpu.screening.evaluation import Outcome
-from etn_gpu.screening.text import as_cell
-from etn_gpu.structures.units import GPA, pressure
-
-if TYPE_CHECKING:
-    from ase import Atoms
-
-__all__ = ["COLUMNS", "Row", "formation_energy", "make_row"]
+__all__ = ["COLUMNS", "Row", "Status", "as_field", "csv_line", "fields_of", "from_field", "row_of"]
 
 
-@dataclass(frozen=True, slots=True)
+Status = Literal["ok", "extrapolating", "not converged", "exploded", "failed"]
+
+
+@dataclass(slots=True)
 class Row:
     """One line of the results; None is an empty field.
 
@@ -29,94 +27,151 @@ class Row:
         index: position in its source, from 0; None when the source as a whole could not be read.
         formula: chemical formula in Hill order.
         n_atoms: number of atoms.
+        volume_per_atom: [A^3/atom]; None unless periodic in all three directions.
+        closest_pair: distance of the two closest atoms, images included [A]; None beyond the cutoff of the model.
         energy: total energy [eV].
         energy_per_atom: [eV/atom].
-        formation_energy: energy relative to the pure elements, see :func:`formation_energy` [eV/atom].
+        formation_energy: energy per atom relative to the pure elements, (E - sum_i e(z_i)) / n with e(z) the energy per
+            atom of the pure element z [eV/atom]; None without one of these.
+        energy_above_hull: energy above the convex hull, see :mod:`etn_gpu.screening.hulls` [eV/atom]; None until all
+            rows are there, and without phases that could be mixed to the same composition.
         max_force: largest norm of a force on one atom [eV/A].
         pressure: -trace(stress) / 3, positive under compression [GPa]; None unless periodic in all three directions.
         extrapolation_grade: the largest grade of an atom, 1 or less inside of what the training data span
             (:mod:`etn_gpu.potential.grade`); None from a model without grades.
         status: "ok"; "extrapolating" when the grade is above the threshold, or, for a model without grades, when a pair
-            of atoms is closer than any in training; "failed" when nothing was computed.
+            of atoms is closer than any in training; "not converged" and "exploded" of a relaxation
+            (:mod:`etn_gpu.relaxation`); "failed" when nothing was computed.
         message: the reason for any status but "ok".
+        more: fields of further columns that the run has, by their names: of relaxations
+            (:mod:`etn_gpu.screening.relaxing`), and entries of `info` that are kept (:mod:`etn_gpu.screening.kept`).
     """
 
     source: str
     index: int | None
     formula: str | None = None
     n_atoms: int | None = None
+    volume_per_atom: float | None = None
+    closest_pair: float | None = None
     energy: float | None = None
     energy_per_atom: float | None = None
     formation_energy: float | None = None
+    energy_above_hull: float | None = None
     max_force: float | None = None
     pressure: float | None = None
     extrapolation_grade: float | None = None
-    status: Literal["ok", "extrapolating", "failed"] = "failed"
+    status: Status = "failed"
     message: str = ""
+    more: Mapping[str, Field] = field(default_factory=dict)
 
     @property
     def shown_source(self) -> str:
         """The source as it stands in files: what is not printable escaped (:mod:`etn_gpu.screening.text`), and ``./``
         before a name that a spreadsheet would take for a formula."""
-        return as_cell(self.source, "./")
+        return _shown_source(self.source)
 
-    def as_fields(self) -> list[str]:
-        """The fields as text in the order of :data:`COLUMNS`; numbers with all their digits."""
-        values = (getattr(self, column) for column in COLUMNS[1:])
-        return [self.shown_source, *map(_as_field, values)]
+    def values(self) -> tuple[Field, ...]:
+        """The fields in the order of :data:`COLUMNS`, and those of further columns."""
+        return (*_own(self), *self.more.values())
+
+    def named(self) -> dict[str, Field]:
+        """The fields by the names of their columns."""
+        return dict(zip(_NAMES, _own(self), strict=True)) | dict(self.more)
 
 
-def _as_field(value: str | float | None) -> str:
+#: The columns that every row has, in order.
+COLUMNS = (
+    ResultColumn("source", Kind.text),
+    ResultColumn("index", Kind.integer),
+    ResultColumn("formula", Kind.text),
+    ResultColumn("n_atoms", Kind.integer),
+    ResultColumn("volume_per_atom", Kind.number, "A^3/atom"),
+    ResultColumn("closest_pair", Kind.number, "A"),
+    ResultColumn("energy", Kind.number, "eV"),
+    ResultColumn("energy_per_atom", Kind.number, "eV/atom"),
+    ResultColumn("formation_energy", Kind.number, "eV/atom"),
+    ResultColumn("energy_above_hull", Kind.number, "eV/atom"),
+    ResultColumn("max_force", Kind.number, "eV/A"),
+    ResultColumn("pressure", Kind.number, "GPa"),
+    ResultColumn("extrapolation_grade", Kind.number),
+    ResultColumn("status", Kind.text),
+    ResultColumn("message", Kind.text),
+)
+_NAMES = tuple(column.name for column in COLUMNS)
+_own = attrgetter(*_NAMES)
+_numbers = attrgetter(*_NAMES[4:-2])
+#: What keeps the name of a file from being taken for a formula, and still the name of that file.
+_FILE = "./"
+
+
+@lru_cache(maxsize=64)
+def _shown_source(source: str) -> str:
+    return as_cell(source, _FILE)
+
+
+def fields_of(row: Row) -> list[str]:
+    """The fields of a row as text; numbers with all their digits."""
+    return [
+        row.shown_source,
+        "" if row.index is None else str(row.index),
+        row.formula or "",
+        "" if row.n_atoms is None else str(row.n_atoms),
+        *["" if number is None else repr(float(number)) for number in _numbers(row)],
+        row.status,
+        as_cell(row.message) if row.message else "",
+        *map(as_field, row.more.values()),
+    ]
+
+
+def as_field(value: Field) -> str:
+    """A value as the text of a field."""
     if value is None:
         return ""
-    if isinstance(value, str):
-        return as_cell(value)
-    return repr(float(value)) if isinstance(value, float) else str(value)
+    if isinstance(value, float):
+        return repr(float(value))
+    return as_cell(value) if isinstance(value, str) else str(value)
 
 
-COLUMNS = tuple(field.name for field in fields(Row))
-"""Names of the columns, in order."""
+def csv_line(fields: Sequence[str]) -> str:
+    """A record of a CSV file, of two fields or more, with quotes where they are needed."""
+    line = ",".join(fields)
+    if line.count(",") >= len(fields) or _NEEDS_QUOTES.search(line):
+        line = ",".join([_quoted(field) if "," in field or _NEEDS_QUOTES.search(field) else field for field in fields])
+    return line + "\n"
 
 
-def formation_energy(energy: float, symbols: list[str], references: Mapping[str, float]) -> float | None:
-    """Formation energy per atom, (E - sum_i e(z_i)) / n with e(z) the energy per atom of the pure element z [eV/atom].
+_NEEDS_QUOTES = re.compile(r'["\r\n]')
 
-    None when `references` lacks an element of the structure.
+
+def _quoted(field: str) -> str:
+    return '"' + field.replace('"', '""') + '"'
+
+
+def row_of(fields: Sequence[str], more: Sequence[ResultColumn] = ()) -> Row:
+    """The row whose fields these are, where ``more`` are further columns.
+
+    Raises:
+        ValueError: they are the fields of no row.
     """
-    if not references.keys() >= set(symbols):
+    known = len(COLUMNS)
+    values: dict[str, Any] = {
+        column.name: from_field(text, column.kind) for column, text in zip(COLUMNS, fields[:known], strict=True)
+    }
+    values["source"] = from_cell(fields[0], _FILE)
+    values["message"] = values["message"] or ""
+    return Row(**values, more={c.name: from_field(text, c.kind) for c, text in zip(more, fields[known:], strict=True)})
+
+
+def from_field(text: str, kind: Kind) -> Field:
+    """The value of a field of a column of this kind.
+
+    Raises:
+        ValueError: it is none.
+    """
+    if not text:
         return None
-    return (energy - math.fsum(references[symbol] for symbol in symbols)) / len(symbols)
-
-
-def _formula(atoms: Atoms) -> str | None:
-    """Chemical formula in Hill order; None where a number of an atom is that of no element."""
-    try:
-        return str(atoms.get_chemical_formula())
-    except IndexError:
-        return None
-
-
-def make_row(candidate: Candidate, outcome: Outcome, references: Mapping[str, float]) -> Row:
-    """The row of a structure that was read and of what came of its evaluation."""
-    atoms = candidate.atoms
-    # A message of several lines would be legal CSV, and would still break every line-based tool.
-    message = " ".join((candidate.error or outcome.message).split())
-    if atoms is None:
-        return Row(candidate.source, candidate.index, message=message)
-    formula, n_atoms = _formula(atoms), len(atoms)
-    if outcome.failed:
-        return Row(candidate.source, candidate.index, formula, n_atoms, message=message)
-    return Row(
-        source=candidate.source,
-        index=candidate.index,
-        formula=formula,
-        n_atoms=n_atoms,
-        energy=outcome.energy,
-        energy_per_atom=outcome.energy / n_atoms,
-        formation_energy=formation_energy(outcome.energy, atoms.get_chemical_symbols(), references),
-        max_force=float(np.linalg.norm(outcome.forces, axis=1).max()),
-        pressure=None if outcome.stress is None else float(pressure(outcome.stress) / GPA),
-        extrapolation_grade=outcome.grade,
-        status="extrapolating" if outcome.extrapolating else "ok",
-        message=message,
-    )
+    if kind is Kind.text:
+        return from_cell(text)
+    if kind is Kind.flag:
+        return {"True": True, "False": False}[text]
+    return int(text) if kind is Kind.integer else float(text)

@@ -2,27 +2,41 @@
 
 from __future__ import annotations
 
-import math
 import os
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from itertools import chain
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from etn_gpu import __version__, files
 from etn_gpu.backend import resolve
-from etn_gpu.errors import ModelFileError
+from etn_gpu.errors import DataError
 from etn_gpu.potential.grade import THRESHOLD, check_threshold
 from etn_gpu.potential.warm_up import warm_up
-from etn_gpu.screening.batching import BatchLimits, Candidate, batches
-from etn_gpu.screening.evaluation import Outcome, evaluate_each
+from etn_gpu.screening.batching import BatchLimits
+from etn_gpu.screening.columns import Field, ResultColumn
+from etn_gpu.screening.hulls import RunHull
+from etn_gpu.screening.kept import ID, Kept
 from etn_gpu.screening.ranking import RankBy, Ranking
+from etn_gpu.screening.reference_phases import References, file_phases, model_references, relaxed_elements
+from etn_gpu.screening.relaxing import Relaxer
 from etn_gpu.screening.report import ScreeningReport
-from etn_gpu.screening.rows import Row, make_row
-from etn_gpu.screening.sources import FileSource, Source, as_source
+from etn_gpu.screening.report_file import ReportFile
+from etn_gpu.screening.row_maker import RowMaker
+from etn_gpu.screening.rows import COLUMNS, Row
+from etn_gpu.screening.single_points import Settled, SinglePoints
+from etn_gpu.screening.sources import FileSource, Source, as_sources
+from etn_gpu.screening.stream import Place, Stream
+from etn_gpu.screening.where import Condition
 from etn_gpu.screening.writing import ResultWriter, check_outputs
 
 if TYPE_CHECKING:
+    from ase import Atoms
+
     from etn_gpu.potential import ETNPotential
+
+    One = Source | str | os.PathLike[str] | Atoms | Iterable[Atoms]
+    Sources = One | Sequence[One]
 
 __all__ = ["Screening", "screen"]
 
@@ -31,83 +45,162 @@ class Screening:
     """One run over all structures of some sources; iterate over it to make it happen.
 
     Each step evaluates one batch, writes and flushes its rows, and yields them. Rows come in the order of the input.
-    Memory is bounded by the batch. An exception or an interrupt between or within steps leaves whole rows of all
-    batches before it. The rows are the same, bit for bit, for any ``limits``: no result depends on others in its batch.
+    Memory is bounded by the batch. They grow in ``OUTPUT.part``, and get their name and what depends on all of them,
+    the energies above the hull, at the end of the run; a run that was stopped before, however it was, goes on with
+    `resume`. The results are the same, bit for bit, for any ``limits`` and wherever it was stopped: no result depends
+    on others in its batch.
 
     Attributes:
         report: counts and ranking of what has been done so far.
 
     Args:
         model: the potential.
-        sources: paths of files in any format that ASE reads, or :class:`~etn_gpu.screening.Source` objects.
-        output: the CSV file of rows.
+        sources: a path of a file in any format that ASE reads, an ``ase.Atoms``, an iterable of ``ase.Atoms`` (it is
+            consumed as a stream, once), a :class:`~etn_gpu.screening.Source`, or a list of any of these. When an
+            iterable raises an exception, the rows of the structures before are written first.
+        output: the file of rows: CSV, or Parquet if it is named so.
         structures: extended XYZ file of the evaluated structures with their results.
+        report: HTML file with a report to look at (:mod:`etn_gpu.screening.html`).
+        resume: go on with a run that was stopped. Where there is none, and no output, begin.
         overwrite: whether files that exist are replaced by `output` and `structures`.
         protected: further files that neither may replace, whatever `overwrite` is: the model's, for instance.
         rank: what the ranking sorts by.
         top: how many rows the ranking keeps.
+        where: a condition (:mod:`etn_gpu.screening.where`) that rows must fulfil to be ranked.
+        per_composition: rank only the best row of each composition.
         grade_threshold: rows with an extrapolation grade above it have the status "extrapolating".
         drop_extrapolating: whether such rows are left out of the ranking.
+        keep: entries of `info` that become columns.
+        id: the entry of `info` with a name of each structure, which becomes the column ``id``.
+        references: a file of phases that formation energies and the hull refer to, evaluated by the model, and relaxed
+            if `relax` is set. Without, a run that relaxes lets the model relax crystals of its elements; the report
+            says what was used.
+        hull_of_run: whether the structures of the run are phases of the hull, or only the references.
         limits: how large a batch may be.
         backend: backend of the evaluation; by default as everywhere in etn_gpu.
         dtype: "float64" or "float32"; by default the model's, on a GPU "float32".
         threads: threads of the evaluation; by default the backend's.
+        relax: whether structures are relaxed first; rows and structures are those of the ends. Only what has converged
+            is "ok", and there are the columns ``relaxation_steps`` and ``initial_energy_per_atom``.
+        relaxation: options of the relaxation: `fmax`, `cell`, `pressure`, `steps`, `optimizer` and `limits`, see
+            :func:`etn_gpu.relax`.
 
     Raises:
-        DataError: an output cannot be written, see :func:`~etn_gpu.screening.writing.check_outputs`.
+        DataError: an output cannot be written, see :func:`~etn_gpu.screening.writing.check_outputs`; there is a run to
+            go on with that is another one; a condition that cannot be read; a source that is none; during the run, an
+            iterable that failed (the message says at which structure).
         BackendError: the backend or the dtype that was asked for cannot be used here.
         ModelFileError: the model's reference energies for formation energies are no energies.
         NetworkError: a threshold below 1.
+        RelaxationError: an option of a relaxation that means nothing.
     """
 
     def __init__(
         self,
         model: ETNPotential,
-        sources: Sequence[Source | str | os.PathLike[str]],
+        sources: Sources,
         output: str | os.PathLike[str],
         *,
         structures: str | os.PathLike[str] | None = None,
+        report: str | os.PathLike[str] | None = None,
+        resume: bool = False,
         overwrite: bool = False,
         protected: Iterable[str | os.PathLike[str]] = (),
         rank: RankBy | str = RankBy.formation_energy,
         top: int = 20,
+        where: str | None = None,
+        per_composition: bool = False,
         grade_threshold: float = THRESHOLD,
         drop_extrapolating: bool = False,
+        keep: Sequence[str] = (),
+        id: str | None = None,
+        references: str | os.PathLike[str] | None = None,
+        hull_of_run: bool = True,
         limits: BatchLimits | None = None,
         backend: str | None = None,
         dtype: str | None = None,
         threads: int | None = None,
+        relax: bool = False,
+        **relaxation: Any,
     ) -> None:
         self.model = model
-        self.sources = [as_source(source) for source in sources]
+        self.sources = as_sources(sources)
         self.output = Path(output)
         self.structures = None if structures is None else Path(structures)
         self.limits = limits or BatchLimits()
-        self.overwrite = overwrite
         # Whatever can fail does so here, before a file is touched.
-        self._references = _references(model)
-        inputs = [*protected, *(source.path for source in self.sources if isinstance(source, FileSource))]
-        check_outputs(self.output, self.structures, inputs, overwrite=overwrite)
+        self._references = model_references(model)
         self._threshold = check_threshold(grade_threshold)
-        self._options = {"backend": resolve(backend), "dtype": dtype, "threads": threads}
-        model.precision(resolve(backend), dtype)
-        ranking = Ranking(rank, top, drop_extrapolating=drop_extrapolating)
-        self.report = ScreeningReport(backend=resolve(backend), ranking=ranking)
+        name = resolve(backend)
+        self._options = {"backend": name, "dtype": dtype, "threads": threads}
+        precision = model.precision(name, dtype)
+        self._means: SinglePoints | Relaxer
+        if relax:
+            self._means = Relaxer(model, self._threshold, **self._options, **relaxation)
+        elif relaxation:
+            raise DataError(
+                f"{', '.join(relaxation)} without relax=True: options of a relaxation that is not asked for"
+            )
+        else:
+            self._means = SinglePoints(model, self._threshold, **self._options)
+        own = [column.name for column in (*COLUMNS, *self._means.columns)]
+        self._kept = Kept(keep, id, own)
+        self._hull_of_run = hull_of_run
+        self._given = None if references is None else FileSource(references)
+        read = [*self.sources, *([] if self._given is None else [self._given])]
+        inputs = [*protected, *(source.path for source in read if isinstance(source, FileSource))]
+        check_outputs(self.output, self.structures, None if report is None else Path(report), inputs)
+        if report is not None and not resume:
+            files.check_replaced([report], overwrite, DataError)
+        condition = None if where is None else Condition(where, [*own, *self._kept.names])
+        ranking = Ranking(
+            rank, top, drop_extrapolating=drop_extrapolating, where=condition, per_composition=per_composition
+        )
+        self.report = ScreeningReport(backend=name, ranking=ranking)
+        self._identity = {
+            "version": __version__,
+            "model": model.checksum(),
+            "inputs": [source.identity() for source in self.sources],
+            "backend": name,
+            "dtype": precision,
+            "grade threshold": self._threshold,
+            "relaxation": self._means.identity(),
+            "references": self._given and self._given.identity(),
+            "kept entries": self._kept.identity(),
+        }
+        self._writer = ResultWriter(
+            self.output, self.structures, more=[column.name for column in self._columns()], identity=self._identity,
+            resume=resume, overwrite=overwrite,
+        )  # fmt: skip
+        self._writer.check()
+        self._page: ReportFile | None = None
+        if report is not None:
+            shown = self._means.identity() or {}
+            self._page = ReportFile(
+                Path(report), model, self.sources, self._means,
+                {"backend": name, "dtype": precision, **{f"relaxation: {key}": shown[key] for key in shown}},
+                self._threshold,
+            )  # fmt: skip
 
     def __iter__(self) -> Iterator[list[Row]]:
-        candidates = chain.from_iterable(source.candidates() for source in self.sources)
-        self.report.compilation = warm_up(self.model, **self._options)
-        with ResultWriter(self.output, self.structures, overwrite=self.overwrite) as writer:
-            for batch in batches(candidates, self.model.cutoff, self.limits):
-                outcomes = self._evaluate(batch)
-                rows = [make_row(c, outcome, self._references) for c, outcome in zip(batch, outcomes, strict=True)]
-                writer.write(rows, [candidate.atoms for candidate in batch], outcomes)
-                self.report.add(rows)
-                if self.structures is not None:
-                    self.report.labels.see(candidate.atoms for candidate in batch)
-                self.report.note_untried(batch)
-                self.report.notes = writer.notes
-                yield rows
+        compilation = warm_up(self.model, **self._options)
+        references = self._found_references()
+        self._make_rows, self.report.references = RowMaker(references.energies), references
+        with self._writer as writer:
+            place = self._restored()
+            stream = Stream(self.sources, place)
+            if not writer.whole:
+                self.report.begin(compilation)
+                for batch in self._means.batches(stream, self.limits):
+                    rows = self._rows(batch)
+                    place = stream.take(len(batch))
+                    writer.note(self._progress(place))
+                    yield rows
+                self._finish(self._progress(place))
+
+    def places(self) -> list[Path]:
+        """Where the rows, and the structures if asked for, are: with the suffix ``.part`` until all are there."""
+        return self._writer.places()
 
     def run(self) -> ScreeningReport:
         """Evaluates everything and returns the report."""
@@ -115,31 +208,87 @@ class Screening:
             pass
         return self.report
 
-    def _evaluate(self, batch: list[Candidate]) -> list[Outcome]:
-        readable = [candidate.atoms for candidate in batch if candidate.atoms is not None]
-        found = evaluate_each(self.model, readable, threshold=self._threshold, **self._options) if readable else []
-        outcomes = iter(found)
-        return [Outcome(failed=True, message=c.error) if c.atoms is None else next(outcomes) for c in batch]
+    def _found_references(self) -> References:
+        if self._given is not None:
+            return self._references.with_phases(file_phases(self._given, self._means))
+        if isinstance(self._means, Relaxer):
+            return self._references.with_phases(
+                relaxed_elements(self.model, self._threshold, pressure=self._means.pressure, **self._options)
+            )
+        return self._references
 
+    def _rows(self, batch: list[Settled]) -> list[Row]:
+        """Writes and counts one batch."""
+        candidates = [candidate for candidate, _, _ in batch]
+        outcomes = [outcome for _, outcome, _ in batch]
+        more = [fields for _, _, fields in batch]
+        if self._kept.names:
+            more = [fields | own for fields, own in zip(more, self._kept.of(candidates), strict=True)]
+        rows = self._make_rows(candidates, outcomes, more)
+        self._writer.write(rows, [candidate.atoms for candidate in candidates], outcomes)
+        self.report.add(rows)
+        if self.structures is not None:
+            self.report.labels.see(candidate.atoms for candidate in candidates)
+        self.report.note_untried(candidates)
+        return rows
 
-def _references(model: ETNPotential) -> dict[str, float]:
-    """Energies [eV/atom] of the pure elements that the model's metadata hold; none where it has none."""
-    found = model.metadata.get("formation_references") or {}
-    if not isinstance(found, Mapping) or not all(_is_energy(value) for value in found.values()):
-        raise ModelFileError(
-            f"formation_references in the metadata of the model are {found!r}; expected an energy in eV/atom for each "
-            "element, like {'W': -12.9}"
-        )
-    return dict(found)
+    def _columns(self) -> list[ResultColumn]:
+        """Columns beside those that every run has."""
+        return [*self._means.columns, *self._kept.columns()]
 
+    def _progress(self, place: Place) -> dict[str, Any]:
+        """How far the run has come, and what is known of the structures beside their rows."""
+        self.report.notes = self._writer.notes
+        return {
+            "place": place.to_dict(),
+            "kept": self._kept.to_state(),
+            "labels": self.report.labels.to_state(),
+            "untried": self.report.untried,
+            "notes": dict(self._writer.notes),
+        }
 
-def _is_energy(value: Any) -> bool:
-    return isinstance(value, float | int) and not isinstance(value, bool) and math.isfinite(value)
+    def _restored(self) -> Place:
+        """Where the run begins; what was done before is counted."""
+        progress = self._writer.progress
+        if progress is None:
+            return Place()
+        self._kept.restore(progress["kept"])
+        self.report.labels.restore(progress["labels"])
+        self.report.untried |= progress["untried"]
+        self._writer.notes.update(progress["notes"])
+        self.report.notes = self._writer.notes
+        self.report.restore(self._writer.rows(self._columns()))
+        return Place.of(progress["place"])
+
+    def _finish(self, progress: Mapping[str, Any]) -> None:
+        """Makes the results of all rows, and puts the files in their places."""
+        references = self.report.references
+        hull = self.report.hull = RunHull(references.energies, references.phases, of_run=self._hull_of_run)
+        seeing: list[Callable[[Row], None]] = []
+        if self.report.ranking.needs_hull:
+            self.report.ranking = self.report.ranking.empty()
+            seeing.append(self.report.ranking.offer)
+        if self._page is not None:
+            seeing.append(self._page.see)
+        ids: Counter[Field] = Counter()
+        if ID in self._kept.names:
+            seeing.append(lambda row: ids.update([row.more[ID]]))
+
+        def show(row: Row) -> None:
+            for see in seeing:
+                see(row)
+
+        def last() -> None:
+            self.report.repeated_ids = {str(id): n for id, n in ids.items() if n > 1 and id is not None}
+            if self._page is not None:
+                self._page.write(self.report)
+
+        self._writer.finish(progress, hull, self._columns(), show if seeing else None, last)
 
 
 def screen(
     model: ETNPotential,
-    sources: Sequence[Source | str | os.PathLike[str]],
+    sources: Sources,
     output: str | os.PathLike[str],
     **options: Any,
 ) -> ScreeningReport:

@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Protocol
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Protocol, cast
 
+from etn_gpu import files
 from etn_gpu.errors import DataError
 from etn_gpu.screening.batching import Candidate
+from etn_gpu.structures.frame import reason
 
 if TYPE_CHECKING:
     from ase import Atoms
 
-__all__ = ["FileSource", "MemorySource", "Source", "as_source"]
+__all__ = ["FileSource", "MemorySource", "Source", "as_sources"]
 
 
 class Source(Protocol):
@@ -26,6 +30,10 @@ class Source(Protocol):
 
     def candidates(self) -> Iterator[Candidate]:
         """The structures in order. What cannot be read is a candidate with an error, never an exception."""
+        ...
+
+    def identity(self) -> Any:
+        """What must be the same for a run to go on that was stopped, as JSON has it."""
         ...
 
 
@@ -42,18 +50,45 @@ class FileSource:
         """The path as it was given."""
         return os.fspath(self.path)
 
-    def candidates(self) -> Iterator[Candidate]:
-        """The frames of the file; a file that cannot be read is one candidate without an index."""
+    def candidates(self, first: int = 0) -> Iterator[Candidate]:
+        """The frames of the file from `first` on; a file that cannot be read is one candidate without an index."""
         from etn_gpu.structures import read_structures
 
+        found = 0
         try:
-            for frame in read_structures(self.path, format=self.format, species=self.species):
+            for frame in read_structures(self.path, f"{first}:", format=self.format, species=self.species):
                 error = "" if frame.error is None else frame.error.reason
+                found += 1
                 yield Candidate(self.name, frame.index, frame.atoms, error, frame.untried)
-        except DataError as error:
-            yield Candidate(self.name, None, None, error.reason)
-        except OSError as error:
-            yield Candidate(self.name, None, None, str(error))
+        except (DataError, OSError) as error:
+            if first and not found:
+                return  # all of it was taken, its failure included
+            yield Candidate(self.name, None, None, error.reason if isinstance(error, DataError) else str(error))
+
+    def identity(self) -> dict[str, Any]:
+        """How the file is read, and a checksum of its content; None for one that cannot be read twice."""
+        return {
+            "path": self.name,
+            "format": self.format,
+            "species": self.species and list(self.species),
+            "checksum": _checksum(Path(self.path)),
+        }
+
+
+def _checksum(path: Path) -> str | None:
+    """A checksum of a file, or of all files of a folder with their names."""
+    if files.is_stream(path) or str(path) == "-":
+        return None
+    found = hashlib.blake2b(digest_size=16)
+    try:
+        if path.is_dir():
+            for part in sorted(part for part in path.rglob("*") if part.is_file()):
+                found.update(f"{part.relative_to(path)}\0{_checksum(part)}\0".encode("utf-8", "surrogateescape"))
+            return found.hexdigest()
+        with path.open("rb") as file:
+            return hashlib.file_digest(file, lambda: found).hexdigest()
+    except OSError as error:
+        return f"unreadable: {error.strerror or error}"
 
 
 @dataclass(frozen=True)
@@ -64,11 +99,70 @@ class MemorySource:
     structures: Iterable[Atoms]
 
     def candidates(self) -> Iterator[Candidate]:
-        """The structures, counted from 0."""
-        for index, atoms in enumerate(self.structures):
-            yield Candidate(self.name, index, atoms)
+        """The structures, counted from 0; what is none is a candidate with an error.
+
+        Raises:
+            DataError: the iterable raised an exception; the message says at which structure.
+        """
+        from ase import Atoms
+
+        index = 0
+        try:
+            for atoms in self.structures:
+                if isinstance(atoms, Atoms):
+                    yield Candidate(self.name, index, atoms)
+                else:
+                    error = f"{type(atoms).__name__} is no structure: expected an ase.Atoms"
+                    yield Candidate(self.name, index, None, error)
+                index += 1
+        except Exception as error:  # whatever code of others raises
+            place = f"{self.name}, structure {index} (counted from 0)"
+            raise DataError(f"whatever gives the structures failed ({reason(error)}).", place) from error
+
+    def identity(self) -> dict[str, Any]:
+        """The name; what the structures are is seen when they are read."""
+        return {"name": self.name}
 
 
-def as_source(source: Source | str | os.PathLike[str]) -> Source:
-    """A path becomes a :class:`FileSource`; a source stays what it is."""
-    return FileSource(source) if isinstance(source, str | os.PathLike) else source
+def as_sources(given: object) -> list[Source]:
+    """What is to be screened, as sources.
+
+    Args:
+        given: a path, an ``ase.Atoms``, a source, an iterable of ``ase.Atoms``, or a list or tuple of any of these.
+            Structures that stand one after the other in a list are one source; such sources are called "structures",
+            "structures 2" and so on.
+
+    Raises:
+        DataError: something else.
+    """
+    found: list[Source] = []
+    loose: list[Atoms] = []
+    memory = 0
+
+    def add(structures: Iterable[Atoms]) -> None:
+        nonlocal memory
+        memory += 1
+        found.append(MemorySource("structures" if memory == 1 else f"structures {memory}", structures))
+
+    from ase import Atoms
+
+    for item in given if isinstance(given, list | tuple) else [given]:
+        if isinstance(item, Atoms):
+            if not loose:
+                loose = []
+                add(loose)
+            loose.append(item)
+            continue
+        loose = []
+        if isinstance(item, str | os.PathLike):
+            found.append(FileSource(item))
+        elif hasattr(item, "candidates"):
+            found.append(cast("Source", item))
+        elif isinstance(item, Iterable) and not isinstance(item, bytes):
+            add(item)
+        else:
+            raise DataError(
+                f"{type(item).__name__} is nothing to screen: expected paths, ase.Atoms, iterables of ase.Atoms, or "
+                "sources of etn_gpu.screening"
+            )
+    return found

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import re
 
-__all__ = ["as_cell", "escaped", "harmless"]
+__all__ = ["as_cell", "escaped", "from_cell", "harmless"]
 
 # Control characters, what ends a line somewhere, what reorders or hides text, halves of characters.
 _UNSAFE = (
@@ -20,6 +20,7 @@ _UNSAFE = (
 _UNSAFE_IN_LINES = re.compile(rf"(?![\n\t])[{_UNSAFE}]")
 # Backslashes that look like the beginning of an escape belong to it, or the original could not be told.
 _UNSAFE_IN_A_LINE = re.compile(rf"[{_UNSAFE}]|\\(?=x[0-9a-f]{{2}}|u[0-9a-f]{{4}}|U[0-9a-f]{{8}})")
+_ESCAPED = re.compile(r"\\(?:x([0-9a-f]{2})|u([0-9a-f]{4})|U([0-9a-f]{8}))")
 #: What spreadsheets take for the beginning of a formula, also in its full-width form and after spaces.
 _FORMULA = re.compile(r"\s*[=+\-@\uff1d\uff0b\uff0d\uff20]")
 #: Some of them, set to some languages, take semicolons for the ends of cells.
@@ -52,7 +53,25 @@ def as_cell(text: str, prefix: str = "'") -> str:
     The prefix ``./`` leaves the name of a file what it was.
     """
     shown = _SECOND_CELL.sub(_escape, escaped(text))
+    if prefix == "'" and _prefixed(shown, prefix):
+        return f"\\x27{shown[1:]}"  # it would be taken for the prefix
     return prefix + shown if _FORMULA.match(shown) else shown
+
+
+def from_cell(cell: str, prefix: str = "'") -> str:
+    """The text that stands in a cell.
+
+    >>> from_cell(as_cell("=1+1;\\x1b"))
+    '=1+1;\\x1b'
+    """
+    text = cell[len(prefix) :] if _prefixed(cell, prefix) else cell
+    if "\\" not in text:
+        return text
+    return _ESCAPED.sub(lambda found: chr(int(found[1] or found[2] or found[3], 16)), text)
+
+
+def _prefixed(text: str, prefix: str) -> bool:
+    return text.startswith(prefix) and _FORMULA.match(text, len(prefix)) is not None
 
 
 def _as_utf8(text: str) -> str:

@@ -1,22 +1,24 @@
-"""Output files that are valid at any moment: whole rows and whole frames, written batch by batch."""
+"""Output files of whole rows and whole frames, written batch by batch."""
 
 from __future__ import annotations
 
-import csv
-import io
 import os
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from etn_gpu import files
 from etn_gpu.errors import DataError
+from etn_gpu.screening.columns import ResultColumn
 from etn_gpu.screening.evaluation import Outcome
 from etn_gpu.screening.frames import FrameWriter
-from etn_gpu.screening.rows import COLUMNS, Row
+from etn_gpu.screening.hulls import RunHull
+from etn_gpu.screening.parquet import check_parquet
+from etn_gpu.screening.rows import COLUMNS, Row, as_field, csv_line, fields_of
+from etn_gpu.screening.table import PARQUET, finish_rows, read_rows
 
 if TYPE_CHECKING:
     from ase import Atoms
@@ -27,66 +29,102 @@ _STRUCTURE_SUFFIXES = (".extxyz", ".xyz", ".extxyz.gz", ".xyz.gz")
 
 
 def check_outputs(
-    output: Path, structures: Path | None, inputs: Iterable[str | os.PathLike[str]], *, overwrite: bool = False
+    output: Path, structures: Path | None, report: Path | None, inputs: Iterable[str | os.PathLike[str]]
 ) -> None:
     """Refuses outputs that cannot be written or that would destroy something.
 
     Raises:
         DataError: the folder of an output does not exist, an output is a folder, is one of the inputs, is given twice
-            or exists without `overwrite`, its name promises another format than CSV, or the structures are asked for
+            or its name promises another format than CSV, or the structures are asked for
             in another format than extended XYZ.
     """
-    outputs = [output] if structures is None else [output, structures]
+    outputs = [path for path in (output, structures, report) if path is not None]
     files.check_outputs(outputs, inputs, DataError)
-    files.check_suffix(output, files.ROWS, DataError)
+    if report is not None:
+        files.check_suffix(report, files.PAGE, DataError)
+    if output.name.lower().endswith(PARQUET) and not files.is_stream(output):
+        check_parquet(output)
+    else:
+        files.check_suffix(output, files.ROWS, DataError)
     if structures is not None and not (
         structures.name.lower().endswith(_STRUCTURE_SUFFIXES) or files.is_stream(structures)
     ):
         raise DataError(
             f"structures are written as extended XYZ: {structures} must end in one of {', '.join(_STRUCTURE_SUFFIXES)}"
         )
-    files.check_replaced(outputs, overwrite, DataError)
 
 
 class ResultWriter:
-    """Writes rows as CSV and, on request, the evaluated structures as extended XYZ.
+    """Writes rows as CSV and, on request, the evaluated structures as extended XYZ, a context.
 
-    Files that exist are replaced with `overwrite` only. Another run that has one of them is an error, before anything
-    is changed.
+    Both appear under their names when they are whole (:class:`etn_gpu.files.UnfinishedOutputs`).
+
+    Attributes:
+        progress: what the run that goes on had last noted, None for one that begins.
+
+    Args:
+        output: the file of rows.
+        structures: the file of structures.
+        more: names of further columns.
+        identity: what must be the same for a run to go on.
+        resume: go on with a run that was stopped.
+        overwrite: whether files that exist are replaced.
     """
 
-    def __init__(self, output: Path, structures: Path | None = None, *, overwrite: bool = False) -> None:
-        self._paths = (output, structures)
-        self._overwrite = overwrite
+    def __init__(
+        self,
+        output: Path,
+        structures: Path | None = None,
+        *,
+        more: Sequence[str] = (),
+        identity: Mapping[str, Any] | None = None,
+        resume: bool = False,
+        overwrite: bool = False,
+    ) -> None:
+        heading = csv_line([*(column.name for column in COLUMNS), *map(as_field, more)])
+        outputs = [files.Growing(output, "rows", heading)]
+        if structures is not None:
+            outputs.append(files.Growing(structures, "frames"))
+        self._output, self._number = output, len(outputs)
+        self._outputs = files.UnfinishedOutputs(
+            outputs, identity or {}, resume=resume, overwrite=overwrite, error=DataError
+        )
         self._frames = FrameWriter()
-        self._rows: files.AppendedFile
-        self._structures: files.AppendedFile | None = None
 
     def __enter__(self) -> ResultWriter:
-        output, structures = self._paths
-        opened: list[files.AppendedFile] = []
-        try:
-            for path, records in ((output, "rows"), (structures, "frames")):
-                if path is not None:
-                    opened.append(files.AppendedFile(path, records, overwrite=self._overwrite, error=DataError))
-            for file, heading in zip(opened, (_csv_text([COLUMNS]), ""), strict=False):
-                file.start(heading)
-        except BaseException:
-            for file in opened:
-                file.discard()
-            raise
-        self._rows, self._structures = opened[0], opened[1] if structures is not None else None
+        self._outputs.__enter__()
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        # After an error all that is whole has been written, and a second error would only hide the first.
-        try:
-            self._rows.close(complete=kind is None)
-        finally:
-            if self._structures is not None:
-                self._structures.close(complete=kind is None)
+        self._outputs.__exit__(kind, error, trace)
+
+    @property
+    def progress(self) -> dict[str, Any] | None:
+        """What the run that goes on had last noted, None for one that begins."""
+        return self._outputs.progress
+
+    @property
+    def whole(self) -> bool:
+        """Whether the files are in their places."""
+        return self._outputs.whole
+
+    def check(self) -> None:
+        """What opening would refuse, other runs excepted.
+
+        Raises:
+            DataError: a file exists, or the run to go on with is another one.
+        """
+        self._outputs.check()
+
+    def rows(self, more: Sequence[ResultColumn]) -> Iterator[Row]:
+        """The rows that were there when the run went on; ``more`` are further columns."""
+        return read_rows(self._outputs.place(0), more)
+
+    def places(self) -> list[Path]:
+        """Where the files are: with the suffix ``.part`` until they are whole."""
+        return [Path(self._outputs.place(number)) for number in range(self._number)]
 
     @property
     def notes(self) -> Counter[str]:
@@ -99,31 +137,62 @@ class ResultWriter:
         Raises:
             DataError: the disk refuses, because it is full for instance. Both files then hold what there was room for.
         """
-        lines = [_csv_text([row.as_fields()]) for row in rows]
-        if self._structures is None:
-            self._rows.append(lines)
+        lines = [csv_line(fields_of(row)) for row in rows]
+        row_file, *frame_files = self._outputs.files
+        if not frame_files:
+            row_file.append(lines)
             return
-        batch = zip(rows, structures, outcomes, strict=True)
-        frames = ["" if atoms is None else self._frames.text(row, atoms, outcome) for row, atoms, outcome in batch]
+        frames = self._frames.texts(rows, structures, outcomes)
         # Rows come last, so that one is never there without its structure, whenever the run is stopped.
         try:
-            self._structures.append(frames)
+            frame_files[0].append(frames)
         except DataError:
             with suppress(DataError):
-                self._append_rows(lines[: self._structures.appended], self._structures)
+                _append_rows(row_file, lines[: frame_files[0].appended], frame_files[0])
             raise
-        self._append_rows(lines, self._structures)
+        _append_rows(row_file, lines, frame_files[0])
 
-    def _append_rows(self, lines: Sequence[str], structures: files.AppendedFile) -> None:
-        """Rows whose structures were appended before; structures without their rows are taken back."""
-        try:
-            self._rows.append(lines)
-        except BaseException:
-            structures.keep(self._rows.appended)
-            raise
+    def note(self, progress: Mapping[str, Any]) -> None:
+        """Notes how far the run has come with all that was written, for one that goes on.
+
+        Raises:
+            DataError: the disk refuses.
+        """
+        self._outputs.note(progress)
+
+    def finish(
+        self,
+        progress: Mapping[str, Any],
+        hull: RunHull,
+        more: Sequence[ResultColumn],
+        show: Callable[[Row], None] | None = None,
+        last: Callable[[], None] | None = None,
+    ) -> None:
+        """Makes the file of rows with what depends on all of them, and puts the files in their places.
+
+        Args:
+            progress: as for :meth:`note`.
+            hull: sees all rows.
+            more: further columns.
+            show: is shown all rows.
+            last: is called when all rows have been shown, and before the files are in their places.
+
+        Raises:
+            DataError: the disk refuses, or a file has appeared there meanwhile.
+        """
+
+        def make(part: str, whole: str) -> None:
+            finish_rows(part, whole, self._output, more, hull, show)
+            if last is not None:
+                last()
+
+        self._outputs.finish(progress, {0: make})
 
 
-def _csv_text(records: Iterable[Sequence[str]]) -> str:
-    text = io.StringIO()
-    csv.writer(text, lineterminator="\n").writerows(records)
-    return text.getvalue()
+def _append_rows(rows: files.AppendedFile, lines: Sequence[str], structures: files.AppendedFile) -> None:
+    """Rows whose structures were appended before; structures without their rows are taken back."""
+    try:
+        rows.append(lines)
+    except BaseException:
+        structures.keep(rows.appended)
+        raise

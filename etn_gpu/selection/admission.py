@@ -15,7 +15,7 @@ from etn_gpu.potential.grade_program import site_grades
 from etn_gpu.potential.kernel import Environments, Execution, Kernel
 from etn_gpu.potential.model import BATCH_EDGES
 from etn_gpu.screening.batching import Candidate
-from etn_gpu.screening.evaluation import refuse_too_dense
+from etn_gpu.screening.evaluation import too_dense
 from etn_gpu.selection.greedy import LEAST_GAIN, Member
 from etn_gpu.selection.information import Array, Information
 from etn_gpu.structures import StructureBatch
@@ -93,10 +93,11 @@ class Admission:
         found: dict[int, Member | Skip | Failure] = {}
         readable: list[Atoms] = []
         places: list[int] = []
+        refusals = iter(too_dense([c.atoms for c in candidates if c.atoms is not None]))
         for k, candidate in enumerate(candidates):
             if candidate.atoms is None:
                 found[k] = Failure(candidate.source, candidate.index, candidate.error)
-            elif (refused := refuse_too_dense(candidate.atoms)) is not None:
+            elif (refused := next(refusals)) is not None:
                 found[k] = Failure(candidate.source, candidate.index, refused.message)
             else:
                 readable.append(candidate.atoms)

@@ -15,7 +15,7 @@ from etn_gpu.errors import DataError, NetworkError
 from etn_gpu.potential.grade import LACKS_GRADE, check_threshold
 from etn_gpu.screening.batching import BatchLimits, Candidate, batches
 from etn_gpu.screening.input_labels import InputLabels
-from etn_gpu.screening.sources import MemorySource, Source, as_source
+from etn_gpu.screening.sources import MemorySource, Source, as_sources
 from etn_gpu.selection.admission import Admission, Failure, Skip
 from etn_gpu.selection.greedy import Member, Reservoir
 
@@ -140,7 +140,7 @@ class Selection:
                 f"the largest grade must be above the threshold, got {largest_grade:g} and {threshold:g}: nothing "
                 "would be left to choose"
             )
-        self.sources = [as_source(source) for source in sources]
+        self.sources = as_sources([*sources])
         self.limits = limits or BatchLimits()
         self.report = SelectionReport(number)
         self._cutoff = model.cutoff

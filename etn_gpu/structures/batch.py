@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from etn_gpu.errors import StructureError
-from etn_gpu.structures.admission import admit
+from etn_gpu.structures.admission import Admitted, admit
 from etn_gpu.structures.crowded import CrowdedError
 from etn_gpu.structures.geometry import cell_volumes
 from etn_gpu.structures.validate import check_cutoff, overlap_failures
@@ -82,21 +82,34 @@ class StructureBatch:
             CrowdedError: several structures have together more than `most_edges` edges; see
                 :func:`~etn_gpu.structures.bounded.bounded_batches`.
         """
+        cutoff = check_cutoff(cutoff)
+        batch = cls.of_admitted(admit(structures, species, cutoff), species, cutoff, most_edges=most_edges)
+        if batch.failures and on_error == "raise":
+            first, failure = next(iter(batch.failures.items()))
+            raise StructureError(f"structure {first} (of {len(structures)}, counted from 0): {failure}")
+        return batch
+
+    @classmethod
+    def of_admitted(
+        cls, admitted: Admitted, species: Sequence[str], cutoff: float, *, most_edges: int | None = None
+    ) -> StructureBatch:
+        """All neighbours closer than a checked `cutoff` (A) in structures that were admitted for it.
+
+        Structures with two atoms at one place join the `failures`.
+
+        Raises:
+            CrowdedError: as :meth:`build`.
+        """
         from etn_gpu.structures.neighbours import neighbour_list
 
-        cutoff = check_cutoff(cutoff)
-        admitted = admit(structures, species, cutoff)
         try:
             edges = neighbour_list(admitted.geometry, admitted.species_index, cutoff, most_edges)
         except CrowdedError as error:
-            counts = np.zeros(len(structures), dtype=np.int64)
+            counts = np.zeros(len(admitted.kept) + len(admitted.failures), dtype=np.int64)
             counts[admitted.kept] = error.edges
             raise CrowdedError(counts) from None
         overlapping = overlap_failures(admitted.geometry, edges)
         admitted = admitted.without(overlapping)
-        if admitted.failures and on_error == "raise":
-            first, failure = next(iter(admitted.failures.items()))
-            raise StructureError(f"structure {first} (of {len(structures)}, counted from 0): {failure}")
         if overlapping:
             edges = neighbour_list(admitted.geometry, admitted.species_index, cutoff)
         geometry = admitted.geometry

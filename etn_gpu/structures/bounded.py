@@ -26,15 +26,15 @@ def bounded_batches(
     try:
         yield StructureBatch.build(structures, species, cutoff, on_error="collect", most_edges=most_edges)
     except CrowdedError as error:
-        parts = _cut(error.edges, most_edges)
+        parts = cut(error.edges, most_edges)
     else:
         return
     for first, end in parts:
         yield StructureBatch.build(structures[first:end], species, cutoff, on_error="collect")
 
 
-def _cut(edges: NDArray[np.int64], most: int) -> list[tuple[int, int]]:
-    """First and end of parts with at most ``most`` of edges [S] in each, or of one structure."""
+def cut(edges: NDArray[np.int64], most: int) -> list[tuple[int, int]]:
+    """First and end of parts with at most ``most`` of ``edges`` [S] in each, or of one structure."""
     ends = np.cumsum(edges)
     parts, first = [], 0
     while first < len(edges):

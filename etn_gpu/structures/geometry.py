@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cached_property
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -35,14 +35,14 @@ class StructureArrays:
         n_structures = len(structures)
         offsets = np.zeros(n_structures + 1, dtype=np.int64)
         offsets[1:] = np.cumsum([len(atoms) for atoms in structures])
-        numbers, positions = np.empty(offsets[-1], dtype=np.int64), np.empty((offsets[-1], 3))
-        cells, pbc = np.empty((n_structures, 3, 3)), np.empty((n_structures, 3), dtype=bool)
-        for s, atoms in enumerate(structures):
-            of_s = slice(offsets[s], offsets[s + 1])
-            numbers[of_s] = atoms.arrays["numbers"]
-            positions[of_s] = atoms.arrays["positions"]
-            cells[s] = atoms.cell.array
-            pbc[s] = atoms.pbc
+        if not n_structures:
+            return StructureArrays(
+                offsets, np.empty(0, np.int64), np.empty((0, 3)), np.empty((0, 3, 3)), np.empty((0, 3), bool)
+            )
+        numbers = _joined([atoms.arrays["numbers"] for atoms in structures], np.int64)
+        positions = _joined([atoms.arrays["positions"] for atoms in structures], np.float64)
+        cells = _joined([atoms.cell.array for atoms in structures], np.float64).reshape(-1, 3, 3)
+        pbc = _joined([atoms.pbc for atoms in structures], np.bool_).reshape(-1, 3)
         return StructureArrays(offsets, numbers, positions, cells, pbc)
 
     @property
@@ -115,6 +115,10 @@ class StructureArrays:
         estimate = squares * (4.0 / 3.0 * np.pi * cutoff**3) / bin_volume
         isolated = ~self.pbc.any(axis=1)
         return np.where(isolated, np.minimum(estimate, sizes * (sizes - 1.0)), estimate)
+
+
+def _joined(arrays: list[NDArray[Any]], dtype: Any) -> NDArray[Any]:
+    return np.concatenate(arrays, dtype=dtype, casting="unsafe")
 
 
 def frames(cells: NDArray[np.float64], pbc: NDArray[np.bool_]) -> NDArray[np.float64]:

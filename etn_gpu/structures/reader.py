@@ -17,7 +17,8 @@ from etn_gpu.structures.frame import Frame, Pending, made, reason
 from etn_gpu.structures.mlip_cfg import mlip_frames
 from etn_gpu.structures.opening import UNREADABLE, InputFile
 from etn_gpu.structures.species_map import check_species
-from etn_gpu.structures.xyz_frames import RawFrame, xyz_frames
+from etn_gpu.structures.xyz_blocks import BlockFrame, block_frames
+from etn_gpu.structures.xyz_frames import RawFrame
 from etn_gpu.structures.xyz_parse import parse_frame
 
 if TYPE_CHECKING:
@@ -128,18 +129,18 @@ def _xyz(file: InputFile, species: Sequence[str] | None) -> Iterator[Pending]:
         yield partial(parse_frame, raw, index, file.source, species)
 
 
-def _raw_frames(file: InputFile) -> Iterator[RawFrame]:
+def _raw_frames(file: InputFile) -> Iterator[RawFrame | BlockFrame]:
     line = 0
     try:
-        with file.text() as stream:
-            for raw in xyz_frames(stream):
+        with file.binary() as stream:
+            for raw in block_frames(stream):
                 line = raw.line
                 yield raw
     except UNREADABLE as error:
         if line == 0:
             raise DataError(f"cannot be read ({reason(error)}).", file.source) from error
         fault = f"the file cannot be read beyond the frame before, which starts there ({reason(error)})"
-        yield RawFrame(line, "", fault, ends=True)
+        yield RawFrame(line, (), fault=fault, ends=True)
 
 
 def _mlip(file: InputFile, species: Sequence[str] | None) -> Iterator[Frame]:

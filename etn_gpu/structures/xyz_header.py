@@ -58,7 +58,7 @@ def usual_header(comment: str) -> str:
     # Written for speed: reading spends most of its time in ASE's parser, and this must not add to it.
     if "D+" in comment or "D-" in comment or "D0" in comment or "d+" in comment or "d-" in comment or "d0" in comment:
         comment = with_e_exponents(comment)
-    if _is_as_ase_writes(comment):
+    if is_as_ase_writes(comment):
         return comment
     # Between two = lie the value of the key before and the key after.
     parts = [part.rsplit(None, 1) for part in comment.split("=")]
@@ -81,7 +81,7 @@ def usual_header(comment: str) -> str:
     return comment if usual and _is_usual(keys, properties, pbc) else _rewritten(comment)
 
 
-def _is_as_ase_writes(comment: str) -> bool:
+def is_as_ase_writes(comment: str) -> bool:
     """Whether a header is what ASE writes for a crystal with symbols first, as nearly all are: quicker to tell."""
     lower = comment.lower()
     return (

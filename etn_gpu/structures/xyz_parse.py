@@ -11,9 +11,11 @@ from etn_gpu.errors import DataError
 from etn_gpu.structures.frame import Frame, reason
 from etn_gpu.structures.label_units import in_angstrom
 from etn_gpu.structures.occupancy import partial_occupancy
+from etn_gpu.structures.xyz_blocks import BlockFrame
 from etn_gpu.structures.xyz_columns import named_species, with_e_exponents
 from etn_gpu.structures.xyz_frames import RawFrame
 from etn_gpu.structures.xyz_header import usual_header
+from etn_gpu.structures.xyz_quick import known_atoms, quick_atoms
 from etn_gpu.structures.xyz_values import restore_lopsided, usual_values
 
 if TYPE_CHECKING:
@@ -23,13 +25,13 @@ _PROPERTIES = re.compile(r"(?<!\S)Properties=(\S+)")
 _PLAIN_COLUMNS = "species:S:1:pos:R:3"
 
 
-def parse_frame(raw: RawFrame, index: int, source: str, species: Sequence[str] | None = None) -> Frame:
+def parse_frame(raw: RawFrame | BlockFrame, index: int, source: str, species: Sequence[str] | None = None) -> Frame:
     """The structure in the text of a frame; `species` names its elements where it holds types."""
     place = f"{source}, frame {index} (line {raw.line})"
     if raw.fault is not None:
         return Frame(index, None, DataError(f"{raw.fault}.", place), None if raw.ends else 0)
     try:
-        atoms = _parse(raw.text, species)
+        atoms = _parse(raw, species)
         if (fault := partial_occupancy(atoms)) is None:
             return Frame(index, atoms)
     except DataError as error:
@@ -40,9 +42,19 @@ def parse_frame(raw: RawFrame, index: int, source: str, species: Sequence[str] |
     return Frame(index, None, DataError(f"{fault}.", place))
 
 
-def _parse(text: str, species: Sequence[str] | None) -> Atoms:
-    count, comment, rows = (*text.split("\n", 2), "")[:3]
-    header = usual_values(usual_header(comment))
+def _parse(raw: RawFrame | BlockFrame, species: Sequence[str] | None) -> Atoms:
+    if (known := known_atoms(raw)) is not None:
+        return known
+    header = usual_values(usual_header(raw.header))
+    atoms = quick_atoms(header, raw)
+    if atoms is None:
+        atoms = _slowly(raw.text, header, species)
+    restore_lopsided(atoms, header)
+    return in_angstrom(atoms)
+
+
+def _slowly(text: str, header: str, species: Sequence[str] | None) -> Atoms:
+    count, _, rows = (*text.split("\n", 2), "")[:3]
     try:
         atoms = _ase_atoms(count, header, rows)
     except Exception:
@@ -52,8 +64,7 @@ def _parse(text: str, species: Sequence[str] | None) -> Atoms:
         if plain == rows:
             raise
         atoms = _ase_atoms(count, header, plain)
-    restore_lopsided(atoms, header)
-    return in_angstrom(atoms)
+    return atoms
 
 
 def _ase_atoms(count: str, header: str, rows: str) -> Atoms:

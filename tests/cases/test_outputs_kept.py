@@ -121,7 +121,7 @@ def test_what_can_fail_fails_before_anything_is_replaced(
 
 def test_names_of_other_formats(run: Run) -> None:
     for arguments, what in (
-        (["screen", "m.etn", "in.extxyz", "-o", "x.parquet"], "rows are written as CSV"),
+        (["screen", "m.etn", "in.extxyz", "-o", "x.feather"], "rows are written as CSV"),
         (["evaluate", "m.etn", "in.extxyz", "--json", "x.xlsx"], "errors are written as JSON"),
         (["train", "in.extxyz", "-o", "x.extxyz"], "a model file is written"),
         (["grade", "m.etn", "in.extxyz", "-o", "x.csv"], "a model file is written"),

@@ -40,12 +40,12 @@ def _files(alloys: list[Labelled], tmp_path: Path, monkeypatch: pytest.MonkeyPat
 
 def rows_of(path: str) -> list[dict[str, str]]:
     """The rows; every one, and the file itself, must be whole."""
-    opener = gzip.open if path.endswith(".gz") else open
+    opener = gzip.open if ".gz" in path else open
     with opener(path, "rt", newline="", encoding="utf-8") as file:
         text = file.read()
     assert text.endswith("\n")
     rows = list(csv.DictReader(text.splitlines()))
-    assert all(row.keys() == set(COLUMNS) and None not in row.values() for row in rows)
+    assert all(row.keys() == {column.name for column in COLUMNS} and None not in row.values() for row in rows)
     assert {row["status"] for row in rows} <= {"ok", "extrapolating"}
     return rows
 
@@ -54,7 +54,8 @@ def frames_of(path: str) -> int:
     """The number of frames, the same for this library's reader and for ASE's."""
     ours = list(read_structures(path))
     assert [frame.error for frame in ours] == [None] * len(ours)
-    assert len(read(path, ":", format="extxyz")) == len(ours)
+    with gzip.open(path, "rt") if ".gz" in path else open(path) as file:
+        assert len(read(file, ":", format="extxyz")) == len(ours)
     return len(ours)
 
 
@@ -76,11 +77,19 @@ def test_a_size_limit(run: Run, batch_atoms: int, limited: str, suffix: str) -> 
     assert finished.code == 3
     [line] = finished.err.splitlines()
     refused = output if limited == "rows" else structures
-    rows = rows_of(output)
+    rows = rows_of(output + ".part")
     assert 0 < len(rows) < COUNT
-    assert line == f"Error: cannot write {refused}: File too large; whole {limited} in it: {len(rows)}"
+    assert (
+        line
+        == f"Error: cannot write {os.path.realpath(refused)}.part: File too large; whole {limited} in it: {len(rows)}"
+    )
     if limited == "frames":
-        assert frames_of(structures) == len(rows)
+        assert frames_of(structures + ".part") == len(rows)
+    undisturbed = "undisturbed.csv" + suffix
+    assert run("screen", MODEL, "in.extxyz", "-o", undisturbed, "--batch-atoms", batch_atoms).code == 0
+    assert run("screen", MODEL, "in.extxyz", *options, "--resume").code == 0
+    assert Path(output).read_bytes() == Path(undisturbed).read_bytes()
+    assert not Path(output + ".run").exists()
 
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs the device that is always full, which Linux has")
@@ -96,7 +105,7 @@ def test_a_full_disk(run: Run, alloys: list[Labelled], option: str) -> None:
     [line] = finished.err.splitlines()
     assert line.startswith(f"Error: cannot write {output}: No space left on device")
     if option == "--structures":
-        assert rows_of("results.csv") == []
+        assert not Path("results.csv").exists()
 
 
 def test_an_interrupt_between_structures_and_rows(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -114,8 +123,7 @@ def test_an_interrupt_between_structures_and_rows(monkeypatch: pytest.MonkeyPatc
     monkeypatch.setattr(os, "write", interrupted)
     with pytest.raises(KeyboardInterrupt):
         screening.run()
-    assert rows_of("out.csv") == []
-    assert Path("out.extxyz").read_text() == ""
+    assert os.listdir() == ["in.extxyz"]
 
 
 _RUN = """
@@ -129,14 +137,15 @@ main.main(["screen", "--demo", *options, "-o", sys.argv[1], "--structures", sys.
 
 
 def test_a_killed_run(run: Run) -> None:
-    """All that was written is there for every reader; the killed run is not in the way of the next."""
+    """All that was written is there for every reader, and another run may take its place."""
     output, structures = "out.csv", "out.extxyz.gz"
+    part = output + ".part"
     with subprocess.Popen(
         [sys.executable, "-c", _RUN, output, structures], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
     ) as process:
         deadline = monotonic() + 120.0
         while monotonic() < deadline and process.poll() is None:
-            if Path(output).exists() and Path(output).stat().st_size > 2000:
+            if Path(part).exists() and Path(part).stat().st_size > 2000:
                 break
             sleep(0.01)
         busy = run("screen", "--demo", "-o", output, "--overwrite")
@@ -144,10 +153,10 @@ def test_a_killed_run(run: Run) -> None:
     assert process.returncode == -signal.SIGKILL
     assert busy.code == 2
     assert f"another run is writing {output}" in busy.err
-    rows = rows_of(output)
+    rows = rows_of(part)
     assert [row["index"] for row in rows] == [str(index) for index in range(len(rows))]
     assert len(rows) > 10
-    assert frames_of(structures) >= len(rows)
+    assert frames_of(structures + ".part") >= len(rows)
     assert run("screen", MODEL, "in.extxyz", "-o", output, "--overwrite").code == 0
     assert len(rows_of(output)) == COUNT
 

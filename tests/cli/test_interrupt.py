@@ -11,7 +11,7 @@ import pytest
 
 import etn_gpu.training
 from etn_gpu.cli.interrupt import remembered_interrupts
-from etn_gpu.screening import Screening
+from etn_gpu.screening import evaluate_each
 
 
 @pytest.fixture(autouse=True)
@@ -62,6 +62,18 @@ def test_a_handler_that_is_not_pythons_stays(handler: Any) -> None:
     assert signal.getsignal(signal.SIGINT) is handler
 
 
+@pytest.mark.parametrize("handler", [signal.SIG_IGN, signal.default_int_handler])
+def test_a_request_to_end_is_an_interrupt(handler: Any) -> None:
+    """As a queueing system makes it, of jobs that may ignore Ctrl-C."""
+    signal.signal(signal.SIGINT, handler)
+    with remembered_interrupts() as check:
+        with pytest.raises(KeyboardInterrupt):
+            signal.raise_signal(signal.SIGTERM)
+        with pytest.raises(KeyboardInterrupt):
+            check()
+    assert signal.getsignal(signal.SIGTERM) is signal.SIG_DFL
+
+
 def test_other_threads_leave_the_handler_alone() -> None:
     seen = []
 
@@ -78,20 +90,20 @@ def test_other_threads_leave_the_handler_alone() -> None:
 
 def test_screen_stops(run: Any, stand_in: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Any) -> None:
     monkeypatch.chdir(tmp_path)
-    evaluate = Screening._evaluate
+    evaluate = evaluate_each
     batches = []
 
-    def hit(self: Screening, batch: Any) -> Any:
-        batches.append(batch)
+    def hit(model: Any, structures: Any, **options: Any) -> Any:
+        batches.append(structures)
         swallowed_ctrl_c()
-        return evaluate(self, batch)
+        return evaluate(model, structures, **options)
 
-    monkeypatch.setattr(Screening, "_evaluate", hit)
+    monkeypatch.setattr("etn_gpu.screening.single_points.evaluate_each", hit)
     finished = run("screen", "--demo", "--batch-atoms", 100)
     assert finished.code == 130
     assert "interrupted" in finished.out
     assert len(batches) == 1
-    assert (tmp_path / "results.csv").read_text().count("\n") == 1 + len(batches[0])
+    assert (tmp_path / "results.csv.part").read_text().count("\n") == 1 + len(batches[0])
 
 
 def test_train_stops(run: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Any) -> None:

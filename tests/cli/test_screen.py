@@ -245,7 +245,8 @@ def test_ctrl_c_reports_what_is_done(run: Run, stand_in: Any, monkeypatch: pytes
     assert finished.code == 130
     assert "Best 20 of 20" in finished.out
     assert "interrupted" in finished.out
-    assert len(rows_of(Path("results.csv"))) == 20
+    assert "rows: results.csv.part" in finished.out.replace(str(Path.cwd()) + "/", "")
+    assert len(rows_of(Path("results.csv.part"))) == 20
 
 
 _FOREVER = """
@@ -270,18 +271,18 @@ def test_ctrl_c_from_outside_leaves_valid_files(tmp_path: Path) -> None:
         command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
     ) as process:
         deadline = monotonic() + 60.0
-        while monotonic() < deadline and process.poll() is None and not _has_lines(tmp_path / "results.csv", 40):
+        while monotonic() < deadline and process.poll() is None and not _has_lines(tmp_path / "results.csv.part", 40):
             sleep(0.05)
         process.send_signal(signal.SIGINT)
         out, err = process.communicate(timeout=60)
     assert process.returncode == 130, err
     assert "Traceback" not in err
     assert "interrupted" in out
-    rows = rows_of(tmp_path / "results.csv")
+    rows = rows_of(tmp_path / "results.csv.part")
     assert len(rows) >= 40
     assert [row["index"] for row in rows] == [str(index) for index in range(len(rows))]
     assert {row["status"] for row in rows} == {"ok"}
-    assert len(read(tmp_path / "out.extxyz", ":")) >= len(rows)
+    assert len(read(tmp_path / "out.extxyz.part", ":", format="extxyz")) >= len(rows)
 
 
 def _has_lines(path: Path, count: int) -> bool:

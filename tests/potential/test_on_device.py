@@ -271,7 +271,7 @@ def test_pairs_lost_to_round_off_are_an_error_of_their_structure(
     read, margin = sources.read, "MARGIN = 1.0 + 1e-6"
     assert margin in read("bins.cuh")
     monkeypatch.setattr(sources, "read", lambda name: read(name).replace(margin, "MARGIN = 0.5"))
-    monkeypatch.setattr(on_device, "_require_agreement", lambda *_: None)
+    monkeypatch.setattr(on_device, "require_agreement", lambda *_: None)
     crystal = bulk("Al", cubic=True) * 4
     crystal.rattle(0.1, seed=1)
     dimer = Atoms("Al2", [[0.0, 0.0, 0.0], [0.0, 0.0, 2.5]])

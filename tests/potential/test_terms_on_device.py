@@ -134,7 +134,7 @@ def test_where_nothing_is_at_work_no_bit_changes(
 def test_the_memory_of_terms_is_foreseen(
     plain: ETNPotential, potential: ETNPotential, device: EmulatedDevice, many: list[Atoms]
 ) -> None:
-    evaluators = [on_device._evaluator(model, device, "float64", False) for model in (plain, potential)]
+    evaluators = [on_device.evaluator_of(model, device, "float64", False) for model in (plain, potential)]
     less, more = (evaluator.bytes(3, 1000, 50_000) for evaluator in evaluators)
     assert more - less == 64 * 1000
     batch = on_device._Run(potential, many, device, on_device._Wanted(True, True, False, 1.0), "float64")

@@ -39,6 +39,9 @@ class LennardJones:
         self.options: list[dict[str, Any]] = []
         self._failing = failing
 
+    def checksum(self) -> str:
+        return str(self.metadata)
+
     def precision(self, backend: str, dtype: str | None = None) -> str:
         return dtype or "float64"
 

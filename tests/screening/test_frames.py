@@ -117,7 +117,7 @@ def written(
     frames = FrameWriter()
     found = found or outcome(len(atoms))
     row = Row(source, 7, status="ok")
-    text = frames.text(row, atoms, found)
+    (text,) = frames.texts([row], [atoms], [found])
     path.write_text(text + text + text, encoding="utf-8", newline="")
     again = [frame.atoms for frame in read_structures(path)]
     by_ase = cast("list[Atoms]", read(path, ":", format="extxyz"))
@@ -294,7 +294,7 @@ def test_space_groups_are_their_symbols(path: Path) -> None:
 def test_notes_count_frames_and_are_bounded() -> None:
     frames = FrameWriter()
     for number in range(300):
-        frames.text(Row("a", 0), structure({f"odd name {number}": 1, "gone": 1j}), outcome())
+        frames.texts([Row("a", 0)], [structure({f"odd name {number}": 1, "gone": 1j})], [outcome()])
     assert max(frames.notes.values()) == 300
     assert sum(frames.notes.values()) == 600
     assert len(frames.notes) == 101

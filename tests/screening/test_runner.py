@@ -127,7 +127,7 @@ def test_rows_are_written_as_they_come(tmp_path: Path, model: Any, crystal: Crys
         Screening(model, [MemorySource("s", stream())], tmp_path / "out.csv", limits=BatchLimits.for_atoms(20))
     )
     assert len(next(steps)) == 10
-    assert len(rows_of(tmp_path / "out.csv")) == 10
+    assert len(rows_of(tmp_path / "out.csv.part")) == 10
     assert read_so_far == 11
 
 
@@ -159,10 +159,10 @@ def test_interrupt_leaves_whole_rows(tmp_path: Path, model: Any, crystal: Crysta
     )
     with pytest.raises(KeyboardInterrupt):
         screening.run()
-    rows = rows_of(tmp_path / "out.csv")
+    rows = rows_of(tmp_path / "out.csv.part")
     assert len(rows) == screening.report.n_rows == 20
     assert None not in rows[-1].values()
-    assert len(read(tmp_path / "out.extxyz", ":")) == 20
+    assert len(read(tmp_path / "out.extxyz.part", ":", format="extxyz")) == 20
 
 
 @pytest.mark.parametrize("rank", list(RankBy))

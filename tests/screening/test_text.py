@@ -7,10 +7,10 @@ import io
 import re
 
 import pytest
-from hypothesis import given
+from hypothesis import assume, example, given
 from hypothesis import strategies as st
 
-from etn_gpu.screening.text import as_cell, escaped, harmless
+from etn_gpu.screening.text import as_cell, escaped, from_cell, harmless
 
 _ESCAPE = re.compile(r"\\(?:x([0-9a-f]{2})|u([0-9a-f]{4})|U([0-9a-f]{8}))")
 # Whatever Python can hold, rich in what matters here; without bytes that together are UTF-8.
@@ -85,3 +85,12 @@ def test_semicolons_do_not_make_a_cell_of_a_formula() -> None:
 
 def test_what_begins_with_a_tab_is_escaped() -> None:
     assert as_cell("\t=1") == "\\x09=1"
+
+
+@given(TEXTS, st.sampled_from(["'", "./"]))
+@example("'=1", "'")
+@example("\\x3b; =1", "'")
+@example("\udcff\u202e'-", "'")
+def test_text_of_a_cell_comes_back(text: str, prefix: str) -> None:
+    assume(not text.startswith("./"))  # the name of a file with and without is the same
+    assert from_cell(as_cell(text, prefix), prefix) == text

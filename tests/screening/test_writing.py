@@ -16,38 +16,40 @@ from ase.io import read
 from etn_gpu.errors import DataError
 from etn_gpu.screening.batching import Candidate
 from etn_gpu.screening.evaluation import Outcome, evaluate_each
-from etn_gpu.screening.rows import COLUMNS, Row, make_row
+from etn_gpu.screening.hulls import RunHull
+from etn_gpu.screening.row_maker import RowMaker
+from etn_gpu.screening.rows import COLUMNS, Row
 from etn_gpu.screening.writing import ResultWriter, check_outputs
 
 
 def test_outputs_that_are_fine(tmp_path: Path) -> None:
-    check_outputs(tmp_path / "out.csv", tmp_path / "out.extxyz.gz", [tmp_path / "in.xyz"])
+    check_outputs(tmp_path / "out.csv", tmp_path / "out.extxyz.gz", None, [tmp_path / "in.xyz"])
 
 
 def test_folder_must_exist(tmp_path: Path) -> None:
     with pytest.raises(DataError, match=r"the folder .*missing does not exist; create it first"):
-        check_outputs(tmp_path / "missing" / "out.csv", None, [])
+        check_outputs(tmp_path / "missing" / "out.csv", None, None, [])
 
 
 def test_output_must_be_no_folder(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="it is a folder"):
-        check_outputs(tmp_path, None, [])
+        check_outputs(tmp_path, None, None, [])
 
 
 def test_inputs_are_never_overwritten(tmp_path: Path) -> None:
     (tmp_path / "x").mkdir()
     with pytest.raises(DataError, match=r"it is the input file .*a\.xyz; choose another name"):
-        check_outputs(tmp_path / "out.csv", tmp_path / "x" / ".." / "a.xyz", [tmp_path / "a.xyz"])
+        check_outputs(tmp_path / "out.csv", tmp_path / "x" / ".." / "a.xyz", None, [tmp_path / "a.xyz"])
 
 
 def test_outputs_must_differ(tmp_path: Path) -> None:
     with pytest.raises(DataError, match=r"it is the output .*a\.xyz already"):
-        check_outputs(tmp_path / "a.xyz", tmp_path / "a.xyz", [])
+        check_outputs(tmp_path / "a.xyz", tmp_path / "a.xyz", None, [])
 
 
 def test_structures_are_extended_xyz(tmp_path: Path) -> None:
     with pytest.raises(DataError, match=r"out\.traj must end in one of \.extxyz"):
-        check_outputs(tmp_path / "out.csv", tmp_path / "out.traj", [])
+        check_outputs(tmp_path / "out.csv", tmp_path / "out.traj", None, [])
 
 
 def test_rows_are_on_disk_after_each_batch(tmp_path: Path) -> None:
@@ -57,10 +59,11 @@ def test_rows_are_on_disk_after_each_batch(tmp_path: Path) -> None:
         pytest.fail("it must not be opened")
     awkward = Row('a,"b"\u00e9.xyz', 1, message="x, y")
     with ResultWriter(path, overwrite=True) as writer:
-        assert path.read_text() == ",".join(COLUMNS) + "\n"
+        [part] = writer.places()
+        assert part.read_text() == ",".join(column.name for column in COLUMNS) + "\n"
         writer.write([awkward], [None], [Outcome(failed=True)])
         writer.write([awkward], [None], [Outcome(failed=True)])
-        with path.open(newline="", encoding="utf-8") as file:
+        with part.open(newline="", encoding="utf-8") as file:
             rows = list(csv.DictReader(file))
     assert len(rows) == 2
     assert rows[0]["source"] == awkward.source
@@ -83,13 +86,11 @@ def test_full_disk_is_a_clear_error() -> None:
 
 def written(path: Path, model: Any, structures: list[Atoms]) -> list[Outcome]:
     outcomes = evaluate_each(model, structures)
-    rows = [
-        make_row(Candidate("in [1].xyz", i, a), o, {})
-        for i, (a, o) in enumerate(zip(structures, outcomes, strict=True))
-    ]
+    rows = RowMaker({})([Candidate("in [1].xyz", i, atoms) for i, atoms in enumerate(structures)], outcomes)
     with ResultWriter(path.with_suffix(".csv"), path) as writer:
         for row, atoms, outcome in zip(rows, structures, outcomes, strict=True):
             writer.write([row], [atoms], [outcome])
+        writer.finish({}, RunHull({}), [])
     return outcomes
 
 

@@ -44,6 +44,17 @@ MOST_REGISTERS = {
         "add_to_gradients_float32": 72,
         "add_to_gradients_float64": 72,
     },
+    "relax.cu": {
+        "relax_place": 56,
+        "relax_forces": 64,
+        "relax_symmetrise": 64,
+        "relax_largest": 40,
+        "relax_lbfgs": 128,
+        "relax_fire": 56,
+        "relax_advance": 72,
+        "relax_gather_float64": 32,
+        "relax_gather_int64": 32,
+    },
     "slots.cu": {"fill_slots": 24},
     "tiles.cu": {
         "gather_tiles_float32": 40,

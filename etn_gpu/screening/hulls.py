@@ -1,0 +1,79 @@
+"""The convex hull of a run: of the elements, of phases that are known, and of the structures of the run itself."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+
+import numpy as np
+
+from etn_gpu.screening.composition import reduced_composition
+from etn_gpu.screening.hull import EnergyHull
+
+__all__ = ["RunHull"]
+
+_Composition = tuple[tuple[str, int], ...]
+
+
+class RunHull:
+    """Sees all structures once, and knows then how far each is above the hull.
+
+    Only structures with the status "ok" can be phases of the hull: one wrong energy far too low would put all others
+    far above it.
+
+    Args:
+        references: energies of the elements in eV per atom.
+        known: further phases, their formulas in Hill order and their energies in eV per atom.
+        of_run: whether structures of the run are phases. Without, those below the hull of known phases are negative.
+    """
+
+    def __init__(
+        self, references: Mapping[str, float], known: Iterable[tuple[str, float]] = (), *, of_run: bool = True
+    ) -> None:
+        self._of_run = of_run
+        self._lowest: dict[_Composition, float] = {((symbol, 1),): energy for symbol, energy in references.items()}
+        for formula, energy in known:
+            self._add(reduced_composition(formula), energy)
+        self._seen: dict[_Composition, float] = {}
+        self._hull: EnergyHull | None = None
+
+    def see(self, formula: str, energy: float, ok: bool) -> None:
+        """One structure of the run: its formula in Hill order, its energy in eV per atom, whether its status is ok."""
+        found = reduced_composition(formula)
+        self._seen[found] = np.nan
+        if ok and self._of_run:
+            self._add(found, energy)
+
+    def _add(self, found: _Composition, energy: float) -> None:
+        self._lowest[found] = min(self._lowest.get(found, np.inf), energy)
+
+    @property
+    def hull(self) -> EnergyHull:
+        """The hull of all phases so far."""
+        if self._hull is None:
+            self._hull = EnergyHull.of_formulas([(dict(counts), energy) for counts, energy in self._lowest.items()])
+            index = {symbol: place for place, symbol in enumerate(self._hull.elements)}
+            # What holds another element is over no mixture of the phases.
+            over = [found for found in self._seen if all(symbol in index for symbol, _ in found)]
+            counts = np.zeros((len(over), len(index)))
+            for row, found in zip(counts, over, strict=True):
+                for symbol, count in found:
+                    row[index[symbol]] = count
+            self._seen |= zip(over, self._hull.energies(counts).tolist(), strict=True)
+        return self._hull
+
+    def above(self, formula: str, energy: float) -> float | None:
+        """How far a structure that was seen is above the hull in eV per atom; None where there is none.
+
+        Call it when all have been seen.
+        """
+        _ = self.hull
+        hull = self._seen[reduced_composition(formula)]
+        if np.isnan(hull):
+            return None
+        above = energy - hull
+        return 0.0 if abs(above) < 1e-9 else above
+
+    @property
+    def elements(self) -> set[str]:
+        """The elements of the structures of the run."""
+        return {symbol for found in self._seen for symbol, _ in found}

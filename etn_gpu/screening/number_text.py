@@ -1,0 +1,174 @@
+"""Compiled: lines of numbers as text, each number as ``repr`` gives it: the fewest digits that are read back as it.
+
+The digits are found as by R. Giulietti, The Schubfach way to render doubles (2021).
+"""
+
+from __future__ import annotations
+
+from functools import cache
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from etn_gpu.backend.cpu.loops import compiled
+
+#: The longest text of a number, -2.2250738585072014e-308, and what stands behind it.
+_LONGEST = 25
+_LEAST_POWER, _LARGEST_POWER = -324, 292
+_HALF = np.uint64(2**63 - 1)
+#: Smaller numbers have fewer bits, and ``repr`` is asked for them.
+_SMALLEST = 2.2250738585072014e-308
+
+
+def lines_of(values: NDArray[np.float64]) -> list[str]:
+    """The rows of an array [n, k], k above 0, each as one text with spaces between the numbers.
+
+    >>> lines_of(np.array([[1.0, 0.1], [1e-5, -2e16]]))
+    ['1.0 0.1', '1e-05 -2e+16']
+    """
+    values = np.ascontiguousarray(values, dtype=np.float64)
+    text = np.empty(values.size * _LONGEST, dtype=np.uint8)
+    length = _write(values, values.view(np.uint64), *_powers(), text)
+    if length < 0:
+        return [" ".join(map(repr, row)) for row in values.tolist()]
+    return text[:length].tobytes().decode("ascii").split("\n")[:-1]
+
+
+@cache
+def _powers() -> tuple[NDArray[np.uint64], NDArray[np.uint64]]:
+    """Upper and lower 63 bits of powers of ten, from 10^324 down, scaled to 126 bits and rounded up."""
+    upper, lower = [], []
+    for k in range(_LEAST_POWER, _LARGEST_POWER + 1):
+        shift = ((-k * 913124641741) >> 38) - 125
+        power = (10**-k, 1) if k <= 0 else (1, 10**k)
+        scaled = (power[0] << -shift) // power[1] if shift < 0 else power[0] // (power[1] << shift)
+        upper.append((scaled + 1) >> 63)
+        lower.append((scaled + 1) & int(_HALF))
+    return np.array(upper, dtype=np.uint64), np.array(lower, dtype=np.uint64)
+
+
+@compiled
+def _upper_product(a: Any, b: Any) -> Any:
+    """The upper 64 of the 128 bits of a product."""
+    low = np.uint64(0xFFFFFFFF)
+    half = np.uint64(32)
+    a0, a1, b0, b1 = a & low, a >> half, b & low, b >> half
+    middle = a1 * b0 + ((a0 * b0) >> half)
+    other = a0 * b1 + (middle & low)
+    return a1 * b1 + (middle >> half) + (other >> half)
+
+
+@compiled
+def _scaled(upper: Any, lower: Any, value: Any) -> Any:
+    """A product with a power of ten, of which the last bit says whether anything was cut off."""
+    one, most = np.uint64(1), np.uint64(63)
+    z = ((upper * value) >> one) + _upper_product(lower, value)
+    w = _upper_product(upper, value) + (z >> most)
+    return w | (((z & _HALF) + _HALF) >> most)
+
+
+@compiled
+def _decimal(bits: Any, uppers: Any, lowers: Any) -> tuple[Any, Any]:
+    """Digits and power of ten of a number that is positive and has all its bits."""
+    exponent = np.int64((bits >> np.uint64(52)) & np.uint64(0x7FF)) - 1075
+    fraction = bits & np.uint64(0xFFFFFFFFFFFFF)
+    c = fraction | np.uint64(0x10000000000000)
+    if -53 < exponent < 0:
+        whole = c >> np.uint64(-exponent)
+        if whole << np.uint64(-exponent) == c:
+            return whole, 0
+    out = c & np.uint64(1)
+    middle = c << np.uint64(2)
+    right = middle + np.uint64(2)
+    if fraction != np.uint64(0) or exponent == -1074:
+        left = middle - np.uint64(2)
+        k = (exponent * 661971961083) >> 41
+    else:
+        left = middle - np.uint64(1)
+        k = (exponent * 661971961083 - 274743187321) >> 41
+    shift = np.uint64(exponent + ((-k * 913124641741) >> 38) + 2)
+    upper, lower = uppers[k + 324], lowers[k + 324]
+    v = _scaled(upper, lower, middle << shift)
+    v_left, v_right = _scaled(upper, lower, left << shift) + out, _scaled(upper, lower, right << shift)
+    two, ten = np.uint64(2), np.uint64(10)
+    s = v >> two
+    shorter = s // ten * ten
+    longer = shorter + ten
+    below, above = v_left <= shorter << two, (longer << two) + out <= v_right
+    if below != above:
+        return (shorter if below else longer), k
+    t = s + np.uint64(1)
+    below, above = v_left <= s << two, (t << two) + out <= v_right
+    if below != above:
+        return (s if below else t), k
+    twice = (s + t) << np.uint64(1)
+    return (s if v < twice or (v == twice and s & np.uint64(1) == np.uint64(0)) else t), k
+
+
+@compiled
+def _write(values: Any, bits: Any, uppers: Any, lowers: Any, text: Any) -> int:
+    at = 0
+    digits = np.empty(24, dtype=np.uint8)
+    for row in range(values.shape[0]):
+        for column in range(values.shape[1]):
+            size = abs(values[row, column])
+            if not (size == 0.0 or _SMALLEST <= size < np.inf):
+                return -1
+            word = bits[row, column]
+            if word >> np.uint64(63):
+                text[at] = 45
+                at += 1
+            word &= _HALF
+            if word == np.uint64(0):
+                number, power = np.uint64(0), 0
+            else:
+                number, power = _decimal(word, uppers, lowers)
+                while number % np.uint64(10) == np.uint64(0):
+                    number //= np.uint64(10)
+                    power += 1
+            n = 0
+            while n == 0 or number > np.uint64(0):
+                digits[n] = np.uint8(48 + np.int64(number % np.uint64(10)))
+                number //= np.uint64(10)
+                n += 1
+            at = _place(digits, n, n + power, text, at)
+            text[at] = 32 if column + 1 < values.shape[1] else 10
+            at += 1
+    return at
+
+
+@compiled
+def _place(digits: Any, n: int, point: int, text: Any, at: int) -> int:
+    """Writes digits, the last one first, with a decimal point behind so many of them; where the text ends."""
+    if -4 < point <= 16:
+        for k in range(min(point, 0), max(n, point)):  # places before the digits and behind them are zeros
+            if k == point and point <= 0:
+                text[at], text[at + 1] = 48, 46
+                at += 2
+            elif k == point:
+                text[at] = 46
+                at += 1
+            text[at] = digits[n - 1 - k] if 0 <= k < n else 48
+            at += 1
+        if point >= n:
+            text[at], text[at + 1] = 46, 48
+            at += 2
+        return at
+    text[at] = digits[n - 1]
+    at += 1
+    if n > 1:
+        text[at] = 46
+        at += 1
+    for k in range(1, n):
+        text[at] = digits[n - 1 - k]
+        at += 1
+    exponent = point - 1
+    text[at], text[at + 1] = 101, 45 if exponent < 0 else 43
+    at += 2
+    exponent = abs(exponent)
+    if exponent >= 100:
+        text[at] = 48 + exponent // 100
+        at += 1
+    text[at], text[at + 1] = 48 + exponent // 10 % 10, 48 + exponent % 10
+    return at + 2

@@ -1,0 +1,106 @@
+"""The rows that a run has written: read again, and made into the results that depend on all of them."""
+
+from __future__ import annotations
+
+import csv
+import gzip
+import io
+import os
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import IO, cast
+
+from etn_gpu.screening.columns import Field, ResultColumn
+from etn_gpu.screening.hulls import RunHull
+from etn_gpu.screening.parquet import write_parquet
+from etn_gpu.screening.rows import COLUMNS, Row, as_field, row_of
+
+__all__ = ["PARQUET", "finish_rows", "read_rows"]
+
+PARQUET = (".parquet", ".pq")
+_MAGIC = b"\x1f\x8b"
+_FORMULA, _ENERGY, _ABOVE, _STATUS = (
+    [column.name for column in COLUMNS].index(name)
+    for name in ("formula", "energy_per_atom", "energy_above_hull", "status")
+)
+
+
+def read_rows(path: str | os.PathLike[str], more: Sequence[ResultColumn] = ()) -> Iterator[Row]:
+    """The rows of a CSV file that a run has written, compressed or not; ``more`` are its further columns."""
+    for fields in _records(path):
+        yield row_of(fields, more)
+
+
+def finish_rows(
+    part: str,
+    whole: str,
+    name: str | os.PathLike[str],
+    more: Sequence[ResultColumn],
+    hull: RunHull,
+    show: Callable[[Row], None] | None = None,
+) -> None:
+    """Makes the file of all rows of what was written during a run, with their energies above the hull.
+
+    Args:
+        part: the CSV file of the run.
+        whole: the file to write.
+        name: what it will be called, which says what it is: CSV, compressed CSV or Parquet.
+        more: further columns.
+        hull: sees all rows.
+        show: is shown each row.
+
+    Raises:
+        OSError: the system refuses.
+    """
+    for fields in _records(part):
+        if fields[_ENERGY] and fields[_FORMULA]:
+            hull.see(fields[_FORMULA], float(fields[_ENERGY]), fields[_STATUS] == "ok")
+    suffix = os.fspath(name).lower()
+    if suffix.endswith(PARQUET):
+        columns = [*COLUMNS, *more]
+        write_parquet(whole, columns, (_values(fields, more) for fields in _whole_records(part, more, hull, show)))
+        return
+    with _created(whole, compressed=suffix.endswith(".gz")) as file:
+        writer = csv.writer(file, lineterminator="\n")
+        writer.writerow([*(column.name for column in COLUMNS), *(as_field(column.name) for column in more)])
+        writer.writerows(_whole_records(part, more, hull, show))
+
+
+def _whole_records(
+    part: str, more: Sequence[ResultColumn], hull: RunHull, show: Callable[[Row], None] | None
+) -> Iterator[list[str]]:
+    for fields in _records(part):
+        if fields[_ENERGY] and fields[_FORMULA]:
+            fields[_ABOVE] = as_field(hull.above(fields[_FORMULA], float(fields[_ENERGY])))
+        if show is not None:
+            show(row_of(fields, more))
+        yield fields
+
+
+def _values(fields: Sequence[str], more: Sequence[ResultColumn]) -> list[Field]:
+    row = row_of(fields, more)
+    return [row.shown_source, *row.values()[1:]]
+
+
+def _records(path: str | os.PathLike[str]) -> Iterator[list[str]]:
+    """Records of a CSV file without its heading."""
+    with open(path, "rb") as raw:
+        compressed = raw.read(len(_MAGIC)) == _MAGIC
+    opened = gzip.open if compressed else open
+    with opened(path, "rt", encoding="utf-8", newline="") as stream:
+        records = csv.reader(cast("IO[str]", stream))
+        next(records, None)
+        yield from records
+
+
+@contextmanager
+def _created(path: str, *, compressed: bool) -> Iterator[IO[str]]:
+    with Path(path).open("wb") as raw:
+        if not compressed:
+            with io.TextIOWrapper(raw, encoding="utf-8", newline="") as file:
+                yield file
+            return
+        # No time and no name: the same rows give the same bytes.
+        with gzip.GzipFile("", "wb", 6, raw, mtime=0) as packed, io.TextIOWrapper(packed, "utf-8", newline="") as file:
+            yield file

@@ -1,0 +1,156 @@
+"""Conditions on rows as users write them: ``status == 'ok' and formation_energy < 0``.
+
+A condition is a Python expression of column names, numbers, strings, ``and or not``, comparisons, ``in``, ``+ - * /``
+and ``abs()``, and nothing else of Python. A comparison with an empty field is false, as in SQL; ``== None`` and
+``!= None`` ask for empty fields.
+"""
+
+from __future__ import annotations
+
+import ast
+import difflib
+import operator
+from collections.abc import Callable, Collection, Mapping
+from typing import Any
+
+from etn_gpu.errors import DataError
+
+__all__ = ["Condition"]
+
+_Values = Mapping[str, Any]
+_Function = Callable[[_Values], Any]
+
+_COMPARISONS: dict[type[ast.cmpop], Callable[[Any, Any], Any]] = {
+    ast.Lt: operator.lt, ast.LtE: operator.le, ast.Gt: operator.gt, ast.GtE: operator.ge,
+    ast.Eq: operator.eq, ast.NotEq: operator.ne,
+    ast.In: lambda a, b: a in b, ast.NotIn: lambda a, b: a not in b,
+}  # fmt: skip
+_ARITHMETIC: dict[type[ast.operator], Callable[[Any, Any], Any]] = {
+    ast.Add: operator.add, ast.Sub: operator.sub, ast.Mult: operator.mul, ast.Div: operator.truediv,
+}  # fmt: skip
+_EXAMPLE = "\"status == 'ok' and formation_energy < 0\""
+#: Names that may be written for themselves.
+_LITERALS = {"true": True, "false": False, "none": None}
+
+
+class Condition:
+    """A condition on rows.
+
+    Args:
+        text: the expression.
+        columns: names that it may use.
+
+    Raises:
+        DataError: it is no such expression, or names a column that there is not.
+
+    >>> Condition("n_atoms <= 8 and 'W' in formula", ["n_atoms", "formula"])({"n_atoms": 2, "formula": "MoW"})
+    True
+    """
+
+    def __init__(self, text: str, columns: Collection[str]) -> None:
+        self.text = text
+        self._columns = columns
+        #: The columns that it uses.
+        self.names: set[str] = set()
+        try:
+            self._function = self._of(ast.parse(text.strip(), mode="eval").body)
+        except (SyntaxError, ValueError, RecursionError, MemoryError) as error:
+            reason = error.msg if isinstance(error, SyntaxError) else str(error)
+            raise DataError(
+                f"the condition {text!r} cannot be read ({reason}): expected an expression like {_EXAMPLE}"
+            ) from None
+
+    def __call__(self, values: Mapping[str, Any]) -> bool:
+        """Whether a row, by the names of its columns, fulfils it.
+
+        Raises:
+            DataError: it compares or combines text with numbers.
+        """
+        try:
+            return bool(self._function(values))
+        except ZeroDivisionError:
+            return False
+        except TypeError as error:
+            raise DataError(f"the condition {self.text!r} does not fit the columns: {error}") from None
+
+    def _of(self, node: ast.expr) -> _Function:
+        if isinstance(node, ast.Constant) and isinstance(node.value, str | int | float | None):
+            value = node.value
+            return lambda values: value
+        if isinstance(node, ast.Name):
+            return self._column(node.id)
+        if isinstance(node, ast.Tuple | ast.List | ast.Set):
+            members = [self._of(member) for member in node.elts]
+            return lambda values: [member(values) for member in members]
+        if isinstance(node, ast.BoolOp):
+            parts = [self._of(part) for part in node.values]
+            if isinstance(node.op, ast.And):
+                return lambda values: all(part(values) for part in parts)
+            return lambda values: any(part(values) for part in parts)
+        if isinstance(node, ast.UnaryOp) and isinstance(node.op, ast.Not | ast.USub | ast.UAdd):
+            return self._unary(node)
+        if isinstance(node, ast.BinOp) and type(node.op) in _ARITHMETIC:
+            return _with_numbers(_ARITHMETIC[type(node.op)], self._of(node.left), self._of(node.right))
+        if isinstance(node, ast.Compare) and all(type(op) in _COMPARISONS for op in node.ops):
+            return self._compare(node)
+        if (
+            isinstance(node, ast.Call)
+            and isinstance(node.func, ast.Name)
+            and node.func.id == "abs"
+            and not node.keywords
+        ):
+            (argument,) = [self._of(part) for part in node.args]
+            return lambda values: None if (value := argument(values)) is None else abs(value)
+        raise ValueError(f"{ast.unparse(node)!r} is not allowed in it")
+
+    def _column(self, name: str) -> _Function:
+        if name in self._columns:
+            self.names.add(name)
+            return lambda values: values[name]
+        if name.lower() in _LITERALS:
+            value = _LITERALS[name.lower()]
+            return lambda values: value
+        close = difflib.get_close_matches(name, self._columns, 1)
+        hint = f"; did you mean {close[0]}?" if close else "."
+        raise DataError(
+            f"the condition {self.text!r} names {name}, which is no column{hint} There are "
+            f"{', '.join(self._columns)}. Text stands in quotes"
+        )
+
+    def _unary(self, node: ast.UnaryOp) -> _Function:
+        operand = self._of(node.operand)
+        if isinstance(node.op, ast.Not):
+            return lambda values: not operand(values)
+        signed = operator.neg if isinstance(node.op, ast.USub) else operator.pos
+        return lambda values: None if (value := operand(values)) is None else signed(value)
+
+    def _compare(self, node: ast.Compare) -> _Function:
+        operands = [self._of(operand) for operand in (node.left, *node.comparators)]
+        for operand in (node.left, *node.comparators):
+            if isinstance(operand, ast.Constant) and operand.value is None and len(node.ops) == 1:
+                return self._empty(node, operands)
+        comparisons = [_COMPARISONS[type(op)] for op in node.ops]
+
+        def holds(values: _Values) -> bool:
+            found = [operand(values) for operand in operands]
+            return None not in found and all(
+                comparison(a, b) for comparison, a, b in zip(comparisons, found, found[1:], strict=False)
+            )
+
+        return holds
+
+    def _empty(self, node: ast.Compare, operands: list[_Function]) -> _Function:
+        """Asks whether a field is empty."""
+        if not isinstance(node.ops[0], ast.Eq | ast.NotEq):
+            raise ValueError("None can be compared by == and != only")
+        wanted = isinstance(node.ops[0], ast.Eq)
+        first, second = operands
+        return lambda values: (first(values) == second(values)) is wanted
+
+
+def _with_numbers(function: Callable[[Any, Any], Any], left: _Function, right: _Function) -> _Function:
+    def value(values: _Values) -> Any:
+        a, b = left(values), right(values)
+        return None if a is None or b is None else function(a, b)
+
+    return value

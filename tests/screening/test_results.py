@@ -1,0 +1,214 @@
+"""What depends on all rows: energies above the hull, rankings by them, Parquet, kept entries, the page."""
+
+from __future__ import annotations
+
+import csv
+import gzip
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from ase import Atoms
+from ase.io import write
+from pyarrow import parquet
+
+from etn_gpu.errors import DataError
+from etn_gpu.screening import BatchLimits, MemorySource, Screening, demo_structures, screen
+from etn_gpu.screening.composition import composition
+from etn_gpu.screening.hull import EnergyHull
+
+ELEMENTS = ("Mo", "Nb", "Ta", "W")
+
+
+@pytest.fixture
+def structures() -> list[Atoms]:
+    found = list(demo_structures(60))
+    for number, atoms in enumerate(found):
+        atoms.info |= {"name": f"=0{number}", "age": number if number % 2 else 0.5 * number, "odd": [1, 2]}
+    found[5].symbols[0] = "Cu"
+    found[7].set_cell(found[7].cell * 0.65, scale_atoms=True)  # extrapolates
+    return found
+
+
+def rows_of(path: Path) -> list[dict[str, str]]:
+    opener: Any = gzip.open if path.suffix == ".gz" else open
+    with opener(path, "rt", newline="", encoding="utf-8") as file:
+        return list(csv.DictReader(file))
+
+
+def test_energies_above_the_hull_are_those_of_all_rows(tmp_path: Path, model: Any, structures: list[Atoms]) -> None:
+    model.metadata["formation_references"] = {"Mo": -1.0, "Nb": -2.0, "Ta": -3.0, "W": -4.0}
+    screen(model, structures, tmp_path / "out.csv", limits=BatchLimits.for_atoms(100))
+    rows = [row for row in rows_of(tmp_path / "out.csv") if row["status"] != "failed"]
+    counts = np.array([[composition(row["formula"]).get(symbol, 0) for symbol in ELEMENTS] for row in rows])
+    energies = np.array([float(row["energy_per_atom"]) for row in rows])
+    ok = np.array([row["status"] == "ok" for row in rows])
+    assert 0 < ok.sum() < len(rows)
+    hull = EnergyHull(ELEMENTS, np.vstack([np.eye(4), counts[ok]]), [-1.0, -2.0, -3.0, -4.0, *energies[ok]])
+    found = np.array([float(row["energy_above_hull"]) for row in rows])
+    np.testing.assert_allclose(found, hull.above(counts, energies), atol=1e-9)
+    assert found[ok].min() >= 0.0
+
+
+def test_hull_of_references_only(tmp_path: Path, model: Any) -> None:
+    model.metadata["formation_references"] = {"Mo": 0.0, "W": 0.0, "Nb": 0.0}
+    crystals = [Atoms("MoW", positions=[[0.0] * 3, [1.6] * 3], cell=[3.2] * 3, pbc=True), Atoms("Ta")]
+    screen(model, crystals, tmp_path / "out.csv", hull_of_run=False)
+    first, second = rows_of(tmp_path / "out.csv")
+    assert float(first["energy_above_hull"]) == pytest.approx(float(first["energy_per_atom"]))
+    assert float(first["energy_above_hull"]) < 0.0
+    assert second["energy_above_hull"] == ""
+
+
+def test_ranking_by_the_hull(tmp_path: Path, model: Any, structures: list[Atoms]) -> None:
+    options: dict[str, Any] = {"rank": "energy_above_hull", "top": 7, "where": "status == 'ok' and n_atoms < 100"}
+    model.metadata["formation_references"] = dict.fromkeys(ELEMENTS, 0.0)
+    report = screen(model, structures, tmp_path / "out.csv", **options)
+    rows = [r for r in rows_of(tmp_path / "out.csv") if r["status"] == "ok" and int(r["n_atoms"]) < 100]
+    numbers = {int(row["index"]): float(row["energy_above_hull"]) for row in rows}
+    assert [row.index for row in report.ranking.rows()] == sorted(numbers, key=lambda index: numbers[index])[:7]
+    assert report.ranking.n_ranked == len(rows)
+    assert report.ranking.n_excluded + len(rows) + report.n_failed == len(structures) > len(rows) + report.n_failed
+
+
+def test_best_of_each_composition(tmp_path: Path, model: Any) -> None:
+    cells = [3.2, 3.15, 3.25]
+    crystals = [
+        Atoms(symbols, positions=[[0.0] * 3, [a / 2] * 3], cell=[a] * 3, pbc=True)
+        for symbols in ("MoW", "W2", "NbTa")
+        for a in cells
+    ]
+    crystals.append(crystals[0].repeat((2, 1, 1)))  # the composition of the first
+    report = screen(model, crystals, tmp_path / "out.csv", rank="energy_per_atom", per_composition=True, top=2)
+    rows = rows_of(tmp_path / "out.csv")
+    energies = np.array([float(row["energy_per_atom"]) for row in rows])
+    best = sorted(
+        [*np.argmin(energies[[0, 1, 2]], keepdims=True), 3 + np.argmin(energies[3:6]), 6 + np.argmin(energies[6:9])]
+    )
+    ranked = [row.index for row in report.ranking.rows()]
+    assert ranked == sorted(best, key=lambda place: (energies[place], place))[:2]
+    assert report.ranking.n_ranked == 3
+
+
+@pytest.mark.parametrize("suffix", [".csv", ".csv.gz", ".parquet", ".pq"])
+def test_kept_entries(tmp_path: Path, model: Any, structures: list[Atoms], suffix: str) -> None:
+    output = tmp_path / f"out{suffix}"
+    screen(model, structures, output, keep=["age", "energy", "odd"], id="name")
+    if suffix.startswith(".csv"):
+        rows = rows_of(output)
+        assert [row["id"] for row in rows[:3]] == ["'=00", "'=01", "'=02"]
+        assert [row["age"] for row in rows[:3]] == ["0.0", "1", "1.0"]
+        assert {row["input_energy"] for row in rows} == {row["odd"] for row in rows} == {""}
+        return
+    table = parquet.read_table(output)
+    assert table["id"].to_pylist() == [atoms.info["name"] for atoms in structures]
+    assert table["age"].to_pylist() == [float(atoms.info["age"]) for atoms in structures]
+    assert table["odd"].null_count == len(structures)
+    assert table.schema.field("energy").metadata == {b"unit": b"eV"}
+    assert {str(table.schema.field(name).type) for name in ("energy", "age")} == {"double"}
+    assert str(table.schema.field("index").type) == "int64"
+
+
+def test_parquet_has_the_rows_of_csv(tmp_path: Path, model: Any, structures: list[Atoms]) -> None:
+    screen(model, structures, tmp_path / "out.csv")
+    screen(model, structures, tmp_path / "out.parquet")
+    table = parquet.read_table(tmp_path / "out.parquet").to_pylist()
+    for row, record in zip(rows_of(tmp_path / "out.csv"), table, strict=True):
+        assert {name: "" if value is None else str(value) for name, value in record.items()} == row
+    again = tmp_path / "again.parquet"
+    screen(model, structures, again)
+    assert again.read_bytes() == (tmp_path / "out.parquet").read_bytes()
+
+
+def test_parquet_without_pyarrow(tmp_path: Path, model: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    with pytest.raises(
+        DataError, match=r"Parquet needs pyarrow, which is not installed: pip install 'etn_gpu\[parquet\]"
+    ):
+        Screening(model, [], tmp_path / "out.parquet")
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"where": "formation_enery < 0"}, "did you mean formation_energy"),
+        ({"where": "my_key == 1", "keep": ["other"]}, "names my_key, which is no column"),
+        ({"keep": ["a", "a"]}, "the entry 'a' is to be kept twice"),
+        ({"fmax": 0.1}, "fmax without relax=True"),
+    ],
+)
+def test_options_that_mean_nothing(tmp_path: Path, model: Any, options: dict[str, Any], message: str) -> None:
+    with pytest.raises(DataError, match=message):
+        Screening(model, [], tmp_path / "out.csv", **options)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_conditions_on_kept_entries(tmp_path: Path, model: Any, structures: list[Atoms]) -> None:
+    report = screen(
+        model, structures, tmp_path / "out.csv", keep=["age"], id="name", rank="energy_per_atom",
+        where="age > 20 and id != '=031'",
+    )  # fmt: skip
+    ages = {atoms.info["name"]: atoms.info["age"] for atoms in structures}
+    assert {row.more["id"] for row in report.ranking.rows()} <= {n for n, age in ages.items() if age > 20} - {"=031"}
+
+
+def test_references_of_a_file(tmp_path: Path, model: Any) -> None:
+    def crystal(symbols: str, a: float) -> Atoms:
+        return Atoms(symbols, positions=[[0.0] * 3, [a / 2] * 3], cell=[a] * 3, pbc=True)
+
+    phases = [crystal("W2", 3.2), crystal("W2", 3.0), crystal("MoW", 3.1)]
+    write(tmp_path / "refs.extxyz", phases)
+    given = [*phases, crystal("Mo2", 3.1)]
+    report = screen(model, given, tmp_path / "out.csv", references=tmp_path / "refs.extxyz", hull_of_run=False)
+    rows = rows_of(tmp_path / "out.csv")
+    energies = [float(row["energy_per_atom"]) for row in rows]
+    lowest = min(energies[:2])
+    assert float(rows[0]["formation_energy"]) == pytest.approx(energies[0] - lowest)
+    assert float(rows[2]["formation_energy"]) == pytest.approx(energies[2] - 0.5 * (lowest - 1.0))
+    assert float(rows[2]["energy_above_hull"]) == 0.0
+    assert report.references.energies["W"] == lowest
+    assert report.references.energies["Mo"] == -1.0
+    assert "refs.extxyz, structure" in report.references.description
+    assert "Mo -1.0000 (training data)" in report.references.description
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ("Cu", r"refs\.extxyz, structure 0: a reference cannot be used: .*Cu"),
+        (None, r"refs\.extxyz: a reference cannot be used: .*no such file"),
+    ],
+)
+def test_references_that_cannot_be_used(tmp_path: Path, model: Any, content: str | None, message: str) -> None:
+    if content:
+        write(tmp_path / "refs.extxyz", Atoms(content))
+    with pytest.raises(DataError, match=message):
+        screen(model, [Atoms("W")], tmp_path / "out.csv", references=tmp_path / "refs.extxyz")
+    assert not (tmp_path / "out.csv").exists()
+    assert not (tmp_path / "out.csv.part").exists()
+
+
+def test_the_page_of_a_run(tmp_path: Path, structures: list[Atoms]) -> None:
+    import etn_gpu
+
+    write(tmp_path / "in.extxyz", structures[:8])
+    model = etn_gpu.load("nbmotaw")
+    options: dict[str, Any] = {"report": tmp_path / "report.html", "top": 3, "rank": "energy_above_hull"}
+    report = screen(model, tmp_path / "in.extxyz", tmp_path / "out.csv", **options)
+    page = (tmp_path / "report.html").read_text()
+    best = report.ranking.rows()[0]
+    assert f"{best.energy_per_atom:.4f}".replace("-", "\N{MINUS SIGN}") in page
+    assert page.count("<svg") > 3
+    with pytest.raises(DataError, match=r"report\.html exists already"):
+        screen(model, tmp_path / "in.extxyz", tmp_path / "other.csv", **options)
+    with pytest.raises(DataError, match="a report is written as HTML"):
+        screen(model, tmp_path / "in.extxyz", tmp_path / "other.csv", report=tmp_path / "report.pdf")
+
+
+def test_ids_that_occur_twice_are_told(tmp_path: Path, model: Any) -> None:
+    twice = [Atoms("W", info={"uid_text": name}) for name in ("a", "b", "a", "c", "a")]
+    report = screen(model, [MemorySource("m", twice)], tmp_path / "out.csv", id="uid_text")
+    assert len(rows_of(tmp_path / "out.csv")) == 5
+    assert report.repeated_ids == {"a": 3}
