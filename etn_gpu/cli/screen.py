@@ -136,6 +136,18 @@ def screen(
         HullOf,
         typer.Option(help="Phases of the hull: the references and the structures of the run, or the references only."),
     ] = HullOf.run,
+    workers: Annotated[
+        int | None,
+        typer.Option(min=1, help="Processes that share the work. Default: none but this one.", show_default=False),
+    ] = None,
+    scheduler: Annotated[
+        str | None,
+        typer.Option(
+            metavar="ADDRESS",
+            help="Dask scheduler whose workers share the work, such as tcp://node1:8786.",
+            show_default=False,
+        ),
+    ] = None,
     relax: Annotated[bool, typer.Option("--relax", help="Relax structures first.")] = False,
     cell: Annotated[
         CellOf | None,
@@ -263,6 +275,8 @@ def screen(
         backend=backend,
         dtype=dtype and dtype.value,
         threads=threads,
+        workers=workers,
+        scheduler=scheduler,
         relax=relax,
         **relaxation,
     )

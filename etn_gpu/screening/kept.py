@@ -70,6 +70,12 @@ class Kept:
         self._kinds[name].add(kind_of(value))
         return value
 
+    def fresh(self) -> Kept:
+        """The same columns, with nothing seen so far."""
+        fresh = Kept()
+        fresh._keys, fresh._kinds = self._keys, {name: set() for name in self._keys}
+        return fresh
+
     def to_state(self) -> dict[str, Any]:
         """What has been seen, as JSON has it."""
         return {
@@ -78,7 +84,9 @@ class Kept:
             "missing": dict(self.missing),
         }
 
-    def restore(self, state: Mapping[str, Any]) -> None:
-        """Takes up what had been seen."""
-        self._kinds = {name: {Kind(kind) for kind in kinds} for name, kinds in state["kinds"].items()}
-        self.other, self.missing = Counter(state["other"]), Counter(state["missing"])
+    def add(self, state: Mapping[str, Any]) -> None:
+        """Takes up what had been seen elsewhere."""
+        for name, kinds in state["kinds"].items():
+            self._kinds[name] |= {Kind(kind) for kind in kinds}
+        self.other.update(state["other"])
+        self.missing.update(state["missing"])

@@ -7,7 +7,6 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from time import perf_counter
 
-from etn_gpu.screening.batching import Candidate
 from etn_gpu.screening.hulls import RunHull
 from etn_gpu.screening.input_labels import InputLabels
 from etn_gpu.screening.ranking import Ranking
@@ -77,10 +76,6 @@ class ScreeningReport:
     def n_failed(self) -> int:
         """Rows with the status "failed"."""
         return self.counts["failed"]
-
-    def note_untried(self, candidates: Iterable[Candidate]) -> None:
-        """Remembers the sources that end in a structure behind which nothing could be tried."""
-        self.untried |= {c.source: c.untried for c in candidates if c.untried != 0}
 
     def begin(self, compilation: float) -> None:
         """Starts the clock; compilation, in seconds, came before."""

@@ -22,12 +22,13 @@ from etn_gpu.screening.reference_phases import References, file_phases, model_re
 from etn_gpu.screening.relaxing import Relaxer
 from etn_gpu.screening.report import ScreeningReport
 from etn_gpu.screening.report_file import ReportFile
-from etn_gpu.screening.row_maker import RowMaker
 from etn_gpu.screening.rows import COLUMNS, Row
-from etn_gpu.screening.single_points import Settled, SinglePoints
+from etn_gpu.screening.single_points import SinglePoints
 from etn_gpu.screening.sources import FileSource, Source, as_sources
 from etn_gpu.screening.stream import Place, Stream
 from etn_gpu.screening.where import Condition
+from etn_gpu.screening.work import Done, Work
+from etn_gpu.screening.workers import Workers
 from etn_gpu.screening.writing import ResultWriter, check_outputs
 
 if TYPE_CHECKING:
@@ -79,7 +80,9 @@ class Screening:
         limits: how large a batch may be.
         backend: backend of the evaluation; by default as everywhere in etn_gpu.
         dtype: "float64" or "float32"; by default the model's, on a GPU "float32".
-        threads: threads of the evaluation; by default the backend's.
+        threads: threads of the evaluation; by default the backend's, with `workers` or a `scheduler` one.
+        workers: processes on this machine that share the work; none by default.
+        scheduler: the address of a Dask scheduler whose workers share the work (:mod:`etn_gpu.screening.workers`).
         relax: whether structures are relaxed first; rows and structures are those of the ends. Only what has converged
             is "ok", and there are the columns ``relaxation_steps`` and ``initial_energy_per_atom``.
         relaxation: options of the relaxation: `fmax`, `cell`, `pressure`, `steps`, `optimizer` and `limits`, see
@@ -120,6 +123,8 @@ class Screening:
         backend: str | None = None,
         dtype: str | None = None,
         threads: int | None = None,
+        workers: int | None = None,
+        scheduler: str | None = None,
         relax: bool = False,
         **relaxation: Any,
     ) -> None:
@@ -132,6 +137,9 @@ class Screening:
         self._references = model_references(model)
         self._threshold = check_threshold(grade_threshold)
         name = resolve(backend)
+        self._workers = None if workers is None and scheduler is None else Workers(workers, scheduler)
+        if self._workers is not None:
+            threads = threads or 1
         self._options = {"backend": name, "dtype": dtype, "threads": threads}
         precision = model.precision(name, dtype)
         self._means: SinglePoints | Relaxer
@@ -185,17 +193,18 @@ class Screening:
     def __iter__(self) -> Iterator[list[Row]]:
         compilation = warm_up(self.model, **self._options)
         references = self._found_references()
-        self._make_rows, self.report.references = RowMaker(references.energies), references
+        self.report.references = references
         with self._writer as writer:
             place = self._restored()
             stream = Stream(self.sources, place)
             if not writer.whole:
                 self.report.begin(compilation)
-                for batch in self._means.batches(stream, self.limits):
-                    rows = self._rows(batch)
-                    place = stream.take(len(batch))
+                work = Work(self._means, references.energies, self._kept.fresh(), frames=self.structures is not None)
+                for done in self._done(work, stream):
+                    self._write(done)
+                    place = stream.take(len(done.rows))
                     writer.note(self._progress(place))
-                    yield rows
+                    yield done.rows
                 self._finish(self._progress(place))
 
     def places(self) -> list[Path]:
@@ -217,20 +226,20 @@ class Screening:
             )
         return self._references
 
-    def _rows(self, batch: list[Settled]) -> list[Row]:
-        """Writes and counts one batch."""
-        candidates = [candidate for candidate, _, _ in batch]
-        outcomes = [outcome for _, outcome, _ in batch]
-        more = [fields for _, _, fields in batch]
-        if self._kept.names:
-            more = [fields | own for fields, own in zip(more, self._kept.of(candidates), strict=True)]
-        rows = self._make_rows(candidates, outcomes, more)
-        self._writer.write(rows, [candidate.atoms for candidate in candidates], outcomes)
-        self.report.add(rows)
-        if self.structures is not None:
-            self.report.labels.see(candidate.atoms for candidate in candidates)
-        self.report.note_untried(candidates)
-        return rows
+    def _write(self, done: Done) -> None:
+        """Writes and counts a batch."""
+        self._writer.write(done.rows, done.frames)
+        self.report.add(done.rows)
+        self.report.untried |= done.untried
+        self.report.notes.update(done.notes)
+        self.report.labels.add(done.labels)
+        self._kept.add(done.kept)
+
+    def _done(self, work: Work, stream: Stream) -> Iterator[Done]:
+        """What comes of the structures, here or in other processes."""
+        if self._workers is None:
+            return work.batches(stream, self.limits)
+        return self._workers.batches(work, stream, self.limits)
 
     def _columns(self) -> list[ResultColumn]:
         """Columns beside those that every run has."""
@@ -238,13 +247,12 @@ class Screening:
 
     def _progress(self, place: Place) -> dict[str, Any]:
         """How far the run has come, and what is known of the structures beside their rows."""
-        self.report.notes = self._writer.notes
         return {
             "place": place.to_dict(),
             "kept": self._kept.to_state(),
             "labels": self.report.labels.to_state(),
             "untried": self.report.untried,
-            "notes": dict(self._writer.notes),
+            "notes": dict(self.report.notes),
         }
 
     def _restored(self) -> Place:
@@ -252,11 +260,10 @@ class Screening:
         progress = self._writer.progress
         if progress is None:
             return Place()
-        self._kept.restore(progress["kept"])
-        self.report.labels.restore(progress["labels"])
+        self._kept.add(progress["kept"])
+        self.report.labels.add(progress["labels"])
         self.report.untried |= progress["untried"]
-        self._writer.notes.update(progress["notes"])
-        self.report.notes = self._writer.notes
+        self.report.notes.update(progress["notes"])
         self.report.restore(self._writer.rows(self._columns()))
         return Place.of(progress["place"])
 
