@@ -110,6 +110,16 @@ def test_kept_entries(tmp_path: Path, model: Any, structures: list[Atoms], suffi
     assert str(table.schema.field("index").type) == "int64"
 
 
+def test_entries_longer_than_csv_takes_at_first(tmp_path: Path, model: Any, structures: list[Atoms]) -> None:
+    structures[0].info["name"] = "x" * 200_000
+    before = csv.field_size_limit(131_072)
+    try:
+        screen(model, structures[:2], tmp_path / "out.csv", id="name")
+        assert [len(row["id"]) for row in rows_of(tmp_path / "out.csv")] == [200_000, 4]
+    finally:
+        csv.field_size_limit(before)
+
+
 def test_parquet_has_the_rows_of_csv(tmp_path: Path, model: Any, structures: list[Atoms]) -> None:
     screen(model, structures, tmp_path / "out.csv")
     screen(model, structures, tmp_path / "out.parquet")
