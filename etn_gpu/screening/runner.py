@@ -13,12 +13,12 @@ from etn_gpu.backend import resolve
 from etn_gpu.errors import DataError
 from etn_gpu.potential.grade import THRESHOLD, check_threshold
 from etn_gpu.potential.warm_up import warm_up
-from etn_gpu.screening.batching import BatchLimits
+from etn_gpu.screening.batching import BatchLimits, Candidate
 from etn_gpu.screening.columns import Field, ResultColumn
 from etn_gpu.screening.hulls import RunHull
 from etn_gpu.screening.kept import ID, Kept
 from etn_gpu.screening.ranking import RankBy, Ranking
-from etn_gpu.screening.reference_phases import References, file_phases, model_references, relaxed_elements
+from etn_gpu.screening.reference_phases import References, elements_of, file_phases, model_references, relaxed_elements
 from etn_gpu.screening.relaxing import Relaxer
 from etn_gpu.screening.report import ScreeningReport
 from etn_gpu.screening.report_file import ReportFile
@@ -73,8 +73,8 @@ class Screening:
         keep: entries of `info` that become columns.
         id: the entry of `info` with a name of each structure, which becomes the column ``id``.
         references: a file of phases that formation energies and the hull refer to, evaluated by the model, and relaxed
-            if `relax` is set. Without, a run that relaxes lets the model relax crystals of its elements; the report
-            says what was used.
+            if `relax` is set. A run that relaxes lets the model relax crystals of the elements that it lacks; the
+            report says what was used.
         hull_of_run: whether the structures of the run are phases of the hull, or only the references.
         limits: how large a batch may be.
         backend: backend of the evaluation; by default as everywhere in etn_gpu.
@@ -191,7 +191,7 @@ class Screening:
             stream = Stream(self.sources, place)
             if not writer.whole:
                 self.report.begin(compilation)
-                for batch in self._means.batches(stream, self.limits):
+                for batch in self._means.batches(self._as_given(stream), self.limits):
                     rows = self._rows(batch)
                     place = stream.take(len(batch))
                     writer.note(self._progress(place))
@@ -209,13 +209,20 @@ class Screening:
         return self.report
 
     def _found_references(self) -> References:
-        if self._given is not None:
-            return self._references.with_phases(file_phases(self._given, self._means))
+        phases = [] if self._given is None else file_phases(self._given, self._means)
         if isinstance(self._means, Relaxer):
-            return self._references.with_phases(
-                relaxed_elements(self.model, self._threshold, pressure=self._means.pressure, **self._options)
+            # Energies of relaxed structures are not to be compared with those of training structures.
+            phases += relaxed_elements(
+                self.model, self._threshold, elements_of(phases), pressure=self._means.pressure, **self._options
             )
-        return self._references
+        return self._references.with_phases(phases) if phases else self._references
+
+    def _as_given(self, stream: Iterable[Candidate]) -> Iterator[Candidate]:
+        """The structures; notes their labels, which are those of the results once they have been relaxed."""
+        for candidate in stream:
+            if self.structures is not None:
+                self.report.labels.see([candidate.atoms])
+            yield candidate
 
     def _rows(self, batch: list[Settled]) -> list[Row]:
         """Writes and counts one batch."""
@@ -227,8 +234,6 @@ class Screening:
         rows = self._make_rows(candidates, outcomes, more)
         self._writer.write(rows, [candidate.atoms for candidate in candidates], outcomes)
         self.report.add(rows)
-        if self.structures is not None:
-            self.report.labels.see(candidate.atoms for candidate in candidates)
         self.report.note_untried(candidates)
         return rows
 
