@@ -86,7 +86,8 @@ class Screening:
             :func:`etn_gpu.relax`.
 
     Raises:
-        DataError: an output cannot be written, see :func:`~etn_gpu.screening.writing.check_outputs`; there is a run to
+        DataError: an output cannot be written, see :func:`~etn_gpu.screening.writing.check_outputs`, or is a pipe where
+            a report or a ranking by the hull is asked for; there is a run to
             go on with that is another one; a condition that cannot be read; a source that is none; during the run, an
             iterable that failed (the message says at which structure).
         BackendError: the backend or the dtype that was asked for cannot be used here.
@@ -156,6 +157,11 @@ class Screening:
         ranking = Ranking(
             rank, top, drop_extrapolating=drop_extrapolating, where=condition, per_composition=per_composition
         )
+        if files.is_stream(self.output) and (report is not None or ranking.needs_hull):
+            raise DataError(
+                f"{self.output} is a pipe or a device, from which rows are not read again, and a report and energies "
+                "above the hull depend on all of them: choose a file as the output"
+            )
         self.report = ScreeningReport(backend=name, ranking=ranking)
         self._identity = {
             "version": __version__,

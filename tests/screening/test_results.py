@@ -155,6 +155,17 @@ def test_options_that_mean_nothing(tmp_path: Path, model: Any, options: dict[str
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.parametrize(
+    "options", [{"report": "report.html"}, {"rank": "energy_above_hull"}, {"where": "energy_above_hull < 0.1"}]
+)
+def test_what_depends_on_all_rows_needs_a_file_of_them(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, model: Any, options: dict[str, Any]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(DataError, match=r"/dev/null is a pipe or a device, .*: choose a file as the output"):
+        Screening(model, [], "/dev/null", **options)
+
+
 def test_conditions_on_kept_entries(tmp_path: Path, model: Any, structures: list[Atoms]) -> None:
     report = screen(
         model, structures, tmp_path / "out.csv", keep=["age"], id="name", rank="energy_per_atom",

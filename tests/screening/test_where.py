@@ -72,7 +72,9 @@ def test_what_is_no_condition(text: str, message: str) -> None:
         Condition(text, COLUMNS)
 
 
-@pytest.mark.parametrize("text", ["formula < 3", "n_atoms + 'a' == 1", "'a' in n_atoms", "-formula == 1", "'a' * 4 == formula"])
+@pytest.mark.parametrize(
+    "text", ["formula < 3", "n_atoms + 'a' == 1", "'a' in n_atoms", "-formula == 1", "'a' * 4 == formula"]
+)
 def test_text_is_no_number(text: str) -> None:
     condition: Any = Condition(text, COLUMNS)
     with pytest.raises(DataError, match="does not fit the columns"):
