@@ -26,10 +26,12 @@ class Kept:
         taken: names of other columns.
 
     Raises:
-        DataError: an entry is named twice.
+        DataError: an entry is named twice, or these are no keys.
     """
 
     def __init__(self, keys: Sequence[str] = (), id: str | None = None, taken: Collection[str] = ()) -> None:
+        if isinstance(keys, str) or not all(isinstance(key, str) for key in (*keys, *([] if id is None else [id]))):
+            raise DataError(f"keep = {keys!r}, id = {id!r}: expected a list of keys of info, and one key")
         self._keys: dict[str, str] = {} if id is None else {ID: id}
         for key in keys:
             name = key if key not in {*taken, ID} else _PREFIX + key

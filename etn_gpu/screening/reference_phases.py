@@ -88,7 +88,7 @@ def file_phases(source: FileSource, means: SinglePoints | Relaxer) -> list[tuple
     for candidate, outcome, _ in _settled(source, means):
         place = f"{source.name}" if candidate.index is None else f"{source.name}, structure {candidate.index}"
         if outcome.failed or outcome.ended == "exploded" or candidate.atoms is None:
-            raise DataError(f"a reference cannot be used: {outcome.message}.", place)
+            raise DataError(f"a reference cannot be used: {outcome.message.rstrip('.')}.", place)
         if outcome.ended:
             raise DataError(f"a reference did not converge: {outcome.message}. Allow more steps.", place)
         formula = str(candidate.atoms.get_chemical_formula())

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from etn_gpu import __version__, files
 from etn_gpu.backend import resolve
 from etn_gpu.errors import DataError
+from etn_gpu.potential.file import load, model_path
 from etn_gpu.potential.grade import THRESHOLD, check_threshold
 from etn_gpu.potential.warm_up import warm_up
 from etn_gpu.screening.batching import BatchLimits, Candidate
@@ -54,7 +55,7 @@ class Screening:
         report: counts and ranking of what has been done so far.
 
     Args:
-        model: the potential.
+        model: the potential, the name of a shipped one, or the path of a model file.
         sources: a path of a file in any format that ASE reads, an ``ase.Atoms``, an iterable of ``ase.Atoms`` (it is
             consumed as a stream, once), a :class:`~etn_gpu.screening.Source`, or a list of any of these. When an
             iterable raises an exception, the rows of the structures before are written first.
@@ -91,14 +92,14 @@ class Screening:
             go on with that is another one; a condition that cannot be read; a source that is none; during the run, an
             iterable that failed (the message says at which structure).
         BackendError: the backend or the dtype that was asked for cannot be used here.
-        ModelFileError: the model's reference energies for formation energies are no energies.
+        ModelFileError: the model cannot be loaded, or its reference energies for formation energies are no energies.
         NetworkError: a threshold below 1.
         RelaxationError: an option of a relaxation that means nothing.
     """
 
     def __init__(
         self,
-        model: ETNPotential,
+        model: ETNPotential | str | os.PathLike[str],
         sources: Sources,
         output: str | os.PathLike[str],
         *,
@@ -124,6 +125,10 @@ class Screening:
         relax: bool = False,
         **relaxation: Any,
     ) -> None:
+        if isinstance(model, str | os.PathLike) or not hasattr(model, "metadata"):
+            loaded = load(model)
+            protected = [*protected, model_path(model)]
+            model = loaded
         self.model = model
         self.sources = as_sources(sources)
         self.output = Path(output)
@@ -147,6 +152,8 @@ class Screening:
         own = [column.name for column in (*COLUMNS, *self._means.columns)]
         self._kept = Kept(keep, id, own)
         self._hull_of_run = hull_of_run
+        if references is not None and not isinstance(references, str | os.PathLike):
+            raise DataError(f"references = {references!r:.80}: expected the path of a file of phases")
         self._given = None if references is None else FileSource(references)
         read = [*self.sources, *([] if self._given is None else [self._given])]
         inputs = [*protected, *(source.path for source in read if isinstance(source, FileSource))]
@@ -298,7 +305,7 @@ class Screening:
 
 
 def screen(
-    model: ETNPotential,
+    model: ETNPotential | str | os.PathLike[str],
     sources: Sources,
     output: str | os.PathLike[str],
     **options: Any,

@@ -13,7 +13,8 @@ from ase import Atoms
 from ase.io import write
 from pyarrow import parquet
 
-from etn_gpu.errors import DataError
+from etn_gpu import load
+from etn_gpu.errors import DataError, ModelFileError
 from etn_gpu.screening import BatchLimits, MemorySource, Screening, demo_structures, screen
 from etn_gpu.screening.composition import composition
 from etn_gpu.screening.hull import EnergyHull
@@ -147,12 +148,28 @@ def test_parquet_without_pyarrow(tmp_path: Path, model: Any, monkeypatch: pytest
         ({"where": "my_key == 1", "keep": ["other"]}, "names my_key, which is no column"),
         ({"keep": ["a", "a"]}, "the entry 'a' is to be kept twice"),
         ({"fmax": 0.1}, "fmax without relax=True"),
+        ({"keep": "name"}, r"keep = 'name', id = None: expected a list of keys of info"),
+        ({"id": ["name"]}, r"id = \['name'\]: expected a list of keys of info, and one key"),
+        ({"rank": "hull"}, "rank = 'hull': expected one of energy_above_hull, formation_energy"),
+        ({"top": -1}, "top = -1: expected a whole number, 0 or more"),
+        ({"top": 2.5}, "top = 2.5: expected a whole number"),
+        ({"references": ["a.xyz"]}, r"references = \['a\.xyz'\]: expected the path of a file of phases"),
     ],
 )
 def test_options_that_mean_nothing(tmp_path: Path, model: Any, options: dict[str, Any], message: str) -> None:
     with pytest.raises(DataError, match=message):
         Screening(model, [], tmp_path / "out.csv", **options)
     assert list(tmp_path.iterdir()) == []
+
+
+def test_models_by_their_names(tmp_path: Path) -> None:
+    atoms = Atoms("Mo2", positions=[[0.0] * 3, [1.6] * 3], cell=[3.2] * 3, pbc=True)
+    screen("mo", atoms, tmp_path / "name.csv")
+    screen(load("mo"), atoms, tmp_path / "model.csv")
+    assert (tmp_path / "name.csv").read_bytes() == (tmp_path / "model.csv").read_bytes()
+    for nothing in ("no such model", None, 3):
+        with pytest.raises(ModelFileError, match="model"):
+            screen(nothing, atoms, tmp_path / "out.csv")  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize(
@@ -198,7 +215,7 @@ def test_references_of_a_file(tmp_path: Path, model: Any) -> None:
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        ("Cu", r"refs\.extxyz, structure 0: a reference cannot be used: .*Cu"),
+        ("Cu", r"refs\.extxyz, structure 0: a reference cannot be used: .*Cu.*[^.]\.$"),
         (None, r"refs\.extxyz: a reference cannot be used: .*no such file"),
     ],
 )
