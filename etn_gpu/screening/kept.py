@@ -72,6 +72,19 @@ class Kept:
         self._kinds[name].add(kind_of(value))
         return value
 
+    def notes(self) -> list[str]:
+        """What users may not expect: entries that no structure has, names that are missing, values that are dropped."""
+        found = []
+        for name, key in self._keys.items():
+            missing, other = self.missing[name], self.other[name]
+            if missing and (name == ID or not (self._kinds[name] or other)):
+                found.append(f"{missing} structures have no entry {key!r}: the column {name} is empty there")
+            if other:
+                found.append(
+                    f"{other} structures have something else than a scalar as {key!r}: the column {name} is empty there"
+                )
+        return found
+
     def to_state(self) -> dict[str, Any]:
         """What has been seen, as JSON has it."""
         return {

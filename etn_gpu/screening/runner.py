@@ -169,7 +169,7 @@ class Screening:
                 f"{self.output} is a pipe or a device, from which rows are not read again, and a report and energies "
                 "above the hull depend on all of them: choose a file as the output"
             )
-        self.report = ScreeningReport(backend=name, ranking=ranking)
+        self.report = ScreeningReport(backend=name, ranking=ranking, kept=self._kept)
         self._identity = {
             "version": __version__,
             "model": model.checksum(),

@@ -245,6 +245,17 @@ def test_the_page_of_a_run(tmp_path: Path, structures: list[Atoms]) -> None:
         screen(model, tmp_path / "in.extxyz", tmp_path / "other.csv", report=tmp_path / "report.pdf")
 
 
+def test_entries_that_are_not_there_are_told(tmp_path: Path, model: Any, structures: list[Atoms]) -> None:
+    del structures[3].info["name"]
+    given: dict[str, Any] = {"id": "name", "keep": ["age", "odd", "agee"]}
+    assert screen(model, structures, tmp_path / "out.csv", **given).kept.notes() == [
+        "1 structures have no entry 'name': the column id is empty there",
+        "60 structures have something else than a scalar as 'odd': the column odd is empty there",
+        "60 structures have no entry 'agee': the column agee is empty there",
+    ]
+    assert screen(model, structures, tmp_path / "none.csv", keep=["age"]).kept.notes() == []
+
+
 def test_ids_that_occur_twice_are_told(tmp_path: Path, model: Any) -> None:
     twice = [Atoms("W", info={"uid_text": name}) for name in ("a", "b", "a", "c", "a")]
     report = screen(model, [MemorySource("m", twice)], tmp_path / "out.csv", id="uid_text")
