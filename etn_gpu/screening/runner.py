@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -228,7 +229,11 @@ class Screening:
             phases += relaxed_elements(
                 self.model, self._threshold, elements_of(phases), pressure=self._means.pressure, **self._options
             )
-        return self._references.with_phases(phases) if phases else self._references
+        found = self._references.with_phases(phases) if phases else self._references
+        if isinstance(self._means, Relaxer) and self._means.pressure:
+            note = f"; energies at {self._means.pressure:g} GPa, not enthalpies: pressure times volume is not in them"
+            found = replace(found, description=found.description + note)
+        return found
 
     def _as_given(self, stream: Iterable[Candidate]) -> Iterator[Candidate]:
         """The structures; notes their labels, which are those of the results once they have been relaxed."""

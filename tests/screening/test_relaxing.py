@@ -102,6 +102,7 @@ def test_elements_that_are_missing_in_a_file_of_references(tmp_path: Path, model
     ).references
     assert "training data" not in mixed.description
     assert mixed.description.count("refs.extxyz, structure") == 1
+    assert mixed.description.endswith("; energies at 50 GPa, not enthalpies: pressure times volume is not in them")
     assert {symbol: mixed.energies[symbol] for symbol in ("Nb", "Mo", "Ta")} == {
         symbol: alone.energies[symbol] for symbol in ("Nb", "Mo", "Ta")
     }
