@@ -369,8 +369,8 @@ def _show(console: Console, report: ScreeningReport, places: list[Path], potenti
         console.print(
             f"warning: the same id stands for several structures: {shown}{others}", style="yellow", soft_wrap=True
         )
-    for note in report.kept.notes():
-        console.print(f"warning: {escaped(note)}", style="yellow", soft_wrap=True, markup=False)
+    for lack in report.kept.notes():
+        console.print(f"warning: {escaped(lack)}", style="yellow", soft_wrap=True, markup=False)
     rows, *structures = (escaped(str(place)) for place in places)
     console.print(f"rows: {rows}", soft_wrap=True)
     for place in structures:

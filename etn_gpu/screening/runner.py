@@ -126,11 +126,8 @@ class Screening:
         relax: bool = False,
         **relaxation: Any,
     ) -> None:
-        if isinstance(model, str | os.PathLike) or not hasattr(model, "metadata"):
-            loaded = load(model)
-            protected = [*protected, model_path(model)]
-            model = loaded
-        self.model = model
+        model, read_from = _loaded(model)
+        self.model, protected = model, [*protected, *read_from]
         self.sources = as_sources(sources)
         self.output = Path(output)
         self.structures = None if structures is None else Path(structures)
@@ -307,6 +304,11 @@ class Screening:
                 self._page.write(self.report)
 
         self._writer.finish(progress, hull, self._columns(), show if seeing else None, last)
+
+
+def _loaded(model: Any) -> tuple[ETNPotential, list[Path]]:
+    """A potential as it is, or of a name or path, and then the file it was read from."""
+    return (model, []) if hasattr(model, "metadata") else (load(model), [model_path(model)])
 
 
 def screen(
