@@ -247,13 +247,15 @@ def test_the_page_of_a_run(tmp_path: Path, structures: list[Atoms]) -> None:
 
 def test_entries_that_are_not_there_are_told(tmp_path: Path, model: Any, structures: list[Atoms]) -> None:
     del structures[3].info["name"]
+    structures[4].info["age"] = 10**5000
     given: dict[str, Any] = {"id": "name", "keep": ["age", "odd", "agee"]}
     assert screen(model, structures, tmp_path / "out.csv", **given).kept.notes() == [
         "1 structures have no entry 'name': the column id is empty there",
+        "1 structures have something else than a scalar as 'age': the column age is empty there",
         "60 structures have something else than a scalar as 'odd': the column odd is empty there",
         "60 structures have no entry 'agee': the column agee is empty there",
     ]
-    assert screen(model, structures, tmp_path / "none.csv", keep=["age"]).kept.notes() == []
+    assert screen(model, structures[:3], tmp_path / "none.csv", keep=["age"]).kept.notes() == []
 
 
 def test_ids_that_occur_twice_are_told(tmp_path: Path, model: Any) -> None:
