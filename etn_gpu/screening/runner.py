@@ -5,20 +5,22 @@ from __future__ import annotations
 import os
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from etn_gpu import __version__, files
 from etn_gpu.backend import resolve
 from etn_gpu.errors import DataError
+from etn_gpu.potential.file import load, model_path
 from etn_gpu.potential.grade import THRESHOLD, check_threshold
 from etn_gpu.potential.warm_up import warm_up
-from etn_gpu.screening.batching import BatchLimits
+from etn_gpu.screening.batching import BatchLimits, Candidate
 from etn_gpu.screening.columns import Field, ResultColumn
 from etn_gpu.screening.hulls import RunHull
 from etn_gpu.screening.kept import ID, Kept
 from etn_gpu.screening.ranking import RankBy, Ranking
-from etn_gpu.screening.reference_phases import References, file_phases, model_references, relaxed_elements
+from etn_gpu.screening.reference_phases import References, elements_of, file_phases, model_references, relaxed_elements
 from etn_gpu.screening.relaxing import Relaxer
 from etn_gpu.screening.report import ScreeningReport
 from etn_gpu.screening.report_file import ReportFile
@@ -55,7 +57,7 @@ class Screening:
         report: counts and ranking of what has been done so far.
 
     Args:
-        model: the potential.
+        model: the potential, the name of a shipped one, or the path of a model file.
         sources: a path of a file in any format that ASE reads, an ``ase.Atoms``, an iterable of ``ase.Atoms`` (it is
             consumed as a stream, once), a :class:`~etn_gpu.screening.Source`, or a list of any of these. When an
             iterable raises an exception, the rows of the structures before are written first.
@@ -74,8 +76,8 @@ class Screening:
         keep: entries of `info` that become columns.
         id: the entry of `info` with a name of each structure, which becomes the column ``id``.
         references: a file of phases that formation energies and the hull refer to, evaluated by the model, and relaxed
-            if `relax` is set. Without, a run that relaxes lets the model relax crystals of its elements; the report
-            says what was used.
+            if `relax` is set. A run that relaxes lets the model relax crystals of the elements that it lacks; the
+            report says what was used.
         hull_of_run: whether the structures of the run are phases of the hull, or only the references.
         limits: how large a batch may be.
         backend: backend of the evaluation; by default as everywhere in etn_gpu.
@@ -89,18 +91,19 @@ class Screening:
             :func:`etn_gpu.relax`.
 
     Raises:
-        DataError: an output cannot be written, see :func:`~etn_gpu.screening.writing.check_outputs`; there is a run to
+        DataError: an output cannot be written, see :func:`~etn_gpu.screening.writing.check_outputs`, or is a pipe where
+            a report or a ranking by the hull is asked for; there is a run to
             go on with that is another one; a condition that cannot be read; a source that is none; during the run, an
             iterable that failed (the message says at which structure).
         BackendError: the backend or the dtype that was asked for cannot be used here.
-        ModelFileError: the model's reference energies for formation energies are no energies.
+        ModelFileError: the model cannot be loaded, or its reference energies for formation energies are no energies.
         NetworkError: a threshold below 1.
         RelaxationError: an option of a relaxation that means nothing.
     """
 
     def __init__(
         self,
-        model: ETNPotential,
+        model: ETNPotential | str | os.PathLike[str],
         sources: Sources,
         output: str | os.PathLike[str],
         *,
@@ -128,7 +131,8 @@ class Screening:
         relax: bool = False,
         **relaxation: Any,
     ) -> None:
-        self.model = model
+        model, read_from = _loaded(model)
+        self.model, protected = model, [*protected, *read_from]
         self.sources = as_sources(sources)
         self.output = Path(output)
         self.structures = None if structures is None else Path(structures)
@@ -154,6 +158,8 @@ class Screening:
         own = [column.name for column in (*COLUMNS, *self._means.columns)]
         self._kept = Kept(keep, id, own)
         self._hull_of_run = hull_of_run
+        if references is not None and not isinstance(references, str | os.PathLike):
+            raise DataError(f"references = {references!r:.80}: expected the path of a file of phases")
         self._given = None if references is None else FileSource(references)
         read = [*self.sources, *([] if self._given is None else [self._given])]
         inputs = [*protected, *(source.path for source in read if isinstance(source, FileSource))]
@@ -164,7 +170,12 @@ class Screening:
         ranking = Ranking(
             rank, top, drop_extrapolating=drop_extrapolating, where=condition, per_composition=per_composition
         )
-        self.report = ScreeningReport(backend=name, ranking=ranking)
+        if files.is_stream(self.output) and (report is not None or ranking.needs_hull):
+            raise DataError(
+                f"{self.output} is a pipe or a device, from which rows are not read again, and a report and energies "
+                "above the hull depend on all of them: choose a file as the output"
+            )
+        self.report = ScreeningReport(backend=name, ranking=ranking, kept=self._kept)
         self._identity = {
             "version": __version__,
             "model": model.checksum(),
@@ -218,13 +229,24 @@ class Screening:
         return self.report
 
     def _found_references(self) -> References:
-        if self._given is not None:
-            return self._references.with_phases(file_phases(self._given, self._means))
+        phases = [] if self._given is None else file_phases(self._given, self._means)
         if isinstance(self._means, Relaxer):
-            return self._references.with_phases(
-                relaxed_elements(self.model, self._threshold, pressure=self._means.pressure, **self._options)
+            # Energies of relaxed structures are not to be compared with those of training structures.
+            phases += relaxed_elements(
+                self.model, self._threshold, elements_of(phases), pressure=self._means.pressure, **self._options
             )
-        return self._references
+        found = self._references.with_phases(phases) if phases else self._references
+        if isinstance(self._means, Relaxer) and self._means.pressure:
+            note = f"; energies at {self._means.pressure:g} GPa, not enthalpies: pressure times volume is not in them"
+            found = replace(found, description=found.description + note)
+        return found
+
+    def _as_given(self, stream: Iterable[Candidate]) -> Iterator[Candidate]:
+        """The structures; notes their labels, which are those of the results once they have been relaxed."""
+        for candidate in stream:
+            if self.structures is not None:
+                self.report.labels.see([candidate.atoms])
+            yield candidate
 
     def _write(self, done: Done) -> None:
         """Writes and counts a batch."""
@@ -232,14 +254,14 @@ class Screening:
         self.report.add(done.rows)
         self.report.untried |= done.untried
         self.report.notes.update(done.notes)
-        self.report.labels.add(done.labels)
         self._kept.add(done.kept)
 
     def _done(self, work: Work, stream: Stream) -> Iterator[Done]:
         """What comes of the structures, here or in other processes."""
+        given = self._as_given(stream)
         if self._workers is None:
-            return work.batches(stream, self.limits)
-        return self._workers.batches(work, stream, self.limits)
+            return work.batches(given, self.limits)
+        return self._workers.batches(work, given, self.limits)
 
     def _columns(self) -> list[ResultColumn]:
         """Columns beside those that every run has."""
@@ -293,8 +315,13 @@ class Screening:
         self._writer.finish(progress, hull, self._columns(), show if seeing else None, last)
 
 
+def _loaded(model: Any) -> tuple[ETNPotential, list[Path]]:
+    """A potential as it is, or of a name or path, and then the file it was read from."""
+    return (model, []) if hasattr(model, "metadata") else (load(model), [model_path(model)])
+
+
 def screen(
-    model: ETNPotential,
+    model: ETNPotential | str | os.PathLike[str],
     sources: Sources,
     output: str | os.PathLike[str],
     **options: Any,

@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Any
 from etn_gpu.screening.batching import BatchLimits, Candidate
 from etn_gpu.screening.evaluation import Outcome
 from etn_gpu.screening.frames import FrameWriter
-from etn_gpu.screening.input_labels import InputLabels
 from etn_gpu.screening.kept import Kept
 from etn_gpu.screening.row_maker import RowMaker
 from etn_gpu.screening.rows import Row
@@ -32,7 +31,6 @@ class Done:
         frames: their frames, empty for those that failed; None where no frames are wanted.
         untried: for sources that could not be read to their end, how many structures were never tried.
         notes: what frames lack or have under another name, and in how many.
-        labels: keys of the input that look like labels.
         kept: what is known of kept entries (:meth:`~etn_gpu.screening.kept.Kept.to_state`).
     """
 
@@ -40,7 +38,6 @@ class Done:
     frames: list[str] | None
     untried: Mapping[str, int | None]
     notes: Counter[str]
-    labels: list[str]
     kept: Mapping[str, Any]
 
 
@@ -79,10 +76,8 @@ class Work:
         if kept.names:
             more = [fields | own for fields, own in zip(more, kept.of(candidates), strict=True)]
         rows = self._make_rows(candidates, outcomes, more)
-        frames, labels, writer = None, InputLabels(), FrameWriter()
+        frames, writer = None, FrameWriter()
         if self._frames:
-            structures = [candidate.atoms for candidate in candidates]
-            frames = writer.texts(rows, structures, outcomes)
-            labels.see(structures)
+            frames = writer.texts(rows, [candidate.atoms for candidate in candidates], outcomes)
         untried = {c.source: c.untried for c in candidates if c.untried != 0}
-        return Done(rows, frames, untried, writer.notes, labels.to_state(), kept.to_state())
+        return Done(rows, frames, untried, writer.notes, kept.to_state())
