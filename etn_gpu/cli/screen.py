@@ -136,6 +136,18 @@ def screen(
         HullOf,
         typer.Option(help="Phases of the hull: the references and the structures of the run, or the references only."),
     ] = HullOf.run,
+    workers: Annotated[
+        int | None,
+        typer.Option(min=1, help="Processes that share the work. Default: none but this one.", show_default=False),
+    ] = None,
+    scheduler: Annotated[
+        str | None,
+        typer.Option(
+            metavar="ADDRESS",
+            help="Dask scheduler whose workers share the work, such as tcp://node1:8786.",
+            show_default=False,
+        ),
+    ] = None,
     relax: Annotated[bool, typer.Option("--relax", help="Relax structures first.")] = False,
     cell: Annotated[
         CellOf | None,
@@ -197,11 +209,13 @@ def screen(
 
     Columns: source, index, formula, n_atoms, volume_per_atom (A^3/atom),
     closest_pair (the distance of the two closest atoms, A), energy (eV),
-    energy_per_atom, formation_energy (relative to the pure elements of the
-    training set) and energy_above_hull (all eV/atom; the hull is that of the pure
-    elements and of the structures with status ok), max_force (eV/A), pressure
-    (GPa, positive under compression), extrapolation_grade, status, message, and
-    what --id and --keep ask for. In text, what is not printable is escaped as in Python
+    energy_per_atom, formation_energy (relative to the pure elements: see
+    --references) and energy_above_hull (all eV/atom; the hull is that of the pure
+    elements and of the structures with status ok; energies, whatever the
+    --pressure, not enthalpies), max_force (eV/A), pressure
+    (GPa, positive under compression), extrapolation_grade, status, message, with
+    --relax relaxation_steps and initial_energy_per_atom, and what --id and --keep
+    ask for. In text, what is not printable is escaped as in Python
     (a byte that is not UTF-8: \\udcff), and what a spreadsheet would take for a
     formula is prefixed, names with ./ and messages with '.
 
@@ -263,6 +277,8 @@ def screen(
         backend=backend,
         dtype=dtype and dtype.value,
         threads=threads,
+        workers=workers,
+        scheduler=scheduler,
         relax=relax,
         **relaxation,
     )
@@ -367,6 +383,8 @@ def _show(console: Console, report: ScreeningReport, places: list[Path], potenti
         console.print(
             f"warning: the same id stands for several structures: {shown}{others}", style="yellow", soft_wrap=True
         )
+    for lack in report.kept.notes():
+        console.print(f"warning: {escaped(lack)}", style="yellow", soft_wrap=True, markup=False)
     rows, *structures = (escaped(str(place)) for place in places)
     console.print(f"rows: {rows}", soft_wrap=True)
     for place in structures:

@@ -13,6 +13,7 @@ import os
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass
+from itertools import zip_longest
 from time import monotonic
 from types import TracebackType
 from typing import Any, Self
@@ -32,6 +33,7 @@ Making = Callable[[str, str], None]
 FORMAT = 1
 #: Seconds between two notes of how far the run has come, and how much longer than a note takes they are apart at least.
 _INTERVAL, _SHARE = 1.0, 50.0
+_LONGEST_SHOWN = 200
 
 
 @dataclass(frozen=True)
@@ -210,11 +212,17 @@ class UnfinishedOutputs:
             with open(self._state, encoding="utf-8") as file:
                 state: dict[str, Any] = json.load(file)
             if state["format"] > FORMAT:
-                raise self._error(f"{self._state} is of a newer version of etn_gpu (format {state['format']})")
-            _ = state["identity"], state["progress"], state["whole"], [part["records"] for part in state["parts"]]
+                raise self._error(
+                    f"{self._state} is of a newer version of etn_gpu (format {state['format']}): go on with that "
+                    "version, remove it, or choose another name for the output"
+                )
+            _ = dict(state["identity"]), state["progress"], state["whole"], state["parts"][0]
+            _ = [(part["name"], part["length"], part["records"]) for part in state["parts"]]
         except FileNotFoundError:
             return None
-        except (OSError, ValueError, KeyError, TypeError) as problem:
+        except self._error:
+            raise
+        except (OSError, ValueError, LookupError, TypeError) as problem:
             raise self._error(
                 f"{self._state} should say how far a run has come, and cannot be read ({type(problem).__name__}): "
                 "remove it or choose another name for the output"
@@ -227,10 +235,10 @@ class UnfinishedOutputs:
         now |= {"outputs": self._names()}
         for name in now | before:
             if before.get(name) != now.get(name):
+                where, old, new = _difference(name, before.get(name), now.get(name))
                 raise self._error(
-                    f"{self._state} is of another run: {name} was {_shown(before.get(name))}, is "
-                    f"{_shown(now.get(name))}. Go on with the same options and inputs, or begin anew by --overwrite "
-                    "(overwrite=True in Python)"
+                    f"{self._state} is of another run: {where} was {_shown(old)}, is {_shown(new)}. Go on with the "
+                    "same options and inputs, or begin anew by --overwrite (overwrite=True in Python)"
                 )
 
     def _names(self) -> list[str]:
@@ -350,6 +358,23 @@ def _with(path: AnyPath, suffix: str) -> str:
     return os.path.realpath(path) + suffix
 
 
+def _difference(name: str, one: Any, other: Any) -> tuple[str, Any, Any]:
+    """Where two values differ, and these; only the part that differs of those too long to be shown."""
+    if max(len(_text(one)), len(_text(other))) <= _LONGEST_SHOWN:
+        return name, one, other
+    if isinstance(one, dict) and isinstance(other, dict):
+        pairs = [(key, one.get(key), other.get(key)) for key in other | one]
+    elif isinstance(one, list) and isinstance(other, list):
+        pairs = [(f"number {k}", a, b) for k, (a, b) in enumerate(zip_longest(one, other), start=1)]
+    else:
+        return name, one, other
+    return next(_difference(f"{name}, {key}", a, b) for key, a, b in pairs if a != b)
+
+
+def _text(value: Any) -> str:
+    return json.dumps(value, ensure_ascii=False)
+
+
 def _shown(value: Any) -> str:
-    text = json.dumps(value, ensure_ascii=False)
-    return text if len(text) <= 200 else f"{text[:197]}..."
+    text = _text(value)
+    return text if len(text) <= _LONGEST_SHOWN else f"{text[: _LONGEST_SHOWN - 3]}..."

@@ -14,6 +14,8 @@ __all__ = ["Field", "Kind", "ResultColumn", "common_kind", "kind_of", "scalar"]
 #: A value of a column; None is an empty field.
 Field = str | int | float | bool | None
 _LARGEST_INTEGER = 2**63
+#: Python makes no text of integers of some more digits.
+_LARGEST_NUMBER = 2**1024
 
 
 class Kind(StrEnum):
@@ -37,7 +39,7 @@ class ResultColumn:
 def scalar(value: Any) -> Field:
     """A value of `info` as one field; None for what is no scalar.
 
-    Arrays with a single entry and no axes count as scalars, complex numbers do not.
+    Arrays with a single entry and no axes count as scalars, complex numbers and integers beyond all floats do not.
     """
     if isinstance(value, np.ndarray) and value.ndim == 0:
         value = value[()]
@@ -45,6 +47,8 @@ def scalar(value: Any) -> Field:
         value = value.item()
     if isinstance(value, bytes):
         return value.decode("utf-8", "surrogateescape")
+    if isinstance(value, int) and abs(value) >= _LARGEST_NUMBER:
+        return None
     return value if isinstance(value, str | int | float | bool) else None
 
 

@@ -48,8 +48,8 @@ class InputLabels:
         """The keys, as JSON has them."""
         return sorted(self._keys())
 
-    def restore(self, keys: Iterable[str]) -> None:
-        """Takes up the keys that had been seen."""
+    def add(self, keys: Iterable[str]) -> None:
+        """Takes up keys that had been seen elsewhere."""
         self._before |= set(keys)
 
     def _keys(self) -> set[str]:

@@ -26,10 +26,12 @@ class Kept:
         taken: names of other columns.
 
     Raises:
-        DataError: an entry is named twice.
+        DataError: an entry is named twice, or these are no keys.
     """
 
     def __init__(self, keys: Sequence[str] = (), id: str | None = None, taken: Collection[str] = ()) -> None:
+        if isinstance(keys, str) or not all(isinstance(key, str) for key in (*keys, *([] if id is None else [id]))):
+            raise DataError(f"keep = {keys!r}, id = {id!r}: expected a list of keys of info, and one key")
         self._keys: dict[str, str] = {} if id is None else {ID: id}
         for key in keys:
             name = key if key not in {*taken, ID} else _PREFIX + key
@@ -70,6 +72,25 @@ class Kept:
         self._kinds[name].add(kind_of(value))
         return value
 
+    def fresh(self) -> Kept:
+        """The same columns, with nothing seen so far."""
+        fresh = Kept()
+        fresh._keys, fresh._kinds = self._keys, {name: set() for name in self._keys}
+        return fresh
+
+    def notes(self) -> list[str]:
+        """What users may not expect: entries that no structure has, names that are missing, values that are dropped."""
+        found = []
+        for name, key in self._keys.items():
+            missing, other = self.missing[name], self.other[name]
+            if missing and (name == ID or not (self._kinds[name] or other)):
+                found.append(f"{missing} structures have no entry {key!r}: the column {name} is empty there")
+            if other:
+                found.append(
+                    f"{other} structures have something else than a scalar as {key!r}: the column {name} is empty there"
+                )
+        return found
+
     def to_state(self) -> dict[str, Any]:
         """What has been seen, as JSON has it."""
         return {
@@ -78,7 +99,9 @@ class Kept:
             "missing": dict(self.missing),
         }
 
-    def restore(self, state: Mapping[str, Any]) -> None:
-        """Takes up what had been seen."""
-        self._kinds = {name: {Kind(kind) for kind in kinds} for name, kinds in state["kinds"].items()}
-        self.other, self.missing = Counter(state["other"]), Counter(state["missing"])
+    def add(self, state: Mapping[str, Any]) -> None:
+        """Takes up what had been seen elsewhere."""
+        for name, kinds in state["kinds"].items():
+            self._kinds[name] |= {Kind(kind) for kind in kinds}
+        self.other.update(state["other"])
+        self.missing.update(state["missing"])

@@ -7,6 +7,7 @@ import math
 from enum import StrEnum
 from typing import TYPE_CHECKING
 
+from etn_gpu.errors import DataError
 from etn_gpu.screening.composition import reduced_composition
 
 if TYPE_CHECKING:
@@ -47,6 +48,9 @@ class Ranking:
         where: which rows are ranked; all by default.
         per_composition: keep only the best row of each composition; memory grows with the number of these.
 
+    Raises:
+        DataError: there is no such column to sort by, or `top` is no number of rows.
+
     Attributes:
         n_ranked: how many rows, or compositions, were ranked.
         n_dropped: how many rows were left out for being extrapolating.
@@ -62,6 +66,10 @@ class Ranking:
         where: Condition | None = None,
         per_composition: bool = False,
     ) -> None:
+        if by not in [*RankBy]:
+            raise DataError(f"rank = {by!r}: expected one of {', '.join(RankBy)}")
+        if not isinstance(top, int) or top < 0:
+            raise DataError(f"top = {top!r}: expected a whole number, 0 or more")
         self.by = RankBy(by)
         self.top = top
         self.drop_extrapolating = drop_extrapolating

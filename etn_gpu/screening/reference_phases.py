@@ -7,7 +7,7 @@ relaxes, and these before those that it was trained on, element by element.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -88,7 +88,7 @@ def file_phases(source: FileSource, means: SinglePoints | Relaxer) -> list[tuple
     for candidate, outcome, _ in _settled(source, means):
         place = f"{source.name}" if candidate.index is None else f"{source.name}, structure {candidate.index}"
         if outcome.failed or outcome.ended == "exploded" or candidate.atoms is None:
-            raise DataError(f"a reference cannot be used: {outcome.message}.", place)
+            raise DataError(f"a reference cannot be used: {outcome.message.rstrip('.')}.", place)
         if outcome.ended:
             raise DataError(f"a reference did not converge: {outcome.message}. Allow more steps.", place)
         formula = str(candidate.atoms.get_chemical_formula())
@@ -102,16 +102,26 @@ def _settled(source: FileSource, means: SinglePoints | Relaxer) -> Iterator[Sett
         yield from batch
 
 
-def relaxed_elements(model: ETNPotential, threshold: float, **options: Any) -> list[tuple[str, float, str]]:
+def elements_of(phases: Sequence[tuple[str, float, str]]) -> set[str]:
+    """The elements that are phases themselves."""
+    compositions = [reduced_composition(formula) for formula, _, _ in phases]
+    return {counts[0][0] for counts in compositions if len(counts) == 1}
+
+
+def relaxed_elements(
+    model: ETNPotential, threshold: float, known: Collection[str] = (), **options: Any
+) -> list[tuple[str, float, str]]:
     """The best of some simple crystals of each element, relaxed with their cells: formula, energy in eV per atom, and
     what it is. None of an element whose crystals all extrapolate.
 
     Args:
         model: the potential.
         threshold: the extrapolation grade above which a crystal is none to rely on.
+        known: elements that need no crystal.
         options: `backend`, `dtype` and `threads` of the evaluation, `pressure` in GPa.
     """
-    crystals = [(symbol, name, atoms) for symbol in model.species for name, atoms in _crystals(model, symbol)]
+    wanted = [symbol for symbol in model.species if symbol not in known]
+    crystals = [(symbol, name, atoms) for symbol in wanted for name, atoms in _crystals(model, symbol)]
     found = []
     relaxed = relax(model, [atoms for _, _, atoms in crystals], fmax=_FMAX, cell="full", **options)
     for (symbol, name, _), end in zip(crystals, relaxed, strict=True):

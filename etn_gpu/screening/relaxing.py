@@ -6,9 +6,10 @@ The columns of a relaxation are ``relaxation_steps`` and ``initial_energy_per_at
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from itertools import islice
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from etn_gpu.relaxation import Relaxation, Relaxed
 from etn_gpu.screening.batching import BatchLimits, Candidate
@@ -22,6 +23,10 @@ if TYPE_CHECKING:
     from etn_gpu.potential import ETNPotential
 
 __all__ = ["Relaxer"]
+
+Member = TypeVar("Member")
+#: Batches that another process is given at once.
+_BATCHES_AT_ONCE = 4
 
 _COLUMNS = (
     ResultColumn("relaxation_steps", Kind.integer),
@@ -68,18 +73,17 @@ class Relaxer:
         An exception of the iterable is raised after the groups of those before it.
         """
         failures: list[Exception] = []
-        batch: list[Settled] = []
-        n_atoms = 0
-        for settled in self._in_order(_until_failure(candidates, failures)):
-            atoms = settled[0].atoms
-            size = 1 if atoms is None else max(1, len(atoms))
-            if batch and n_atoms + size > limits.atoms:
-                yield batch
-                batch, n_atoms = [], 0
-            batch.append(settled)
-            n_atoms += size
-        if batch:
-            yield batch
+        yield from _groups(self._in_order(_until_failure(candidates, failures)), _size_of_settled, limits.atoms)
+        if failures:
+            raise failures[0]
+
+    def units(self, candidates: Iterable[Candidate], limits: BatchLimits) -> Iterator[list[Candidate]]:
+        """What other processes are given at once: structures of several batches, so that relaxations that take long
+        are few among them."""
+        failures: list[Exception] = []
+        groups = _groups(_until_failure(candidates, failures), _size, limits.atoms)
+        while unit := [candidate for group in islice(groups, _BATCHES_AT_ONCE) for candidate in group]:
+            yield unit
         if failures:
             raise failures[0]
 
@@ -136,6 +140,29 @@ def _extrapolating(relaxed: Relaxed, threshold: float) -> bool:
     assert result is not None
     grade = result.get("extrapolation_grade")
     return bool(result.extrapolating) if grade is None else bool(grade > threshold)
+
+
+def _groups(members: Iterable[Member], size: Callable[[Member], int], most: int) -> Iterator[list[Member]]:
+    """Consecutive members with at most so many atoms, or one that has more."""
+    group: list[Member] = []
+    n_atoms = 0
+    for member in members:
+        atoms = size(member)
+        if group and n_atoms + atoms > most:
+            yield group
+            group, n_atoms = [], 0
+        group.append(member)
+        n_atoms += atoms
+    if group:
+        yield group
+
+
+def _size(candidate: Candidate) -> int:
+    return 1 if candidate.atoms is None else max(1, len(candidate.atoms))
+
+
+def _size_of_settled(settled: Settled) -> int:
+    return _size(settled[0])
 
 
 def _until_failure(candidates: Iterable[Candidate], failures: list[Exception]) -> Iterator[Candidate]:

@@ -7,9 +7,9 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from time import perf_counter
 
-from etn_gpu.screening.batching import Candidate
 from etn_gpu.screening.hulls import RunHull
 from etn_gpu.screening.input_labels import InputLabels
+from etn_gpu.screening.kept import Kept
 from etn_gpu.screening.ranking import Ranking
 from etn_gpu.screening.reference_phases import References
 from etn_gpu.screening.rows import Row, Status
@@ -35,6 +35,7 @@ class ScreeningReport:
         notes: entries of the input that the written structures lack or have under another name, and how many frames
             had them.
         repeated_ids: names of structures that occur several times, and how often.
+        kept: entries of `info` that became columns, and what they lack.
         references: what formation energies are relative to.
         hull: the hull, when all rows are there.
         n_before: rows that were there when the run went on.
@@ -51,6 +52,7 @@ class ScreeningReport:
     untried: dict[str, int | None] = field(default_factory=dict)
     notes: Counter[str] = field(default_factory=Counter)
     repeated_ids: dict[str, int] = field(default_factory=dict)
+    kept: Kept = field(default_factory=Kept, repr=False)
     references: References = field(default_factory=lambda: References({}), repr=False)
     hull: RunHull | None = field(default=None, repr=False)
     n_before: int = 0
@@ -77,10 +79,6 @@ class ScreeningReport:
     def n_failed(self) -> int:
         """Rows with the status "failed"."""
         return self.counts["failed"]
-
-    def note_untried(self, candidates: Iterable[Candidate]) -> None:
-        """Remembers the sources that end in a structure behind which nothing could be tried."""
-        self.untried |= {c.source: c.untried for c in candidates if c.untried != 0}
 
     def begin(self, compilation: float) -> None:
         """Starts the clock; compilation, in seconds, came before."""

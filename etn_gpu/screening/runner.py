@@ -5,29 +5,32 @@ from __future__ import annotations
 import os
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from etn_gpu import __version__, files
 from etn_gpu.backend import resolve
 from etn_gpu.errors import DataError
+from etn_gpu.potential.file import load, model_path
 from etn_gpu.potential.grade import THRESHOLD, check_threshold
 from etn_gpu.potential.warm_up import warm_up
-from etn_gpu.screening.batching import BatchLimits
+from etn_gpu.screening.batching import BatchLimits, Candidate
 from etn_gpu.screening.columns import Field, ResultColumn
 from etn_gpu.screening.hulls import RunHull
 from etn_gpu.screening.kept import ID, Kept
 from etn_gpu.screening.ranking import RankBy, Ranking
-from etn_gpu.screening.reference_phases import References, file_phases, model_references, relaxed_elements
+from etn_gpu.screening.reference_phases import References, elements_of, file_phases, model_references, relaxed_elements
 from etn_gpu.screening.relaxing import Relaxer
 from etn_gpu.screening.report import ScreeningReport
 from etn_gpu.screening.report_file import ReportFile
-from etn_gpu.screening.row_maker import RowMaker
 from etn_gpu.screening.rows import COLUMNS, Row
-from etn_gpu.screening.single_points import Settled, SinglePoints
+from etn_gpu.screening.single_points import SinglePoints
 from etn_gpu.screening.sources import FileSource, Source, as_sources
 from etn_gpu.screening.stream import Place, Stream
 from etn_gpu.screening.where import Condition
+from etn_gpu.screening.work import Done, Work
+from etn_gpu.screening.workers import Workers
 from etn_gpu.screening.writing import ResultWriter, check_outputs
 
 if TYPE_CHECKING:
@@ -54,7 +57,7 @@ class Screening:
         report: counts and ranking of what has been done so far.
 
     Args:
-        model: the potential.
+        model: the potential, the name of a shipped one, or the path of a model file.
         sources: a path of a file in any format that ASE reads, an ``ase.Atoms``, an iterable of ``ase.Atoms`` (it is
             consumed as a stream, once), a :class:`~etn_gpu.screening.Source`, or a list of any of these. When an
             iterable raises an exception, the rows of the structures before are written first.
@@ -73,31 +76,34 @@ class Screening:
         keep: entries of `info` that become columns.
         id: the entry of `info` with a name of each structure, which becomes the column ``id``.
         references: a file of phases that formation energies and the hull refer to, evaluated by the model, and relaxed
-            if `relax` is set. Without, a run that relaxes lets the model relax crystals of its elements; the report
-            says what was used.
+            if `relax` is set. A run that relaxes lets the model relax crystals of the elements that it lacks; the
+            report says what was used.
         hull_of_run: whether the structures of the run are phases of the hull, or only the references.
         limits: how large a batch may be.
         backend: backend of the evaluation; by default as everywhere in etn_gpu.
         dtype: "float64" or "float32"; by default the model's, on a GPU "float32".
-        threads: threads of the evaluation; by default the backend's.
+        threads: threads of the evaluation; by default the backend's, with `workers` or a `scheduler` one.
+        workers: processes on this machine that share the work; none by default.
+        scheduler: the address of a Dask scheduler whose workers share the work (:mod:`etn_gpu.screening.workers`).
         relax: whether structures are relaxed first; rows and structures are those of the ends. Only what has converged
             is "ok", and there are the columns ``relaxation_steps`` and ``initial_energy_per_atom``.
         relaxation: options of the relaxation: `fmax`, `cell`, `pressure`, `steps`, `optimizer` and `limits`, see
             :func:`etn_gpu.relax`.
 
     Raises:
-        DataError: an output cannot be written, see :func:`~etn_gpu.screening.writing.check_outputs`; there is a run to
+        DataError: an output cannot be written, see :func:`~etn_gpu.screening.writing.check_outputs`, or is a pipe where
+            a report or a ranking by the hull is asked for; there is a run to
             go on with that is another one; a condition that cannot be read; a source that is none; during the run, an
             iterable that failed (the message says at which structure).
         BackendError: the backend or the dtype that was asked for cannot be used here.
-        ModelFileError: the model's reference energies for formation energies are no energies.
+        ModelFileError: the model cannot be loaded, or its reference energies for formation energies are no energies.
         NetworkError: a threshold below 1.
         RelaxationError: an option of a relaxation that means nothing.
     """
 
     def __init__(
         self,
-        model: ETNPotential,
+        model: ETNPotential | str | os.PathLike[str],
         sources: Sources,
         output: str | os.PathLike[str],
         *,
@@ -120,10 +126,13 @@ class Screening:
         backend: str | None = None,
         dtype: str | None = None,
         threads: int | None = None,
+        workers: int | None = None,
+        scheduler: str | None = None,
         relax: bool = False,
         **relaxation: Any,
     ) -> None:
-        self.model = model
+        model, read_from = _loaded(model)
+        self.model, protected = model, [*protected, *read_from]
         self.sources = as_sources(sources)
         self.output = Path(output)
         self.structures = None if structures is None else Path(structures)
@@ -132,6 +141,9 @@ class Screening:
         self._references = model_references(model)
         self._threshold = check_threshold(grade_threshold)
         name = resolve(backend)
+        self._workers = None if workers is None and scheduler is None else Workers(workers, scheduler)
+        if self._workers is not None:
+            threads = threads or 1
         self._options = {"backend": name, "dtype": dtype, "threads": threads}
         precision = model.precision(name, dtype)
         self._means: SinglePoints | Relaxer
@@ -146,6 +158,8 @@ class Screening:
         own = [column.name for column in (*COLUMNS, *self._means.columns)]
         self._kept = Kept(keep, id, own)
         self._hull_of_run = hull_of_run
+        if references is not None and not isinstance(references, str | os.PathLike):
+            raise DataError(f"references = {references!r:.80}: expected the path of a file of phases")
         self._given = None if references is None else FileSource(references)
         read = [*self.sources, *([] if self._given is None else [self._given])]
         inputs = [*protected, *(source.path for source in read if isinstance(source, FileSource))]
@@ -156,7 +170,12 @@ class Screening:
         ranking = Ranking(
             rank, top, drop_extrapolating=drop_extrapolating, where=condition, per_composition=per_composition
         )
-        self.report = ScreeningReport(backend=name, ranking=ranking)
+        if files.is_stream(self.output) and (report is not None or ranking.needs_hull):
+            raise DataError(
+                f"{self.output} is a pipe or a device, from which rows are not read again, and a report and energies "
+                "above the hull depend on all of them: choose a file as the output"
+            )
+        self.report = ScreeningReport(backend=name, ranking=ranking, kept=self._kept)
         self._identity = {
             "version": __version__,
             "model": model.checksum(),
@@ -185,17 +204,18 @@ class Screening:
     def __iter__(self) -> Iterator[list[Row]]:
         compilation = warm_up(self.model, **self._options)
         references = self._found_references()
-        self._make_rows, self.report.references = RowMaker(references.energies), references
+        self.report.references = references
         with self._writer as writer:
             place = self._restored()
             stream = Stream(self.sources, place)
             if not writer.whole:
                 self.report.begin(compilation)
-                for batch in self._means.batches(stream, self.limits):
-                    rows = self._rows(batch)
-                    place = stream.take(len(batch))
+                work = Work(self._means, references.energies, self._kept.fresh(), frames=self.structures is not None)
+                for done in self._done(work, stream):
+                    self._write(done)
+                    place = stream.take(len(done.rows))
                     writer.note(self._progress(place))
-                    yield rows
+                    yield done.rows
                 self._finish(self._progress(place))
 
     def places(self) -> list[Path]:
@@ -209,28 +229,39 @@ class Screening:
         return self.report
 
     def _found_references(self) -> References:
-        if self._given is not None:
-            return self._references.with_phases(file_phases(self._given, self._means))
+        phases = [] if self._given is None else file_phases(self._given, self._means)
         if isinstance(self._means, Relaxer):
-            return self._references.with_phases(
-                relaxed_elements(self.model, self._threshold, pressure=self._means.pressure, **self._options)
+            # Energies of relaxed structures are not to be compared with those of training structures.
+            phases += relaxed_elements(
+                self.model, self._threshold, elements_of(phases), pressure=self._means.pressure, **self._options
             )
-        return self._references
+        found = self._references.with_phases(phases) if phases else self._references
+        if isinstance(self._means, Relaxer) and self._means.pressure:
+            note = f"; energies at {self._means.pressure:g} GPa, not enthalpies: pressure times volume is not in them"
+            found = replace(found, description=found.description + note)
+        return found
 
-    def _rows(self, batch: list[Settled]) -> list[Row]:
-        """Writes and counts one batch."""
-        candidates = [candidate for candidate, _, _ in batch]
-        outcomes = [outcome for _, outcome, _ in batch]
-        more = [fields for _, _, fields in batch]
-        if self._kept.names:
-            more = [fields | own for fields, own in zip(more, self._kept.of(candidates), strict=True)]
-        rows = self._make_rows(candidates, outcomes, more)
-        self._writer.write(rows, [candidate.atoms for candidate in candidates], outcomes)
-        self.report.add(rows)
-        if self.structures is not None:
-            self.report.labels.see(candidate.atoms for candidate in candidates)
-        self.report.note_untried(candidates)
-        return rows
+    def _as_given(self, stream: Iterable[Candidate]) -> Iterator[Candidate]:
+        """The structures; notes their labels, which are those of the results once they have been relaxed."""
+        for candidate in stream:
+            if self.structures is not None:
+                self.report.labels.see([candidate.atoms])
+            yield candidate
+
+    def _write(self, done: Done) -> None:
+        """Writes and counts a batch."""
+        self._writer.write(done.rows, done.frames)
+        self.report.add(done.rows)
+        self.report.untried |= done.untried
+        self.report.notes.update(done.notes)
+        self._kept.add(done.kept)
+
+    def _done(self, work: Work, stream: Stream) -> Iterator[Done]:
+        """What comes of the structures, here or in other processes."""
+        given = self._as_given(stream)
+        if self._workers is None:
+            return work.batches(given, self.limits)
+        return self._workers.batches(work, given, self.limits)
 
     def _columns(self) -> list[ResultColumn]:
         """Columns beside those that every run has."""
@@ -238,13 +269,12 @@ class Screening:
 
     def _progress(self, place: Place) -> dict[str, Any]:
         """How far the run has come, and what is known of the structures beside their rows."""
-        self.report.notes = self._writer.notes
         return {
             "place": place.to_dict(),
             "kept": self._kept.to_state(),
             "labels": self.report.labels.to_state(),
             "untried": self.report.untried,
-            "notes": dict(self._writer.notes),
+            "notes": dict(self.report.notes),
         }
 
     def _restored(self) -> Place:
@@ -252,11 +282,10 @@ class Screening:
         progress = self._writer.progress
         if progress is None:
             return Place()
-        self._kept.restore(progress["kept"])
-        self.report.labels.restore(progress["labels"])
+        self._kept.add(progress["kept"])
+        self.report.labels.add(progress["labels"])
         self.report.untried |= progress["untried"]
-        self._writer.notes.update(progress["notes"])
-        self.report.notes = self._writer.notes
+        self.report.notes.update(progress["notes"])
         self.report.restore(self._writer.rows(self._columns()))
         return Place.of(progress["place"])
 
@@ -286,8 +315,13 @@ class Screening:
         self._writer.finish(progress, hull, self._columns(), show if seeing else None, last)
 
 
+def _loaded(model: Any) -> tuple[ETNPotential, list[Path]]:
+    """A potential as it is, or of a name or path, and then the file it was read from."""
+    return (model, []) if hasattr(model, "metadata") else (load(model), [model_path(model)])
+
+
 def screen(
-    model: ETNPotential,
+    model: ETNPotential | str | os.PathLike[str],
     sources: Sources,
     output: str | os.PathLike[str],
     **options: Any,

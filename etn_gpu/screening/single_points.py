@@ -36,6 +36,10 @@ class SinglePoints:
     def identity(self) -> None:
         """Nothing beside the model decides about the results."""
 
+    def units(self, candidates: Iterable[Candidate], limits: BatchLimits) -> Iterator[list[Candidate]]:
+        """What other processes are given at once: the structures of a batch."""
+        return batches(candidates, self._model.cutoff, limits)
+
     def batches(self, candidates: Iterable[Candidate], limits: BatchLimits) -> Iterator[list[Settled]]:
         """Groups of consecutive structures, in order; what could not be read goes along."""
         for batch in batches(candidates, self._model.cutoff, limits):

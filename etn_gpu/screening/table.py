@@ -19,6 +19,7 @@ from etn_gpu.screening.rows import COLUMNS, Row, as_field, row_of
 __all__ = ["PARQUET", "finish_rows", "read_rows"]
 
 PARQUET = (".parquet", ".pq")
+_LONGEST_FIELD = 2**31 - 1
 _MAGIC = b"\x1f\x8b"
 _FORMULA, _ENERGY, _ABOVE, _STATUS = (
     [column.name for column in COLUMNS].index(name)
@@ -85,6 +86,8 @@ def _values(fields: Sequence[str], more: Sequence[ResultColumn]) -> list[Field]:
 
 def _records(path: str | os.PathLike[str]) -> Iterator[list[str]]:
     """Records of a CSV file without its heading."""
+    # A kept entry may be longer than the module csv takes at first, and was written all the same.
+    csv.field_size_limit(max(csv.field_size_limit(), _LONGEST_FIELD))
     with open(path, "rb") as raw:
         compressed = raw.read(len(_MAGIC)) == _MAGIC
     opened = gzip.open if compressed else open

@@ -54,6 +54,8 @@ class Condition:
         self.names: set[str] = set()
         try:
             self._function = self._of(ast.parse(text.strip(), mode="eval").body)
+        except DataError:
+            raise
         except (SyntaxError, ValueError, RecursionError, MemoryError) as error:
             reason = error.msg if isinstance(error, SyntaxError) else str(error)
             raise DataError(
@@ -98,8 +100,9 @@ class Condition:
             and isinstance(node.func, ast.Name)
             and node.func.id == "abs"
             and not node.keywords
+            and len(node.args) == 1
         ):
-            (argument,) = [self._of(part) for part in node.args]
+            argument = self._of(node.args[0])
             return lambda values: None if (value := argument(values)) is None else abs(value)
         raise ValueError(f"{ast.unparse(node)!r} is not allowed in it")
 
@@ -151,6 +154,11 @@ class Condition:
 def _with_numbers(function: Callable[[Any, Any], Any], left: _Function, right: _Function) -> _Function:
     def value(values: _Values) -> Any:
         a, b = left(values), right(values)
-        return None if a is None or b is None else function(a, b)
+        if a is None or b is None:
+            return None
+        for operand in (a, b):
+            if not isinstance(operand, int | float):  # a text times a number could fill the memory
+                raise TypeError(f"{operand!r} is no number to compute with")
+        return function(a, b)
 
     return value

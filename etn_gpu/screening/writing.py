@@ -3,25 +3,19 @@
 from __future__ import annotations
 
 import os
-from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from etn_gpu import files
 from etn_gpu.errors import DataError
 from etn_gpu.screening.columns import ResultColumn
-from etn_gpu.screening.evaluation import Outcome
-from etn_gpu.screening.frames import FrameWriter
 from etn_gpu.screening.hulls import RunHull
 from etn_gpu.screening.parquet import check_parquet
 from etn_gpu.screening.rows import COLUMNS, Row, as_field, csv_line, fields_of
 from etn_gpu.screening.table import PARQUET, finish_rows, read_rows
-
-if TYPE_CHECKING:
-    from ase import Atoms
 
 __all__ = ["ResultWriter", "check_outputs"]
 
@@ -89,7 +83,6 @@ class ResultWriter:
         self._outputs = files.UnfinishedOutputs(
             outputs, identity or {}, resume=resume, overwrite=overwrite, error=DataError
         )
-        self._frames = FrameWriter()
 
     def __enter__(self) -> ResultWriter:
         self._outputs.__enter__()
@@ -126,23 +119,17 @@ class ResultWriter:
         """Where the files are: with the suffix ``.part`` until they are whole."""
         return [Path(self._outputs.place(number)) for number in range(self._number)]
 
-    @property
-    def notes(self) -> Counter[str]:
-        """What the written structures lack or have under another name, and in how many frames."""
-        return self._frames.notes
-
-    def write(self, rows: Sequence[Row], structures: Sequence[Atoms | None], outcomes: Sequence[Outcome]) -> None:
-        """Appends a batch: its rows, and the structures that were evaluated.
+    def write(self, rows: Sequence[Row], frames: Sequence[str] | None) -> None:
+        """Appends a batch: its rows, and the frames of those structures that were evaluated, '' for others.
 
         Raises:
             DataError: the disk refuses, because it is full for instance. Both files then hold what there was room for.
         """
         lines = [csv_line(fields_of(row)) for row in rows]
         row_file, *frame_files = self._outputs.files
-        if not frame_files:
+        if not frame_files or frames is None:
             row_file.append(lines)
             return
-        frames = self._frames.texts(rows, structures, outcomes)
         # Rows come last, so that one is never there without its structure, whenever the run is stopped.
         try:
             frame_files[0].append(frames)

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from etn_gpu.structures.opening import UNREADABLE
 from etn_gpu.structures.xyz_frames import RawFrame, xyz_frames
-from etn_gpu.structures.xyz_scan import (
+from etn_gpu.structures.xyz_table import (
     ATOMS,
     BEGIN,
     END,
@@ -23,7 +23,6 @@ from etn_gpu.structures.xyz_scan import (
     ROWS,
     WORDS,
     Scanned,
-    scan,
 )
 
 _BLOCK, _SMALL = 1 << 17, 1 << 16
@@ -78,6 +77,8 @@ class BlockFrame:
 
 def block_frames(stream: BinaryIO) -> Iterator[RawFrame | BlockFrame]:
     """The frames of a stream as :func:`~etn_gpu.structures.xyz_frames.xyz_frames` cuts them, one at a time."""
+    from etn_gpu.structures.xyz_scan import scan
+
     data, line, error, more, enough = b"", 1, None, True, 0
     while more:
         try:

@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from etn_gpu.backend.cpu.loops import compiled
+from etn_gpu.structures.xyz_table import Scanned
 
-#: Columns of the table of frames: first byte, begin and end of the header, begin and end of the atom lines, number of
-#: atoms, words of each line, first of its numbers among all, whether all of them were read; where the header goes on
-#: behind a lattice that was read, or 0.
-BEGIN, HEADER, HEADER_END, ROWS, END, ATOMS, WORDS, FIRST, READ, REST = range(10)
 _N_COLUMNS = 10
 _LATTICE = np.frombuffer(b'Lattice="', dtype=np.uint8)
 _N_CELL = 9
@@ -22,22 +19,6 @@ _POWERS = np.array([float(f"1e{k}") for k in range(23)])
 #: What is left after a division is known to much better than this.
 _MARGIN = 1e-6
 _SPLIT = 134217729.0
-
-
-class Scanned(NamedTuple):
-    """What was found.
-
-    frames [F, 10]: one row each; numbers: atomic numbers of all atoms, values: all numbers behind them, line by line;
-    cells [F, 9]; end: where the first frame begins that is not there; doubt: whether it is for another reader, and not
-    only incomplete.
-    """
-
-    frames: NDArray[np.int64]
-    numbers: NDArray[np.int64]
-    values: NDArray[np.float64]
-    cells: NDArray[np.float64]
-    end: int
-    doubt: bool
 
 
 def scan(data: bytes) -> Scanned:

@@ -97,7 +97,7 @@ def screened(run: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Calla
         memory = MemorySource("in.traj", structures)
         monkeypatch.chdir(tmp_path)
         with monkeypatch.context() as patch:
-            patch.setattr(FileSource, "candidates", lambda self: memory.candidates())
+            patch.setattr(FileSource, "candidates", lambda self, first=0: memory.candidates())
             finished = run("screen", MODEL, "in.traj", "-o", "rows.csv", "--structures", "out.extxyz", "--top", 0)
         assert finished.code == 0, finished.err
         return str(finished.out)

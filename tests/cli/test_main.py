@@ -49,12 +49,18 @@ def processor_seconds() -> float:
 
 
 def test_help_is_quick_and_loads_nothing_heavy() -> None:
-    seconds = []
+    libraries = [sys.executable, "-c", "import numpy, rich.console, rich.table, typer, typer.rich_utils"]
+    seconds: tuple[list[float], list[float]] = ([], [])
     for _ in range(3):
-        before = processor_seconds()
-        assert start("--help").returncode == 0
-        seconds.append(processor_seconds() - before)
-    assert min(seconds) < 1.0
+        for times, run_it in (
+            (seconds[0], lambda: subprocess.run(libraries, check=False)),
+            (seconds[1], lambda: start("--help")),
+        ):
+            before = processor_seconds()
+            assert run_it().returncode == 0
+            times.append(processor_seconds() - before)
+    # Beside what it cannot do without, for processors and what shares them differ; numba alone would be half as much.
+    assert min(seconds[1]) < 2.5 * min(seconds[0])
     heavy = (
         "import sys, etn_gpu.cli.main; print([m for m in ('ase', 'numba', 'scipy', 'matplotlib') if m in sys.modules])"
     )

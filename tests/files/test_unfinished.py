@@ -89,7 +89,8 @@ def test_stopped_run_goes_on(tmp_path: Path, stop: int) -> None:
 
 def test_nothing_is_left_of_a_run_without_records(tmp_path: Path) -> None:
     (tmp_path / "rows.csv.part").write_text("of a run that was killed before its first record")
-    state = {"format": 1, "identity": {}, "parts": [{"records": 0}], "progress": {}, "whole": False}
+    parts = [{"name": name, "length": 0, "records": 0} for name in NAMES]
+    state = {"format": 1, "identity": {}, "parts": parts, "progress": {}, "whole": False}
     (tmp_path / "rows.csv.run").write_text(json.dumps(state))
     with pytest.raises(KeyboardInterrupt), outputs(tmp_path):
         raise KeyboardInterrupt
@@ -146,6 +147,21 @@ def test_another_run_does_not_go_on(tmp_path: Path, changed: dict[str, Any], mes
     check(tmp_path)
 
 
+def test_of_much_the_part_that_differs_is_told(tmp_path: Path) -> None:
+    inputs = [{"path": f"a long name of a file {number}.extxyz", "checksum": "1" * 200} for number in range(9)]
+    with pytest.raises(KeyboardInterrupt):
+        work(tmp_path, stop=3, identity={"inputs": inputs})
+    for changed, message in (
+        (
+            [*inputs[:7], inputs[7] | {"checksum": "2"}, inputs[8]],
+            r'inputs, number 8, checksum was "1+\.\.\., is "2"\.',
+        ),
+        (inputs[:8], r"inputs, number 9 was .* is null\."),
+    ):
+        with pytest.raises(DataError, match=message):
+            work(tmp_path, resume=True, identity={"inputs": changed})
+
+
 def test_other_outputs_are_another_run(tmp_path: Path) -> None:
     with pytest.raises(KeyboardInterrupt):
         work(tmp_path, stop=3)
@@ -170,11 +186,26 @@ def test_parts_that_were_changed(tmp_path: Path) -> None:
     check(tmp_path)
 
 
-@pytest.mark.parametrize("text", ["", "[]", '{"format": 1}', "\ufffd", '{"format": 99, "identity": 1}'])
-def test_notes_that_are_none_of_ours(tmp_path: Path, text: str) -> None:
+_NONE = '{"format": 1, "identity": %s, "progress": {}, "whole": true, "parts": %s}'
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("", "should say how far .* remove it"),
+        ("[]", "should say how far"),
+        ('{"format": 1}', "should say how far"),
+        ("\ufffd", "should say how far"),
+        (_NONE % ("{}", "[]"), "should say how far"),
+        (_NONE % (1, '[{"name": "rows.csv", "length": 1, "records": 1}]'), "should say how far"),
+        (_NONE % ("{}", '[{"records": 1}]'), "should say how far"),
+        ('{"format": 99, "identity": 1}', r"is of a newer version of etn_gpu \(format 99\): go on with that version"),
+    ],
+)
+def test_notes_that_are_none_of_ours(tmp_path: Path, text: str, message: str) -> None:
     (tmp_path / "rows.csv.run").write_text(text)
     for option in ("resume", "overwrite"):
-        with pytest.raises(DataError, match=r"rows\.csv\.run (should say how far .* remove it|is of a newer version)"):
+        with pytest.raises(DataError, match=rf"rows\.csv\.run {message}"):
             work(tmp_path, **{option: True})
     assert names(tmp_path) == ["rows.csv.run"]
 

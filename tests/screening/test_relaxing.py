@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 from ase import Atoms
 from ase.build import bulk
+from ase.calculators.singlepoint import SinglePointCalculator
 from ase.io import read, write
 
 import etn_gpu
@@ -73,6 +74,17 @@ def test_rows_are_those_of_relaxations(tmp_path: Path, model: Any, structures: l
     assert report.n_rows == len(structures)
 
 
+def test_labels_of_the_input_are_those_it_had(tmp_path: Path, model: Any, structures: list[Atoms]) -> None:
+    def note(number: int) -> str | None:
+        out = tmp_path / f"{number}.csv"
+        return screen(model, [given], out, structures=out.with_suffix(".xyz"), **OPTIONS).labels.note()
+
+    given = structures[0].copy()
+    assert note(0) is None
+    given.calc = SinglePointCalculator(given, energy=-1.0)
+    assert note(1) == "labels in the input were not used: energy (replaced by the results of this run)"
+
+
 def test_references_are_relaxed_by_the_model(tmp_path: Path, model: Any) -> None:
     given = [bulk(symbol, "bcc", a=a, cubic=True) for symbol, a in (("W", 3.25), ("Mo", 3.1), ("Nb", 3.2), ("Ta", 3.4))]
     report = screen(model, given, tmp_path / "out.csv", relax=True, cell="full", fmax=1e-3)
@@ -80,6 +92,20 @@ def test_references_are_relaxed_by_the_model(tmp_path: Path, model: Any) -> None
         assert float(row["formation_energy"]) == pytest.approx(0.0, abs=1e-5)
         assert float(row["energy_above_hull"]) == pytest.approx(0.0, abs=1e-5)
     assert report.references.description.count("bcc, relaxed by the model") == 4
+
+
+def test_elements_that_are_missing_in_a_file_of_references(tmp_path: Path, model: Any) -> None:
+    alone = screen(model, [], tmp_path / "alone.csv", relax=True, cell="full", pressure=50.0).references
+    write(tmp_path / "refs.extxyz", [bulk("W", "bcc", a=3.2), bulk("W", "bcc", a=3.2)])
+    mixed = screen(
+        model, [], tmp_path / "out.csv", relax=True, cell="full", pressure=50.0, references=tmp_path / "refs.extxyz"
+    ).references
+    assert "training data" not in mixed.description
+    assert mixed.description.count("refs.extxyz, structure") == 1
+    assert mixed.description.endswith("; energies at 50 GPa, not enthalpies: pressure times volume is not in them")
+    assert {symbol: mixed.energies[symbol] for symbol in ("Nb", "Mo", "Ta")} == {
+        symbol: alone.energies[symbol] for symbol in ("Nb", "Mo", "Ta")
+    }
 
 
 def test_ends_that_are_none(tmp_path: Path, model: Any, structures: list[Atoms]) -> None:

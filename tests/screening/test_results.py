@@ -13,7 +13,8 @@ from ase import Atoms
 from ase.io import write
 from pyarrow import parquet
 
-from etn_gpu.errors import DataError
+from etn_gpu import load
+from etn_gpu.errors import DataError, ModelFileError
 from etn_gpu.screening import BatchLimits, MemorySource, Screening, demo_structures, screen
 from etn_gpu.screening.composition import composition
 from etn_gpu.screening.hull import EnergyHull
@@ -110,6 +111,16 @@ def test_kept_entries(tmp_path: Path, model: Any, structures: list[Atoms], suffi
     assert str(table.schema.field("index").type) == "int64"
 
 
+def test_entries_longer_than_csv_takes_at_first(tmp_path: Path, model: Any, structures: list[Atoms]) -> None:
+    structures[0].info["name"] = "x" * 200_000
+    before = csv.field_size_limit(131_072)
+    try:
+        screen(model, structures[:2], tmp_path / "out.csv", id="name")
+        assert [len(row["id"]) for row in rows_of(tmp_path / "out.csv")] == [200_000, 4]
+    finally:
+        csv.field_size_limit(before)
+
+
 def test_parquet_has_the_rows_of_csv(tmp_path: Path, model: Any, structures: list[Atoms]) -> None:
     screen(model, structures, tmp_path / "out.csv")
     screen(model, structures, tmp_path / "out.parquet")
@@ -137,12 +148,39 @@ def test_parquet_without_pyarrow(tmp_path: Path, model: Any, monkeypatch: pytest
         ({"where": "my_key == 1", "keep": ["other"]}, "names my_key, which is no column"),
         ({"keep": ["a", "a"]}, "the entry 'a' is to be kept twice"),
         ({"fmax": 0.1}, "fmax without relax=True"),
+        ({"keep": "name"}, r"keep = 'name', id = None: expected a list of keys of info"),
+        ({"id": ["name"]}, r"id = \['name'\]: expected a list of keys of info, and one key"),
+        ({"rank": "hull"}, "rank = 'hull': expected one of energy_above_hull, formation_energy"),
+        ({"top": -1}, "top = -1: expected a whole number, 0 or more"),
+        ({"top": 2.5}, "top = 2.5: expected a whole number"),
+        ({"references": ["a.xyz"]}, r"references = \['a\.xyz'\]: expected the path of a file of phases"),
     ],
 )
 def test_options_that_mean_nothing(tmp_path: Path, model: Any, options: dict[str, Any], message: str) -> None:
     with pytest.raises(DataError, match=message):
         Screening(model, [], tmp_path / "out.csv", **options)
     assert list(tmp_path.iterdir()) == []
+
+
+def test_models_by_their_names(tmp_path: Path) -> None:
+    atoms = Atoms("Mo2", positions=[[0.0] * 3, [1.6] * 3], cell=[3.2] * 3, pbc=True)
+    screen("mo", atoms, tmp_path / "name.csv")
+    screen(load("mo"), atoms, tmp_path / "model.csv")
+    assert (tmp_path / "name.csv").read_bytes() == (tmp_path / "model.csv").read_bytes()
+    for nothing in ("no such model", None, 3):
+        with pytest.raises(ModelFileError, match="model"):
+            screen(nothing, atoms, tmp_path / "out.csv")  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    "options", [{"report": "report.html"}, {"rank": "energy_above_hull"}, {"where": "energy_above_hull < 0.1"}]
+)
+def test_what_depends_on_all_rows_needs_a_file_of_them(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, model: Any, options: dict[str, Any]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(DataError, match=r"/dev/null is a pipe or a device, .*: choose a file as the output"):
+        Screening(model, [], "/dev/null", **options)
 
 
 def test_conditions_on_kept_entries(tmp_path: Path, model: Any, structures: list[Atoms]) -> None:
@@ -177,7 +215,7 @@ def test_references_of_a_file(tmp_path: Path, model: Any) -> None:
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        ("Cu", r"refs\.extxyz, structure 0: a reference cannot be used: .*Cu"),
+        ("Cu", r"refs\.extxyz, structure 0: a reference cannot be used: .*Cu.*[^.]\.$"),
         (None, r"refs\.extxyz: a reference cannot be used: .*no such file"),
     ],
 )
@@ -205,6 +243,19 @@ def test_the_page_of_a_run(tmp_path: Path, structures: list[Atoms]) -> None:
         screen(model, tmp_path / "in.extxyz", tmp_path / "other.csv", **options)
     with pytest.raises(DataError, match="a report is written as HTML"):
         screen(model, tmp_path / "in.extxyz", tmp_path / "other.csv", report=tmp_path / "report.pdf")
+
+
+def test_entries_that_are_not_there_are_told(tmp_path: Path, model: Any, structures: list[Atoms]) -> None:
+    del structures[3].info["name"]
+    structures[4].info["age"] = 10**5000
+    given: dict[str, Any] = {"id": "name", "keep": ["age", "odd", "agee"]}
+    assert screen(model, structures, tmp_path / "out.csv", **given).kept.notes() == [
+        "1 structures have no entry 'name': the column id is empty there",
+        "1 structures have something else than a scalar as 'age': the column age is empty there",
+        "60 structures have something else than a scalar as 'odd': the column odd is empty there",
+        "60 structures have no entry 'agee': the column agee is empty there",
+    ]
+    assert screen(model, structures[:3], tmp_path / "none.csv", keep=["age"]).kept.notes() == []
 
 
 def test_ids_that_occur_twice_are_told(tmp_path: Path, model: Any) -> None:

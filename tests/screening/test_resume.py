@@ -168,7 +168,7 @@ def test_structures_in_memory(tmp_path: Path, model: Any) -> None:
         ({"dtype": "float32"}, r'dtype was "float64", is "float32"'),
         ({"grade_threshold": 3.0}, r"grade threshold was 1\.5, is 3\.0"),
         ({"keep": []}, r"kept entries was .*number"),
-        ("input", r"inputs was .*a\.extxyz"),
+        ("input", r"inputs, number 1 was .*a\.extxyz.*, is .*a\.extxyz"),
         ("model", r"model was"),
         ("structures", r"outputs was"),
     ],

@@ -48,7 +48,7 @@ def test_conditions(text: str, expected: bool) -> None:
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("formation_enery < 0", r"names formation_enery, which is no column; did you mean formation_energy\?"),
+        ("formation_enery < 0", r"^the condition .* names formation_enery, which .*; did you mean formation_energy\?"),
         ("status == ok", r"names ok, which is no column.* Text stands in quotes"),
         ("", r"cannot be read"),
         ("n_atoms <", r"cannot be read .*expected an expression like"),
@@ -61,7 +61,7 @@ def test_conditions(text: str, expected: bool) -> None:
         ("lambda: 1", r"is not allowed"),
         ("n_atoms is None", r"is not allowed"),
         ("pressure < None", r"None can be compared by == and != only"),
-        ("abs(1, 2) > 0", r"cannot be read"),
+        ("abs(1, 2) > 0", r"'abs\(1, 2\)' is not allowed"),
         ("f'{n_atoms}' == '4'", r"is not allowed"),
         ("b'a' == formula", r"is not allowed"),
         ("(" * 500 + "1" + ")" * 500, r"cannot be read"),
@@ -72,7 +72,9 @@ def test_what_is_no_condition(text: str, message: str) -> None:
         Condition(text, COLUMNS)
 
 
-@pytest.mark.parametrize("text", ["formula < 3", "n_atoms + 'a' == 1", "'a' in n_atoms", "-formula == 1"])
+@pytest.mark.parametrize(
+    "text", ["formula < 3", "n_atoms + 'a' == 1", "'a' in n_atoms", "-formula == 1", "'a' * 4 == formula"]
+)
 def test_text_is_no_number(text: str) -> None:
     condition: Any = Condition(text, COLUMNS)
     with pytest.raises(DataError, match="does not fit the columns"):

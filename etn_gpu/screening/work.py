@@ -1,0 +1,83 @@
+"""What is done with structures, batch by batch, here or in another process: to their rows and frames."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from etn_gpu.screening.batching import BatchLimits, Candidate
+from etn_gpu.screening.evaluation import Outcome
+from etn_gpu.screening.frames import FrameWriter
+from etn_gpu.screening.kept import Kept
+from etn_gpu.screening.row_maker import RowMaker
+from etn_gpu.screening.rows import Row
+from etn_gpu.screening.single_points import Settled
+
+if TYPE_CHECKING:
+    from etn_gpu.screening.relaxing import Relaxer
+    from etn_gpu.screening.single_points import SinglePoints
+
+__all__ = ["Done", "Work"]
+
+
+@dataclass(frozen=True)
+class Done:
+    """What came of consecutive structures.
+
+    Attributes:
+        rows: one for each.
+        frames: their frames, empty for those that failed; None where no frames are wanted.
+        untried: for sources that could not be read to their end, how many structures were never tried.
+        notes: what frames lack or have under another name, and in how many.
+        kept: what is known of kept entries (:meth:`~etn_gpu.screening.kept.Kept.to_state`).
+    """
+
+    rows: list[Row]
+    frames: list[str] | None
+    untried: Mapping[str, int | None]
+    notes: Counter[str]
+    kept: Mapping[str, Any]
+
+
+class Work:
+    """Evaluates or relaxes structures, and makes rows and frames of them. It can be sent to another process.
+
+    Args:
+        means: how structures are evaluated.
+        references: energies of the elements in eV per atom, for formation energies.
+        kept: makes the columns of kept entries, with nothing seen so far.
+        frames: whether frames are wanted.
+    """
+
+    def __init__(
+        self, means: SinglePoints | Relaxer, references: Mapping[str, float], kept: Kept, *, frames: bool
+    ) -> None:
+        self.means = means
+        self._make_rows, self._kept = RowMaker(references), kept
+        self._frames = frames
+
+    def batches(self, candidates: Iterable[Candidate], limits: BatchLimits) -> Iterator[Done]:
+        """What comes of structures, in order and batch by batch."""
+        for batch in self.means.batches(candidates, limits):
+            yield self._done(batch)
+
+    def refused(self, candidates: list[Candidate], message: str) -> Done:
+        """What comes of structures that cannot be worked on."""
+        names = [column.name for column in self.means.columns]
+        return self._done([(c, Outcome(failed=True, message=message), dict.fromkeys(names)) for c in candidates])
+
+    def _done(self, batch: list[Settled]) -> Done:
+        candidates = [candidate for candidate, _, _ in batch]
+        outcomes = [outcome for _, outcome, _ in batch]
+        more = [fields for _, _, fields in batch]
+        kept = self._kept.fresh()
+        if kept.names:
+            more = [fields | own for fields, own in zip(more, kept.of(candidates), strict=True)]
+        rows = self._make_rows(candidates, outcomes, more)
+        frames, writer = None, FrameWriter()
+        if self._frames:
+            frames = writer.texts(rows, [candidate.atoms for candidate in candidates], outcomes)
+        untried = {c.source: c.untried for c in candidates if c.untried != 0}
+        return Done(rows, frames, untried, writer.notes, kept.to_state())
