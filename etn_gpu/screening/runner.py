@@ -26,7 +26,7 @@ from etn_gpu.screening.report import ScreeningReport
 from etn_gpu.screening.report_file import ReportFile
 from etn_gpu.screening.rows import COLUMNS, Row
 from etn_gpu.screening.single_points import SinglePoints
-from etn_gpu.screening.sources import FileSource, Source, as_sources
+from etn_gpu.screening.sources import FileSource, Source, as_sources, check_inputs
 from etn_gpu.screening.stream import Place, Stream
 from etn_gpu.screening.where import Condition
 from etn_gpu.screening.work import Done, Work
@@ -92,8 +92,8 @@ class Screening:
 
     Raises:
         DataError: an output cannot be written, see :func:`~etn_gpu.screening.writing.check_outputs`, or is a pipe where
-            a report or a ranking by the hull is asked for; there is a run to
-            go on with that is another one; a condition that cannot be read; a source that is none; during the run, an
+            a report or a ranking by the hull is asked for; there is a run to go on with that is another one; a
+            condition that cannot be read; a source that is none, or a file that there is not; during the run, an
             iterable that failed (the message says at which structure).
         BackendError: the backend or the dtype that was asked for cannot be used here.
         ModelFileError: the model cannot be loaded, or its reference energies for formation energies are no energies.
@@ -164,6 +164,7 @@ class Screening:
         read = [*self.sources, *([] if self._given is None else [self._given])]
         inputs = [*protected, *(source.path for source in read if isinstance(source, FileSource))]
         check_outputs(self.output, self.structures, None if report is None else Path(report), inputs)
+        check_inputs(read)
         if report is not None and not resume:
             files.check_replaced([report], overwrite, DataError)
         condition = None if where is None else Condition(where, [*own, *self._kept.names])
