@@ -106,6 +106,14 @@ def screen(
             metavar="KEY", help="Entry of info with a name of each structure, kept as column id.", show_default=False
         ),
     ] = None,
+    spacegroup: Annotated[
+        float | None,
+        typer.Option(
+            metavar="TOLERANCE",
+            help="Add the column spacegroup, found with this tolerance in A, such as 0.01 (needs spglib).",
+            show_default=False,
+        ),
+    ] = None,
     references: Annotated[
         Path | None,
         typer.Option(
@@ -251,6 +259,7 @@ def screen(
         per_composition=per_composition,
         keep=keep or (),
         id=id,
+        spacegroup=spacegroup,
         references=references,
         hull_of_run=hull is HullOf.run,
         grade_threshold=_threshold(potential, grade_threshold),

@@ -27,6 +27,8 @@ from etn_gpu.screening.report_file import ReportFile
 from etn_gpu.screening.rows import COLUMNS, Row
 from etn_gpu.screening.single_points import SinglePoints
 from etn_gpu.screening.sources import FileSource, Source, as_sources, check_inputs
+from etn_gpu.screening.spacegroups import COLUMN as SPACEGROUP
+from etn_gpu.screening.spacegroups import check_tolerance
 from etn_gpu.screening.stream import Place, Stream
 from etn_gpu.screening.where import Condition
 from etn_gpu.screening.work import Done, Work
@@ -75,6 +77,7 @@ class Screening:
         drop_extrapolating: whether such rows are left out of the ranking.
         keep: entries of `info` that become columns.
         id: the entry of `info` with a name of each structure, which becomes the column ``id``.
+        spacegroup: a tolerance in A, for the column ``spacegroup`` (needs spglib); none by default.
         references: a file of phases that formation energies and the hull refer to, evaluated by the model, and relaxed
             if `relax` is set. A run that relaxes lets the model relax crystals of the elements that it lacks; the
             report says what was used.
@@ -120,6 +123,7 @@ class Screening:
         drop_extrapolating: bool = False,
         keep: Sequence[str] = (),
         id: str | None = None,
+        spacegroup: float | None = None,
         references: str | os.PathLike[str] | None = None,
         hull_of_run: bool = True,
         limits: BatchLimits | None = None,
@@ -155,7 +159,9 @@ class Screening:
             )
         else:
             self._means = SinglePoints(model, self._threshold, **self._options)
-        own = [column.name for column in (*COLUMNS, *self._means.columns)]
+        self._symmetry = None if spacegroup is None else check_tolerance(spacegroup)
+        self._further = [*self._means.columns, *([] if spacegroup is None else [SPACEGROUP])]
+        own = [column.name for column in (*COLUMNS, *self._further)]
         self._kept = Kept(keep, id, own)
         self._hull_of_run = hull_of_run
         if references is not None and not isinstance(references, str | os.PathLike):
@@ -186,6 +192,7 @@ class Screening:
             "grade threshold": self._threshold,
             "relaxation": self._means.identity(),
             "references": self._given and self._given.identity(),
+            "spacegroup": self._symmetry,
             "kept entries": self._kept.identity(),
         }
         self._writer = ResultWriter(
@@ -211,7 +218,10 @@ class Screening:
             stream = Stream(self.sources, place)
             if not writer.whole:
                 self.report.begin(compilation)
-                work = Work(self._means, references.energies, self._kept.fresh(), frames=self.structures is not None)
+                work = Work(
+                    self._means, references.energies, self._kept.fresh(), frames=self.structures is not None,
+                    symmetry=self._symmetry,
+                )  # fmt: skip
                 for done in self._done(work, stream):
                     self._write(done)
                     place = stream.take(len(done.rows))
@@ -266,7 +276,7 @@ class Screening:
 
     def _columns(self) -> list[ResultColumn]:
         """Columns beside those that every run has."""
-        return [*self._means.columns, *self._kept.columns()]
+        return [*self._further, *self._kept.columns()]
 
     def _progress(self, place: Place) -> dict[str, Any]:
         """How far the run has come, and what is known of the structures beside their rows."""

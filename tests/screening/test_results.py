@@ -263,3 +263,30 @@ def test_ids_that_occur_twice_are_told(tmp_path: Path, model: Any) -> None:
     report = screen(model, [MemorySource("m", twice)], tmp_path / "out.csv", id="uid_text")
     assert len(rows_of(tmp_path / "out.csv")) == 5
     assert report.repeated_ids == {"a": 3}
+
+
+def test_space_groups(tmp_path: Path, model: Any) -> None:
+    from ase.build import bulk
+
+    bcc, b2 = bulk("W", "bcc", a=3.2, cubic=True), bulk("W", "bcc", a=3.2, cubic=True)
+    b2.symbols[1] = "Mo"
+    shaken = bcc.copy()
+    shaken.positions[1] += [0.02, 0.0, 0.0]
+    given = [bcc, b2, shaken, Atoms("W"), Atoms("Cu", cell=[3.0] * 3, pbc=True)]
+    screen(model, given, tmp_path / "out.csv", spacegroup=0.1)
+    found = [row["spacegroup"] for row in rows_of(tmp_path / "out.csv")]
+    assert found == ["Im-3m (229)", "Pm-3m (221)", "Im-3m (229)", "", "Pm-3m (221)"]
+    screen(model, given[2:3], tmp_path / "strict.csv", spacegroup=1e-3, where="spacegroup != 'Im-3m (229)'")
+    assert rows_of(tmp_path / "strict.csv")[0]["spacegroup"] != "Im-3m (229)"
+
+
+@pytest.mark.parametrize("tolerance", [0.0, -1.0, float("nan"), float("inf"), True, "x"])
+def test_tolerances_that_are_none(tmp_path: Path, model: Any, tolerance: Any) -> None:
+    with pytest.raises(DataError, match="expected a tolerance in A above 0"):
+        Screening(model, [], tmp_path / "out.csv", spacegroup=tolerance)
+
+
+def test_space_groups_without_spglib(tmp_path: Path, model: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    with pytest.raises(DataError, match=r"need spglib, which is not installed: pip install 'etn_gpu\[symmetry\]'"):
+        Screening(model, [], tmp_path / "out.csv", spacegroup=0.01)
