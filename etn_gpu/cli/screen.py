@@ -68,7 +68,8 @@ def screen(
         ),
     ] = Path("results.csv"),
     structures: Annotated[
-        Path | None, typer.Option(help="Extended XYZ file of the evaluated structures with their results.")
+        Path | None,
+        typer.Option(help="File of the evaluated structures with their results: extended XYZ, or .db for ASE's."),
     ] = None,
     report: Annotated[Path | None, typer.Option(help="HTML file with a report to look at.", show_default=False)] = None,
     resume: Annotated[

@@ -64,7 +64,8 @@ class Screening:
             consumed as a stream, once), a :class:`~etn_gpu.screening.Source`, or a list of any of these. When an
             iterable raises an exception, the rows of the structures before are written first.
         output: the file of rows: CSV, or Parquet if it is named so.
-        structures: extended XYZ file of the evaluated structures with their results.
+        structures: file of the evaluated structures with their results: extended XYZ, or a database of ASE if it is
+            named ``.db``.
         report: HTML file with a report to look at (:mod:`etn_gpu.screening.html`).
         resume: go on with a run that was stopped. Where there is none, and no output, begin.
         overwrite: whether files that exist are replaced by `output` and `structures`.

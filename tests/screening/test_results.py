@@ -290,3 +290,36 @@ def test_space_groups_without_spglib(tmp_path: Path, model: Any, monkeypatch: py
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
     with pytest.raises(DataError, match=r"need spglib, which is not installed: pip install 'etn_gpu\[symmetry\]'"):
         Screening(model, [], tmp_path / "out.csv", spacegroup=0.01)
+
+
+def test_structures_in_a_database(tmp_path: Path, model: Any, structures: list[Atoms]) -> None:
+    from ase.db import connect
+    from ase.io import read
+
+    options: dict[str, Any] = {"limits": BatchLimits.for_atoms(300)}
+    screen(model, structures, tmp_path / "a.csv", structures=tmp_path / "out.db", **options)
+    screen(model, structures, tmp_path / "b.csv", structures=tmp_path / "out.extxyz", **options)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["a.csv", "b.csv", "out.db", "out.extxyz"]
+    with connect(tmp_path / "out.db") as database:
+        rows = list(database.select())
+        assert database.count(source_index=7) == 1
+    frames = read(tmp_path / "out.extxyz", ":")
+    assert len(rows) == len(frames) == len(structures) - 1
+    for row, frame in zip(rows, frames, strict=True):
+        np.testing.assert_array_equal(row.positions, frame.positions)
+        assert row.energy == frame.get_potential_energy()
+        np.testing.assert_array_equal(row.forces, frame.get_forces())
+        assert row.key_value_pairs["status"] == frame.info["status"]
+        assert row.get("name", row.data.get("name")) == frame.info["name"]
+        assert list(row.data["odd"]) == [1, 2]
+
+
+def test_a_database_of_nothing(tmp_path: Path, model: Any) -> None:
+    from ase.db import connect
+
+    screen(model, [Atoms("Cu")], tmp_path / "a.csv", structures=tmp_path / "out.db")
+    assert connect(tmp_path / "out.db").count() == 0
+    with pytest.raises(DataError, match=r"out\.db.* already"):
+        screen(model, [Atoms("W")], tmp_path / "b.csv", structures=tmp_path / "out.db")
+    screen(model, [Atoms("W")], tmp_path / "b.csv", structures=tmp_path / "out.db", overwrite=True)
+    assert connect(tmp_path / "out.db").count() == 1
