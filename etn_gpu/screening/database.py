@@ -52,11 +52,27 @@ def write_database(frames: str, path: str) -> None:
 
 def _sorted(atoms: Atoms) -> tuple[dict[str, Any], dict[str, Any]]:
     pairs: dict[str, Any] = {}
-    data: dict[str, Any] = {name: array for name, array in atoms.arrays.items() if name not in _KNOWN}
+    data = {name: _storable(array) for name, array in atoms.arrays.items() if name not in _KNOWN}
     for key, entry in atoms.info.items():
         value = entry.item() if isinstance(entry, np.generic) else entry  # what ASE writes as JSON
-        (pairs if _is_pair(key, value) else data)[key] = value
+        if _is_pair(key, value):
+            pairs[key] = value
+        else:
+            data[key] = _storable(value)
     return pairs, data
+
+
+def _storable(value: Any) -> Any:
+    """The value, as lists if it is an array of objects, or as text if ASE stores neither."""
+    from ase.db.core import object_to_bytes
+
+    for form in (value, value.tolist() if isinstance(value, np.ndarray) else value):
+        try:
+            object_to_bytes(form)
+        except Exception:  # what its encoders make of other classes
+            continue
+        return form
+    return str(value)
 
 
 def _is_pair(key: str, value: Any) -> bool:
@@ -66,6 +82,7 @@ def _is_pair(key: str, value: Any) -> bool:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             check({key: value})
+        f"{key}{value}".encode()  # what SQLite stores
     except (TypeError, ValueError):
         return False
     return True

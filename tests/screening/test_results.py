@@ -314,6 +314,20 @@ def test_structures_in_a_database(tmp_path: Path, model: Any, structures: list[A
         assert list(row.data["odd"]) == [1, 2]
 
 
+@pytest.mark.parametrize(
+    "value", [1j, {"a": [1, None]}, ["x", 2], np.array(["a", "b"]), "12", "", 2**70, None, np.eye(2) * 1j]
+)
+def test_odd_entries_in_a_database(tmp_path: Path, model: Any, value: Any) -> None:
+    from ase.db import connect
+
+    atoms = Atoms("W2", positions=[[0.0] * 3, [0.0, 0.0, 2.7]], info={"note": value, "a key": 1})
+    atoms.arrays["words"] = np.array(["x", "yz"])
+    screen(model, [atoms], tmp_path / "a.csv", structures=tmp_path / "out.db")
+    [row] = connect(tmp_path / "out.db").select()
+    assert row.natoms == 2
+    assert "words" in row.data
+
+
 def test_a_database_of_nothing(tmp_path: Path, model: Any) -> None:
     from ase.db import connect
 
