@@ -62,6 +62,14 @@ def test_hull_of_references_only(tmp_path: Path, model: Any) -> None:
     assert second["energy_above_hull"] == ""
 
 
+@pytest.mark.parametrize("of_run", [True, False])
+def test_a_hull_of_nothing(tmp_path: Path, model: Any, of_run: bool) -> None:
+    model.metadata.clear()
+    close = Atoms("W2", positions=[[0.0] * 3, [1.0, 0.0, 0.0]])  # extrapolates
+    screen(model, [close, Atoms("Cu")], tmp_path / "out.csv", hull_of_run=of_run)
+    assert [row["energy_above_hull"] for row in rows_of(tmp_path / "out.csv")] == ["", ""]
+
+
 def test_ranking_by_the_hull(tmp_path: Path, model: Any, structures: list[Atoms]) -> None:
     options: dict[str, Any] = {"rank": "energy_above_hull", "top": 7, "where": "status == 'ok' and n_atoms < 100"}
     model.metadata["formation_references"] = dict.fromkeys(ELEMENTS, 0.0)
