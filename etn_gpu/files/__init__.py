@@ -21,7 +21,7 @@ from etn_gpu.files.identity import identity, is_stream
 from etn_gpu.files.json_text import json_text
 from etn_gpu.files.locks import locked
 from etn_gpu.files.outputs import check_outputs, check_replaced
-from etn_gpu.files.unfinished import Growing, UnfinishedOutputs
+from etn_gpu.files.unfinished import Growing, Making, UnfinishedOutputs
 
 __all__ = [
     "JSON",
@@ -32,6 +32,7 @@ __all__ = [
     "AppendedFile",
     "Content",
     "Growing",
+    "Making",
     "UnfinishedOutputs",
     "check_outputs",
     "check_replaced",

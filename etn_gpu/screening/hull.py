@@ -118,7 +118,7 @@ class EnergyHull:
 
 
 def _shares(compositions: Sequence[Sequence[float]] | Array, n_elements: int) -> Array:
-    counts = np.asarray(compositions, np.float64).reshape(-1, n_elements)
+    counts = np.asarray(compositions, np.float64).reshape(len(compositions), n_elements)
     total = counts.sum(axis=1, keepdims=True)
     return counts / np.where(total > 0.0, total, 1.0)
 

@@ -26,7 +26,9 @@ from etn_gpu.screening.report import ScreeningReport
 from etn_gpu.screening.report_file import ReportFile
 from etn_gpu.screening.rows import COLUMNS, Row
 from etn_gpu.screening.single_points import SinglePoints
-from etn_gpu.screening.sources import FileSource, Source, as_sources
+from etn_gpu.screening.sources import FileSource, Source, as_sources, check_inputs
+from etn_gpu.screening.spacegroups import COLUMN as SPACEGROUP
+from etn_gpu.screening.spacegroups import check_tolerance
 from etn_gpu.screening.stream import Place, Stream
 from etn_gpu.screening.where import Condition
 from etn_gpu.screening.work import Done, Work
@@ -62,7 +64,8 @@ class Screening:
             consumed as a stream, once), a :class:`~etn_gpu.screening.Source`, or a list of any of these. When an
             iterable raises an exception, the rows of the structures before are written first.
         output: the file of rows: CSV, or Parquet if it is named so.
-        structures: extended XYZ file of the evaluated structures with their results.
+        structures: file of the evaluated structures with their results: extended XYZ, or a database of ASE if it is
+            named ``.db``.
         report: HTML file with a report to look at (:mod:`etn_gpu.screening.html`).
         resume: go on with a run that was stopped. Where there is none, and no output, begin.
         overwrite: whether files that exist are replaced by `output` and `structures`.
@@ -75,6 +78,7 @@ class Screening:
         drop_extrapolating: whether such rows are left out of the ranking.
         keep: entries of `info` that become columns.
         id: the entry of `info` with a name of each structure, which becomes the column ``id``.
+        spacegroup: a tolerance in A, for the column ``spacegroup`` (needs spglib); none by default.
         references: a file of phases that formation energies and the hull refer to, evaluated by the model, and relaxed
             if `relax` is set. A run that relaxes lets the model relax crystals of the elements that it lacks; the
             report says what was used.
@@ -92,8 +96,8 @@ class Screening:
 
     Raises:
         DataError: an output cannot be written, see :func:`~etn_gpu.screening.writing.check_outputs`, or is a pipe where
-            a report or a ranking by the hull is asked for; there is a run to
-            go on with that is another one; a condition that cannot be read; a source that is none; during the run, an
+            a report or a ranking by the hull is asked for; there is a run to go on with that is another one; a
+            condition that cannot be read; a source that is none, or a file that there is not; during the run, an
             iterable that failed (the message says at which structure).
         BackendError: the backend or the dtype that was asked for cannot be used here.
         ModelFileError: the model cannot be loaded, or its reference energies for formation energies are no energies.
@@ -120,6 +124,7 @@ class Screening:
         drop_extrapolating: bool = False,
         keep: Sequence[str] = (),
         id: str | None = None,
+        spacegroup: float | None = None,
         references: str | os.PathLike[str] | None = None,
         hull_of_run: bool = True,
         limits: BatchLimits | None = None,
@@ -155,7 +160,9 @@ class Screening:
             )
         else:
             self._means = SinglePoints(model, self._threshold, **self._options)
-        own = [column.name for column in (*COLUMNS, *self._means.columns)]
+        self._symmetry = None if spacegroup is None else check_tolerance(spacegroup)
+        self._further = [*self._means.columns, *([] if spacegroup is None else [SPACEGROUP])]
+        own = [column.name for column in (*COLUMNS, *self._further)]
         self._kept = Kept(keep, id, own)
         self._hull_of_run = hull_of_run
         if references is not None and not isinstance(references, str | os.PathLike):
@@ -164,6 +171,7 @@ class Screening:
         read = [*self.sources, *([] if self._given is None else [self._given])]
         inputs = [*protected, *(source.path for source in read if isinstance(source, FileSource))]
         check_outputs(self.output, self.structures, None if report is None else Path(report), inputs)
+        check_inputs(read)
         if report is not None and not resume:
             files.check_replaced([report], overwrite, DataError)
         condition = None if where is None else Condition(where, [*own, *self._kept.names])
@@ -185,6 +193,7 @@ class Screening:
             "grade threshold": self._threshold,
             "relaxation": self._means.identity(),
             "references": self._given and self._given.identity(),
+            "spacegroup": self._symmetry,
             "kept entries": self._kept.identity(),
         }
         self._writer = ResultWriter(
@@ -210,7 +219,10 @@ class Screening:
             stream = Stream(self.sources, place)
             if not writer.whole:
                 self.report.begin(compilation)
-                work = Work(self._means, references.energies, self._kept.fresh(), frames=self.structures is not None)
+                work = Work(
+                    self._means, references.energies, self._kept.fresh(), frames=self.structures is not None,
+                    symmetry=self._symmetry,
+                )  # fmt: skip
                 for done in self._done(work, stream):
                     self._write(done)
                     place = stream.take(len(done.rows))
@@ -265,7 +277,7 @@ class Screening:
 
     def _columns(self) -> list[ResultColumn]:
         """Columns beside those that every run has."""
-        return [*self._means.columns, *self._kept.columns()]
+        return [*self._further, *self._kept.columns()]
 
     def _progress(self, place: Place) -> dict[str, Any]:
         """How far the run has come, and what is known of the structures beside their rows."""

@@ -13,11 +13,15 @@ from etn_gpu import files
 from etn_gpu.errors import DataError
 from etn_gpu.screening.batching import Candidate
 from etn_gpu.structures.frame import reason
+from etn_gpu.structures.opening import STANDARD_INPUT
 
 if TYPE_CHECKING:
     from ase import Atoms
 
-__all__ = ["FileSource", "MemorySource", "Source", "as_sources"]
+__all__ = ["FileSource", "MemorySource", "Source", "as_sources", "check_inputs"]
+
+#: Names of missing files that a message shows.
+_SHOWN = 5
 
 
 class Source(Protocol):
@@ -77,7 +81,7 @@ class FileSource:
 
 def _checksum(path: Path) -> str | None:
     """A checksum of a file, or of all files of a folder with their names."""
-    if files.is_stream(path) or str(path) == "-":
+    if files.is_stream(path) or str(path) == STANDARD_INPUT:
         return None
     found = hashlib.blake2b(digest_size=16)
     try:
@@ -166,3 +170,16 @@ def as_sources(given: object) -> list[Source]:
                 "sources of etn_gpu.screening"
             )
     return found
+
+
+def check_inputs(sources: Iterable[Source]) -> None:
+    """Refuses sources that are files or folders that there are not; what is wrong in a file is said in its rows.
+
+    Raises:
+        DataError: some do not exist.
+    """
+    paths = [source.path for source in sources if isinstance(source, FileSource)]
+    missing = [os.fspath(path) for path in paths if os.fspath(path) != STANDARD_INPUT and not os.path.exists(path)]
+    if missing:
+        more = f" and {len(missing) - _SHOWN} more" if len(missing) > _SHOWN else ""
+        raise DataError(f"no such file or folder: {', '.join(missing[:_SHOWN])}{more}; nothing was written")

@@ -14,6 +14,8 @@ from etn_gpu.screening.kept import Kept
 from etn_gpu.screening.row_maker import RowMaker
 from etn_gpu.screening.rows import Row
 from etn_gpu.screening.single_points import Settled
+from etn_gpu.screening.spacegroups import COLUMN as SPACEGROUP
+from etn_gpu.screening.spacegroups import spacegroup
 
 if TYPE_CHECKING:
     from etn_gpu.screening.relaxing import Relaxer
@@ -49,12 +51,19 @@ class Work:
         references: energies of the elements in eV per atom, for formation energies.
         kept: makes the columns of kept entries, with nothing seen so far.
         frames: whether frames are wanted.
+        symmetry: the tolerance of space groups in A, None where they are not wanted.
     """
 
     def __init__(
-        self, means: SinglePoints | Relaxer, references: Mapping[str, float], kept: Kept, *, frames: bool
+        self,
+        means: SinglePoints | Relaxer,
+        references: Mapping[str, float],
+        kept: Kept,
+        *,
+        frames: bool,
+        symmetry: float | None = None,
     ) -> None:
-        self.means = means
+        self.means, self._symmetry = means, symmetry
         self._make_rows, self._kept = RowMaker(references), kept
         self._frames = frames
 
@@ -72,6 +81,11 @@ class Work:
         candidates = [candidate for candidate, _, _ in batch]
         outcomes = [outcome for _, outcome, _ in batch]
         more = [fields for _, _, fields in batch]
+        if self._symmetry is not None:
+            more = [
+                fields | {SPACEGROUP.name: None if atoms is None else spacegroup(atoms, self._symmetry)}
+                for fields, atoms in zip(more, (candidate.atoms for candidate in candidates), strict=True)
+            ]
         kept = self._kept.fresh()
         if kept.names:
             more = [fields | own for fields, own in zip(more, kept.of(candidates), strict=True)]

@@ -12,6 +12,7 @@ from typing import Any
 from etn_gpu import files
 from etn_gpu.errors import DataError
 from etn_gpu.screening.columns import ResultColumn
+from etn_gpu.screening.database import DATABASE, write_database
 from etn_gpu.screening.hulls import RunHull
 from etn_gpu.screening.parquet import check_parquet
 from etn_gpu.screening.rows import COLUMNS, Row, as_field, csv_line, fields_of
@@ -19,7 +20,7 @@ from etn_gpu.screening.table import PARQUET, finish_rows, read_rows
 
 __all__ = ["ResultWriter", "check_outputs"]
 
-_STRUCTURE_SUFFIXES = (".extxyz", ".xyz", ".extxyz.gz", ".xyz.gz")
+_STRUCTURE_SUFFIXES = (".extxyz", ".xyz", ".extxyz.gz", ".xyz.gz", DATABASE)
 
 
 def check_outputs(
@@ -29,8 +30,8 @@ def check_outputs(
 
     Raises:
         DataError: the folder of an output does not exist, an output is a folder, is one of the inputs, is given twice
-            or its name promises another format than CSV, or the structures are asked for
-            in another format than extended XYZ.
+            or its name promises another format than CSV or Parquet, or the structures are asked for in another
+            format than extended XYZ or a database of ASE.
     """
     outputs = [path for path in (output, structures, report) if path is not None]
     files.check_outputs(outputs, inputs, DataError)
@@ -44,12 +45,14 @@ def check_outputs(
         structures.name.lower().endswith(_STRUCTURE_SUFFIXES) or files.is_stream(structures)
     ):
         raise DataError(
-            f"structures are written as extended XYZ: {structures} must end in one of {', '.join(_STRUCTURE_SUFFIXES)}"
+            f"structures are written as extended XYZ or as a database of ASE: {structures} must end in one of "
+            f"{', '.join(_STRUCTURE_SUFFIXES)}"
         )
 
 
 class ResultWriter:
-    """Writes rows as CSV and, on request, the evaluated structures as extended XYZ, a context.
+    """Writes rows as CSV or Parquet and, on request, the evaluated structures as extended XYZ or into a database, a
+    context.
 
     Both appear under their names when they are whole (:class:`etn_gpu.files.UnfinishedOutputs`).
 
@@ -79,7 +82,7 @@ class ResultWriter:
         outputs = [files.Growing(output, "rows", heading)]
         if structures is not None:
             outputs.append(files.Growing(structures, "frames"))
-        self._output, self._number = output, len(outputs)
+        self._output, self._structures, self._number = output, structures, len(outputs)
         self._outputs = files.UnfinishedOutputs(
             outputs, identity or {}, resume=resume, overwrite=overwrite, error=DataError
         )
@@ -173,7 +176,10 @@ class ResultWriter:
             if last is not None:
                 last()
 
-        self._outputs.finish(progress, {0: make})
+        making: dict[int, files.Making] = {0: make}
+        if self._structures is not None and self._structures.name.lower().endswith(DATABASE):
+            making[1] = write_database
+        self._outputs.finish(progress, making)
 
 
 def _append_rows(rows: files.AppendedFile, lines: Sequence[str], structures: files.AppendedFile) -> None:

@@ -73,13 +73,21 @@ def test_every_name_has_its_row(run: Any, folder: Path) -> None:
     assert written == found
 
 
-def test_missing_files_of_such_names_are_rows_too(run: Any, folder: Path) -> None:
-    finished = run("screen", MODEL, "plain", os.fsdecode(b"=gone\xff\r\x1b.xyz"), "-o", "rows.csv")
+def test_unreadable_files_of_such_names_are_rows_too(run: Any, folder: Path) -> None:
+    name = os.fsdecode(b"=prose\xff\r\x1b.xyz")
+    Path(name).write_text("This is no structure.\n")
+    finished = run("screen", MODEL, "plain", name, "-o", "rows.csv")
     assert finished.code == 1
-    assert sources(folder / "rows.csv") == ["plain", "./=gone\\udcff\\x0d\\x1b.xyz"]
-    text = (folder / "rows.csv").read_text(encoding="utf-8")
-    assert text.splitlines()[2].endswith(",failed,no such file.")
+    assert sources(folder / "rows.csv") == ["plain", "./=prose\\udcff\\x0d\\x1b.xyz"]
+    assert ",failed," in (folder / "rows.csv").read_text(encoding="utf-8").splitlines()[2]
     assert "\x1b" not in finished.out
+
+
+def test_missing_files_of_such_names_are_named(run: Any, folder: Path) -> None:
+    finished = run("screen", MODEL, "plain", os.fsdecode(b"=gone\xff\r\x1b.xyz"), "-o", "rows.csv")
+    assert finished.code == 2
+    assert finished.err == "Error: no such file or folder: =gone\\udcff\\x0d\\x1b.xyz; nothing was written\n"
+    assert not (folder / "rows.csv").exists()
 
 
 def test_evaluate_names_files_and_groups(evaluate: Evaluate, folder: Path, alloys: list[Labelled]) -> None:

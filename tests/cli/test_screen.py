@@ -92,11 +92,12 @@ def test_failures_give_exit_code_1_and_are_shown(run: Run, stand_in: Any) -> Non
     copper.symbols = ["Cu", "W"]
     nan.positions[0, 0] = np.nan
     write("a.traj", [tungsten(), copper, nan])
-    finished = run("screen", "nbmotaw", "a.traj", "missing.xyz")
+    Path("prose.txt").write_text("This is no structure.\n")
+    finished = run("screen", "nbmotaw", "a.traj", "prose.txt")
     assert finished.code == 1
     assert [row["status"] for row in rows_of(Path("results.csv"))] == ["ok", "failed", "failed", "failed"]
     assert "failed: a.traj [1]: " in finished.out
-    assert "failed: missing.xyz: " in finished.out
+    assert "failed: prose.txt: " in finished.out
     assert "1 ok, 0 extrapolating; 3 failed" in finished.out
 
 
@@ -109,9 +110,16 @@ def test_many_failures_are_not_all_shown(run: Run, stand_in: Any) -> None:
 
 
 def test_no_readable_file_is_exit_code_1(run: Run, stand_in: Any) -> None:
-    finished = run("screen", "nbmotaw", "missing.xyz")
-    assert finished.code == 1
-    assert "no such file" in finished.out
+    Path("prose.txt").write_text("This is no structure.\n")
+    assert run("screen", "nbmotaw", "prose.txt").code == 1
+
+
+def test_a_missing_file_is_wrong_use(run: Run, stand_in: Any) -> None:
+    write("a.extxyz", tungsten())
+    finished = run("screen", "nbmotaw", "a.extxyz", "missing.xyz")
+    assert finished.code == 2
+    assert finished.err == "Error: no such file or folder: missing.xyz; nothing was written\n"
+    assert not Path("results.csv").exists()
 
 
 def test_extrapolating_is_no_failure(run: Run, stand_in: Any) -> None:

@@ -66,6 +66,13 @@ def test_no_mixture_of_that_composition() -> None:
     assert np.isnan(EnergyHull(SYMBOLS[:1], [], []).energies([[1]])).all()
 
 
+def test_no_phases_at_all() -> None:
+    hull = EnergyHull.of_formulas([])
+    assert hull.elements == ()
+    assert hull.stable() == []
+    assert len(hull.energies(np.empty((0, 0)))) == 0
+
+
 def test_compositions_in_a_part_of_the_space() -> None:
     """Oxides of two metals: no corner is there, and all compositions lie on a line."""
     counts = np.array([[x, 4 - x, 4] for x in range(5)])

@@ -62,6 +62,14 @@ def test_hull_of_references_only(tmp_path: Path, model: Any) -> None:
     assert second["energy_above_hull"] == ""
 
 
+@pytest.mark.parametrize("of_run", [True, False])
+def test_a_hull_of_nothing(tmp_path: Path, model: Any, of_run: bool) -> None:
+    model.metadata.clear()
+    close = Atoms("W2", positions=[[0.0] * 3, [1.0, 0.0, 0.0]])  # extrapolates
+    screen(model, [close, Atoms("Cu")], tmp_path / "out.csv", hull_of_run=of_run)
+    assert [row["energy_above_hull"] for row in rows_of(tmp_path / "out.csv")] == ["", ""]
+
+
 def test_ranking_by_the_hull(tmp_path: Path, model: Any, structures: list[Atoms]) -> None:
     options: dict[str, Any] = {"rank": "energy_above_hull", "top": 7, "where": "status == 'ok' and n_atoms < 100"}
     model.metadata["formation_references"] = dict.fromkeys(ELEMENTS, 0.0)
@@ -216,7 +224,7 @@ def test_references_of_a_file(tmp_path: Path, model: Any) -> None:
     ("content", "message"),
     [
         ("Cu", r"refs\.extxyz, structure 0: a reference cannot be used: .*Cu.*[^.]\.$"),
-        (None, r"refs\.extxyz: a reference cannot be used: .*no such file"),
+        (None, r"no such file or folder: .*refs\.extxyz"),
     ],
 )
 def test_references_that_cannot_be_used(tmp_path: Path, model: Any, content: str | None, message: str) -> None:
@@ -263,3 +271,77 @@ def test_ids_that_occur_twice_are_told(tmp_path: Path, model: Any) -> None:
     report = screen(model, [MemorySource("m", twice)], tmp_path / "out.csv", id="uid_text")
     assert len(rows_of(tmp_path / "out.csv")) == 5
     assert report.repeated_ids == {"a": 3}
+
+
+def test_space_groups(tmp_path: Path, model: Any) -> None:
+    from ase.build import bulk
+
+    bcc, b2 = bulk("W", "bcc", a=3.2, cubic=True), bulk("W", "bcc", a=3.2, cubic=True)
+    b2.symbols[1] = "Mo"
+    shaken = bcc.copy()
+    shaken.positions[1] += [0.02, 0.0, 0.0]
+    given = [bcc, b2, shaken, Atoms("W"), Atoms("Cu", cell=[3.0] * 3, pbc=True)]
+    screen(model, given, tmp_path / "out.csv", spacegroup=0.1)
+    found = [row["spacegroup"] for row in rows_of(tmp_path / "out.csv")]
+    assert found == ["Im-3m (229)", "Pm-3m (221)", "Im-3m (229)", "", "Pm-3m (221)"]
+    screen(model, given[2:3], tmp_path / "strict.csv", spacegroup=1e-3, where="spacegroup != 'Im-3m (229)'")
+    assert rows_of(tmp_path / "strict.csv")[0]["spacegroup"] != "Im-3m (229)"
+
+
+@pytest.mark.parametrize("tolerance", [0.0, -1.0, float("nan"), float("inf"), True, "x"])
+def test_tolerances_that_are_none(tmp_path: Path, model: Any, tolerance: Any) -> None:
+    with pytest.raises(DataError, match="expected a tolerance in A above 0"):
+        Screening(model, [], tmp_path / "out.csv", spacegroup=tolerance)
+
+
+def test_space_groups_without_spglib(tmp_path: Path, model: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    with pytest.raises(DataError, match=r"need spglib, which is not installed: pip install 'etn_gpu\[symmetry\]'"):
+        Screening(model, [], tmp_path / "out.csv", spacegroup=0.01)
+
+
+def test_structures_in_a_database(tmp_path: Path, model: Any, structures: list[Atoms]) -> None:
+    from ase.db import connect
+    from ase.io import read
+
+    options: dict[str, Any] = {"limits": BatchLimits.for_atoms(300)}
+    screen(model, structures, tmp_path / "a.csv", structures=tmp_path / "out.db", **options)
+    screen(model, structures, tmp_path / "b.csv", structures=tmp_path / "out.extxyz", **options)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["a.csv", "b.csv", "out.db", "out.extxyz"]
+    with connect(tmp_path / "out.db") as database:
+        rows = list(database.select())
+        assert database.count(source_index=7) == 1
+    frames = read(tmp_path / "out.extxyz", ":")
+    assert len(rows) == len(frames) == len(structures) - 1
+    for row, frame in zip(rows, frames, strict=True):
+        np.testing.assert_array_equal(row.positions, frame.positions)
+        assert row.energy == frame.get_potential_energy()
+        np.testing.assert_array_equal(row.forces, frame.get_forces())
+        assert row.key_value_pairs["status"] == frame.info["status"]
+        assert row.get("name", row.data.get("name")) == frame.info["name"]
+        assert list(row.data["odd"]) == [1, 2]
+
+
+@pytest.mark.parametrize(
+    "value", [1j, {"a": [1, None]}, ["x", 2], np.array(["a", "b"]), "12", "", 2**70, None, np.eye(2) * 1j]
+)
+def test_odd_entries_in_a_database(tmp_path: Path, model: Any, value: Any) -> None:
+    from ase.db import connect
+
+    atoms = Atoms("W2", positions=[[0.0] * 3, [0.0, 0.0, 2.7]], info={"note": value, "a key": 1})
+    atoms.arrays["words"] = np.array(["x", "yz"])
+    screen(model, [atoms], tmp_path / "a.csv", structures=tmp_path / "out.db")
+    [row] = connect(tmp_path / "out.db").select()
+    assert row.natoms == 2
+    assert "words" in row.data
+
+
+def test_a_database_of_nothing(tmp_path: Path, model: Any) -> None:
+    from ase.db import connect
+
+    screen(model, [Atoms("Cu")], tmp_path / "a.csv", structures=tmp_path / "out.db")
+    assert connect(tmp_path / "out.db").count() == 0
+    with pytest.raises(DataError, match=r"out\.db.* already"):
+        screen(model, [Atoms("W")], tmp_path / "b.csv", structures=tmp_path / "out.db")
+    screen(model, [Atoms("W")], tmp_path / "b.csv", structures=tmp_path / "out.db", overwrite=True)
+    assert connect(tmp_path / "out.db").count() == 1

@@ -30,8 +30,9 @@ def inputs(tmp_path: Path) -> list[Path]:
     for number, atoms in enumerate(structures):
         atoms.info |= {"uid_text": f"00{number}", "number": number if number % 7 else 0.5}
     structures[50].symbols[0] = "Cu"  # fails
-    paths = [tmp_path / "a.extxyz", tmp_path / "missing.extxyz", tmp_path / "b.traj", tmp_path / "c.extxyz.gz"]
+    paths = [tmp_path / "a.extxyz", tmp_path / "prose.txt", tmp_path / "b.traj", tmp_path / "c.extxyz.gz"]
     write(paths[0], structures[:60])
+    paths[1].write_text("This is no structure.\n")
     write(paths[2], structures[60:90])
     write(paths[3], structures[90:])
     with paths[0].open("a") as file:

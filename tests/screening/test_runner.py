@@ -84,7 +84,8 @@ def test_broken_frame_and_unreadable_files(tmp_path: Path, model: Any, crystal: 
     path.write_text("".join(lines))
     (tmp_path / "empty.xyz").touch()
     (tmp_path / "prose.txt").write_text("This is no structure.\n" * 3)
-    files = [tmp_path / "missing.xyz", path, tmp_path / "empty.xyz", tmp_path / "prose.txt", tmp_path]
+    (tmp_path / "damaged.cif").write_text("data_x\n_cell_length_a oops\n")
+    files = [tmp_path / "damaged.cif", path, tmp_path / "empty.xyz", tmp_path / "prose.txt", tmp_path]
     report = screen(model, files, tmp_path / "out.csv")
     rows = rows_of(tmp_path / "out.csv")
     assert [(row["index"], row["status"]) for row in rows] == [
@@ -96,10 +97,21 @@ def test_broken_frame_and_unreadable_files(tmp_path: Path, model: Any, crystal: 
         ("", "failed"),
         ("", "failed"),
     ]
-    assert "no such file" in rows[0]["message"]
     assert (rows[2]["index"], rows[2]["message"].count(rows[2]["source"])) == ("1", 0)
     assert "empty" in rows[4]["message"]
     assert (report.n_rows, report.n_failed) == (7, 5)
+
+
+def test_files_that_there_are_not_are_refused_before_anything_is_written(tmp_path: Path, model: Any) -> None:
+    (tmp_path / "there.xyz").write_text("1\n\nW 0 0 0\n")
+    given = [tmp_path / "there.xyz", *(tmp_path / f"missing-{k}.xyz" for k in range(7))]
+    with pytest.raises(
+        DataError, match=r"no such file or folder: .*missing-0\.xyz, .* and 2 more; nothing was written"
+    ):
+        screen(model, given, tmp_path / "out.csv")
+    with pytest.raises(DataError, match=r"no such file or folder: .*refs\.cif; nothing"):
+        screen(model, given[:1], tmp_path / "out.csv", references=tmp_path / "refs.cif")
+    assert [path.name for path in tmp_path.iterdir()] == ["there.xyz"]
 
 
 @pytest.mark.parametrize("dtype", ["float64", "float32"])

@@ -35,8 +35,9 @@ def structures(tmp_path: Path) -> list[Path]:
         atoms.info |= {"name": f"s{number}", "energy": 1.0, "odd key": number}
     found[11].symbols[0] = "Cu"
     write(tmp_path / "a.extxyz", found[:30])
+    (tmp_path / "prose.txt").write_text("This is no structure.\n")
     write(tmp_path / "b.traj", found[30:])
-    return [tmp_path / "a.extxyz", tmp_path / "missing.cif", tmp_path / "b.traj"]
+    return [tmp_path / "a.extxyz", tmp_path / "prose.txt", tmp_path / "b.traj"]
 
 
 def run(folder: Path, sources: Any, model: Any, **options: Any) -> Any:

@@ -21,6 +21,8 @@ __all__ = ["ternary_diagram", "tie_lines"]
 _WIDTH, _HEIGHT, _SIDE = 520.0, 470.0, 400.0
 _TOP = 34.0
 _COLOURS = 7
+#: Names of phases are that far apart, along or across.
+_ROOM = (90.0, 16.0)
 _TOLERANCE = 1e-9
 _FAR_ABOVE = 1e4
 _CORNERS = np.array([[-0.5, 1.0], [0.5, 1.0], [0.0, 0.0]]) * [_SIDE, _SIDE * math.sqrt(0.75)] + [_WIDTH / 2, _TOP]
@@ -132,10 +134,15 @@ def _triangle(system: tuple[str, str, str]) -> str:
 
 
 def _stable(corners: Array, phases: Phases) -> str:
-    parts = []
-    for (x, y), formula, shares in zip(corners, phases.formulas, phases.shares, strict=True):
+    """Diamonds for the phases on the hull; their names where there is room, the shortest first."""
+    parts: list[str] = []
+    labelled: list[tuple[float, float]] = []
+    for place in sorted(range(len(corners)), key=lambda p: (len(phases.formulas[p]), p)):
+        (x, y), formula = corners[place], phases.formulas[place]
         parts.append(svg.tag("path", d=f"M{svg.number(x)} {svg.number(y - 5)}l5 5l-5 5l-5 -5z", class_="stable"))
-        if shares.max() < 1.0:
+        roomy = all(abs(x - other) >= _ROOM[0] or abs(y - below) >= _ROOM[1] for other, below in labelled)
+        if phases.shares[place].max() < 1.0 and roomy:
+            labelled.append((x, y))
             left = x < _WIDTH / 2 - 1.0
             anchor, shift = ("end", -9.0) if left else ("start", 9.0)
             parts.append(svg.text(x + shift, y - 5, svg.subscripted(formula), class_="name", text_anchor=anchor))
