@@ -171,7 +171,6 @@ class Screening:
         read = [*self.sources, *([] if self._given is None else [self._given])]
         inputs = [*protected, *(source.path for source in read if isinstance(source, FileSource))]
         check_outputs(self.output, self.structures, None if report is None else Path(report), inputs)
-        check_inputs(read)
         if report is not None and not resume:
             files.check_replaced([report], overwrite, DataError)
         condition = None if where is None else Condition(where, [*own, *self._kept.names])
@@ -201,6 +200,7 @@ class Screening:
             resume=resume, overwrite=overwrite,
         )  # fmt: skip
         self._writer.check()
+        check_inputs(read)
         self._page: ReportFile | None = None
         if report is not None:
             shown = self._means.identity() or {}

@@ -74,7 +74,6 @@ def test_a_shipped_model_is_an_input_too(run: Run, tmp_path: Path, command: tupl
     "arguments",
     [
         ["screen", "m.etn", "in.extxyz"],
-        ["screen", "m.etn", "mistyped.extxyz"],
         ["screen", "m.etn", "in.extxyz", "-o", "new.csv", "--structures", "results.extxyz"],
         ["evaluate", "m.etn", "in.extxyz", "--json", "results.json"],
     ],
@@ -94,6 +93,15 @@ def test_earlier_results_need_overwrite(run: Run, arguments: list[str]) -> None:
     after = contents()
     assert sum(after[name] != b"precious" for name in names) == 1
     assert not [name for name in after if name.startswith(".")]
+
+
+def test_a_mistyped_input_costs_no_earlier_results(run: Run) -> None:
+    Path("results.csv").write_text("precious")
+    before = contents()
+    finished = run("screen", "m.etn", "mistyped.extxyz", "--overwrite")
+    assert finished.code == 2
+    assert "no such file or folder: mistyped.extxyz" in finished.err
+    assert contents() == before
 
 
 def test_a_run_that_cannot_open_all_leaves_none(run: Run) -> None:

@@ -96,6 +96,7 @@ def screened(run: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Calla
     def call(structures: list[Atoms]) -> str:
         memory = MemorySource("in.traj", structures)
         monkeypatch.chdir(tmp_path)
+        Path("in.traj").touch()
         with monkeypatch.context() as patch:
             patch.setattr(FileSource, "candidates", lambda self, first=0: memory.candidates())
             finished = run("screen", MODEL, "in.traj", "-o", "rows.csv", "--structures", "out.extxyz", "--top", 0)
