@@ -1,9 +1,9 @@
 """Outputs that appear when they are whole, of runs that may be stopped at any moment and go on later.
 
 What is to become ``NAME`` grows as ``NAME.part``; where it is made of that part at the end, it is ``NAME.whole`` for a
-moment. ``NAME.run`` of the first output says what the run is, how far it
-has come, and how much of each part that takes; it is replaced in one piece, after the system has the parts on its disk.
-What a part holds beyond that is cut off when the run goes on: so nothing is lost, and nothing is there twice.
+moment. ``NAME.run`` of the first output says what the run is, how far it has come, and how much of each part that
+takes; it is replaced in one piece, after the system has the parts on its disk. What a part holds beyond that is cut
+off when the run goes on: so nothing is lost, and nothing is there twice.
 """
 
 from __future__ import annotations

@@ -6,6 +6,7 @@ what becomes of it does not depend on the others.
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from dataclasses import dataclass, fields
 from typing import Any, ClassVar, Protocol, Self
 
@@ -21,13 +22,13 @@ LONGEST_STEP, LARGEST_STRAIN = 0.2, 0.04
 
 
 @dataclass
-class Ragged:
+class Ragged(ABC):
     """Arrays whose second last axis, or the only one, runs over rows, or over structures where it says so."""
 
     @classmethod
+    @abstractmethod
     def begin(cls, layout: Layout) -> Self:
         """The state of structures that have not moved."""
-        raise NotImplementedError
 
     #: Names of the arrays with an entry for each structure in their last axis; the others are rows [..., M, 3].
     of_structures: ClassVar[tuple[str, ...]] = ()

@@ -17,7 +17,7 @@ from collections.abc import Iterable, Mapping, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["EnergyHull"]
+__all__ = ["EnergyHull", "on_or_above"]
 
 Array = NDArray[np.float64]
 #: Shares below are none; compositions that agree as well as that are equal.
@@ -86,8 +86,7 @@ class EnergyHull:
             compositions: [N, k].
             energies: [N] in eV per atom.
         """
-        above = np.asarray(energies, np.float64) - self.energies(compositions)
-        return np.where(np.abs(above) < _TOLERANCE, 0.0, above)
+        return on_or_above(np.asarray(energies, np.float64) - self.energies(compositions))
 
     def stable(self) -> list[tuple[Array, float]]:
         """The phases on the hull: shares [k] and energies in eV per atom, in order of their shares."""
@@ -115,6 +114,11 @@ class EnergyHull:
         if found.x is None:
             return None
         return np.flatnonzero(found.x > _TOLERANCE)
+
+
+def on_or_above(above: Array | float) -> Array:
+    """Differences from a hull in eV per atom, without round-off where they are none."""
+    return np.where(np.abs(above) < _TOLERANCE, 0.0, above)
 
 
 def _shares(compositions: Sequence[Sequence[float]] | Array, n_elements: int) -> Array:

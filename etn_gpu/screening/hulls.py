@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping
 import numpy as np
 
 from etn_gpu.screening.composition import reduced_composition
-from etn_gpu.screening.hull import EnergyHull
+from etn_gpu.screening.hull import EnergyHull, on_or_above
 
 __all__ = ["RunHull"]
 
@@ -70,10 +70,4 @@ class RunHull:
         hull = self._seen[reduced_composition(formula)]
         if np.isnan(hull):
             return None
-        above = energy - hull
-        return 0.0 if abs(above) < 1e-9 else above
-
-    @property
-    def elements(self) -> set[str]:
-        """The elements of the structures of the run."""
-        return {symbol for found in self._seen for symbol, _ in found}
+        return float(on_or_above(energy - hull))

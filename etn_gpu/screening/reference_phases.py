@@ -15,7 +15,7 @@ from etn_gpu.errors import DataError, ModelFileError
 from etn_gpu.relaxation import relax
 from etn_gpu.screening.batching import BatchLimits, Candidate
 from etn_gpu.screening.composition import reduced_composition
-from etn_gpu.screening.references import describe_references
+from etn_gpu.screening.references import DETAILED, describe_references
 from etn_gpu.screening.single_points import Settled
 
 if TYPE_CHECKING:
@@ -28,12 +28,10 @@ if TYPE_CHECKING:
 
 __all__ = ["References", "model_references"]
 
-#: Crystals of elements that are tried, and how closely their atoms are packed compared with a given volume.
+#: Crystals of elements that are tried, and how many atoms the cube of their lattice constant holds.
 _CRYSTALS = {"bcc": 2, "fcc": 4, "hcp": 2, "diamond": 8}
 #: Residual forces in eV/A of crystals that are relaxed for a reference.
 _FMAX = 1e-3
-#: More elements than these have no details in the line that describes them.
-_DETAILED = 8
 
 
 @dataclass(frozen=True)
@@ -167,7 +165,7 @@ def _usual_volume(model: ETNPotential, symbol: str) -> float | None:
 
 
 def _describe(energies: Mapping[str, float], origins: Mapping[str, str]) -> str:
-    details = len(energies) <= _DETAILED
+    details = len(energies) <= DETAILED
     parts = [
         f"{symbol} {energy:.4f}" + (f" ({origins.get(symbol, 'training data')})" if details else "")
         for symbol, energy in energies.items()

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-__all__ = ["describe_references"]
+__all__ = ["DETAILED", "describe_references"]
 
 #: With more elements than this, the line names the elements and the energies only.
-_DETAILED = 8
+DETAILED = 8
 
 
 def describe_references(metadata: Mapping[str, Any]) -> str:
@@ -23,7 +23,7 @@ def describe_references(metadata: Mapping[str, Any]) -> str:
     known = structures if isinstance(structures, Mapping) else {}
     parts = []
     for symbol, energy in references.items():
-        details = _details(known.get(symbol), brief=len(references) > _DETAILED)
+        details = _details(known.get(symbol), brief=len(references) > DETAILED)
         parts.append(f"{symbol} {energy:.4f}" + (f" ({details})" if details else ""))
     text = f"formation energies relative to, in eV/atom: {', '.join(parts)}"
     if not known:

@@ -6,6 +6,7 @@ import hashlib
 from collections import deque
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import islice
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -67,19 +68,19 @@ class Stream:
                     yield candidate
                 continue
             checksum = hashlib.blake2b(digest_size=16)
-            for taken, candidate in enumerate(source.candidates(), start=1):
+            candidates = source.candidates()
+            for candidate in islice(candidates, skipped):
                 _add(checksum, candidate.atoms)
-                if taken > skipped:
-                    self._ahead.append(Place(number, taken, checksum.hexdigest()))
-                    yield candidate
-                elif taken == skipped and checksum.hexdigest() != begin.checksum:
-                    break
-            else:
-                continue
-            raise DataError(
-                f"cannot go on: the first {skipped} structures of {source.name} are not those of the run that was "
-                "stopped"
-            )
+            # A source that has become shorter has another sum as well.
+            if skipped and checksum.hexdigest() != begin.checksum:
+                raise DataError(
+                    f"cannot go on: the first {skipped} structures of {source.name} are not those of the run that was "
+                    "stopped"
+                )
+            for taken, candidate in enumerate(candidates, start=skipped + 1):
+                _add(checksum, candidate.atoms)
+                self._ahead.append(Place(number, taken, checksum.hexdigest()))
+                yield candidate
 
     def take(self, count: int) -> Place:
         """The place after the next structures of those that were given out."""

@@ -156,10 +156,12 @@ def test_structures_in_memory(tmp_path: Path, model: Any) -> None:
     options: dict[str, Any] = {"limits": BatchLimits.for_atoms(60)}
     with pytest.raises(KeyboardInterrupt):
         Screening(model, [MemorySource("m", interrupted(structures, 30))], tmp_path / "out.csv", **options).run()
-    others = [*structures[:3], *structures[4:]]
-    again = Screening(model, [MemorySource("m", others)], tmp_path / "out.csv", resume=True, **options)
-    with pytest.raises(DataError, match=r"cannot go on: the first \d+ structures of m are not those of the run that"):
-        again.run()
+    for others in ([*structures[:3], *structures[4:]], structures[:5]):  # other ones, and fewer
+        again = Screening(model, [MemorySource("m", others)], tmp_path / "out.csv", resume=True, **options)
+        with pytest.raises(
+            DataError, match=r"cannot go on: the first \d+ structures of m are not those of the run that"
+        ):
+            again.run()
     Screening(model, [MemorySource("m", structures)], tmp_path / "out.csv", resume=True, **options).run()
     Screening(model, [MemorySource("m", structures)], tmp_path / "whole.csv", **options).run()
     assert (tmp_path / "out.csv").read_bytes() == (tmp_path / "whole.csv").read_bytes()
