@@ -41,6 +41,7 @@ _SUBMODULES = (
     "calculator",
     "errors",
     "files",
+    "interop",
     "learning",
     "network",
     "plan",

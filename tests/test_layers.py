@@ -26,6 +26,7 @@ LAYERS = (
     "network",
     "structures",
     "potential",
+    "interop",
     "relaxation",
     "training",
     "screening",

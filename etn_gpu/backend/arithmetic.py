@@ -43,5 +43,17 @@ class Arithmetic(Protocol[N]):
     def sqrt(self, a: N) -> N:
         """The square root."""
 
+    def exp(self, a: N) -> N:
+        """e^a."""
+
+    def sin(self, a: N) -> N:
+        """The sine of a in radians, |a| < 1e5."""
+
+    def cos(self, a: N) -> N:
+        """The cosine of a in radians, |a| < 1e5."""
+
+    def tanh(self, a: N) -> N:
+        """The hyperbolic tangent."""
+
     def below(self, a: N, limit: N, then: N, otherwise: N) -> N:
         """``then`` where a < limit or a is not a number, else ``otherwise``."""

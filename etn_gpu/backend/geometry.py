@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -48,3 +48,14 @@ class Geometry:
             raise BackendError(f"edge_offsets must not decrease, got {offsets}")
         if min(self.species.min(initial=0), self.edge_species.min(initial=0)) < 0:
             raise BackendError("species are indices >= 0, got a negative one")
+
+
+def with_merged_neighbours(geometry: Geometry) -> Geometry:
+    """The same, with the neighbours' species not told apart: 0 for all."""
+    return replace(geometry, edge_species=np.zeros_like(geometry.edge_species))
+
+
+def pairs_of_edges(geometry: Geometry, n_species: int) -> NDArray[np.int64]:
+    """t_i n_species + t_j of each edge, with the species of its centre and of its neighbour."""
+    centres = np.repeat(geometry.species.astype(np.int64), np.diff(geometry.edge_offsets))
+    return centres * n_species + geometry.edge_species

@@ -17,7 +17,8 @@ import numpy as np
 from numpy.lib.stride_tricks import as_strided
 from numpy.typing import NDArray
 
-from etn_gpu.backend.geometry import Geometry
+from etn_gpu.backend.array_arithmetic import functions
+from etn_gpu.backend.geometry import Geometry, pairs_of_edges
 from etn_gpu.backend.radial import inverse_powers, radial_functions
 from etn_gpu.errors import BackendError
 from etn_gpu.plan.operations import (
@@ -28,9 +29,12 @@ from etn_gpu.plan.operations import (
     CoupleBlock,
     EdgeSum,
     Fold,
+    Functions,
     Harmonics,
     Mix,
+    PairTable,
     Powers,
+    Products,
     Radial,
     View,
 )
@@ -116,10 +120,14 @@ def _apply(term: Term, at: list[Array], geometry: Geometry) -> None:
     operation = term.operation
     if isinstance(operation, Couple):
         _couple(operation, term, at)
+    elif isinstance(operation, Products):
+        _products(operation, term, at)
     elif isinstance(operation, Mix):
         _mix(operation, term, at, geometry)
     elif isinstance(operation, EdgeSum):
         _edge_sum(operation, term, at, geometry)
+    elif isinstance(operation, PairTable):
+        _pair_table(operation, term, at, geometry)
     elif isinstance(operation, Fold):
         _fold(operation, term, at)
     elif isinstance(operation, Copy):
@@ -128,6 +136,8 @@ def _apply(term: Term, at: list[Array], geometry: Geometry) -> None:
         at[1][...] += term.scale * radial_functions(operation, at[0][0])
     elif isinstance(operation, Powers):
         at[1][...] += term.scale * inverse_powers(operation, at[0][0])
+    elif isinstance(operation, Functions):
+        at[-1][...] += term.scale * functions(operation, at[0], list(at[1]) if operation.parameters else [])
     elif isinstance(operation, Harmonics):
         at[1][...] += term.scale * _harmonics(operation, at[0])
     elif isinstance(operation, Constant):
@@ -197,6 +207,14 @@ def _multiplicities(array: Array, block: CoupleBlock, slot: int, axes: Sequence[
     return as_strided(array[block.offsets[slot] :], shape, strides)
 
 
+def _products(operation: Products, term: Term, at: list[Array]) -> None:
+    first, second = (s for s in range(3) if s != term.slot)
+    out = at[term.slot]
+    for row in operation.rows:
+        factor = out.dtype.type(term.scale * row[3])
+        out[int(row[term.slot])] += factor * (at[first][int(row[first])] * at[second][int(row[second])])
+
+
 def _mix(operation: Mix, term: Term, at: list[Array], geometry: Geometry) -> None:
     w, x, z = at
     groups = [(0, np.arange(geometry.n_atoms))]
@@ -223,7 +241,8 @@ def _edge_sum(operation: EdgeSum, term: Term, at: list[Array], geometry: Geometr
     f, y, total = at
     centre = np.repeat(np.arange(geometry.n_atoms), np.diff(geometry.edge_offsets))
     for species in range(operation.n_species):
-        edges = np.flatnonzero(geometry.edge_species == species)
+        chosen = np.full(geometry.n_edges, True) if operation.merged else geometry.edge_species == species
+        edges = np.flatnonzero(chosen)
         for b in operation.blocks:
             start = b.target + species * b.count * b.dim
             block = total[start : start + b.count * b.dim].reshape(b.count, b.dim, -1)
@@ -237,6 +256,16 @@ def _edge_sum(operation: EdgeSum, term: Term, at: list[Array], geometry: Geometr
             else:
                 spread, factors = np.take(block, centre[edges], axis=2), np.take(f[radial], edges, axis=1)
                 y[angular, edges] += term.scale * _sum_products("bm...,b...->m...", spread, factors)
+
+
+def _pair_table(operation: PairTable, term: Term, at: list[Array], geometry: Geometry) -> None:
+    w, z = at
+    pairs = pairs_of_edges(geometry, operation.n_species)
+    table = w.reshape(-1, operation.count)
+    if term.slot == 1:
+        z += term.scale * table[pairs].T
+    else:
+        np.add.at(table, pairs, term.scale * z.T)
 
 
 def _fold_view(array: Array, view: View) -> Array:

@@ -10,10 +10,20 @@ from collections.abc import Sequence
 from functools import lru_cache
 
 from etn_gpu.errors import BackendError
-from etn_gpu.plan.operations import Mix
+from etn_gpu.plan.operations import EdgeSum, Mix, PairTable
 from etn_gpu.plan.program import Program, Step, Value, identity
 
 _SUMMED = "#summed"
+
+
+def pair_steps(body: Sequence[Step]) -> list[Step]:
+    """The steps that bring numbers of pairs of species to the edges."""
+    return [s for s in body if any(isinstance(t.operation, PairTable) for t in s.terms)]
+
+
+def merges_neighbours(program: Program) -> bool:
+    """Whether sums over edges do not tell the species of neighbours apart."""
+    return any(isinstance(t.operation, EdgeSum) and t.operation.merged for s in program.steps for t in s.terms)
 
 
 def number_phases(program: Program, body: Sequence[Step]) -> dict[str, int]:

@@ -1,6 +1,6 @@
 """Operations on edges as straight-line code: every component is a value in a register.
 
-Radial functions come with their derivatives in s as *jets*: lists of a function and its derivatives of order 1, 2, ...
+Functions of scalars come as :mod:`jets <etn_gpu.backend.jets>`, with their derivatives.
 """
 
 from __future__ import annotations
@@ -13,11 +13,22 @@ import numpy as np
 
 from etn_gpu.backend.arithmetic import Arithmetic, N
 from etn_gpu.backend.coupling import accumulate, cheapest, coefficients, contract
-from etn_gpu.plan.operations import Constant, Copy, Couple, CoupleBlock, Harmonics, Powers, Radial
+from etn_gpu.backend.jets import Jet, Jets
+from etn_gpu.plan.operations import (
+    Constant,
+    Copy,
+    Couple,
+    CoupleBlock,
+    Functions,
+    Harmonics,
+    OfScalars,
+    Powers,
+    Products,
+    Radial,
+)
 from etn_gpu.plan.program import Step, Term
 
 Components = list[N | None]
-Jet = list[N | None]
 
 
 def copied(operation: Copy, slot: int) -> Iterator[tuple[int, int]]:
@@ -33,9 +44,7 @@ def copied(operation: Copy, slot: int) -> Iterator[tuple[int, int]]:
 
 def derivative_order(steps: Sequence[Step]) -> int:
     """Largest order of a derivative in these steps."""
-    return max(
-        (t.operation.order for s in steps for t in s.terms if isinstance(t.operation, Radial | Powers)), default=0
-    )
+    return max((t.operation.order for s in steps for t in s.terms if isinstance(t.operation, OfScalars)), default=0)
 
 
 class Pointwise(Generic[N]):
@@ -48,7 +57,9 @@ class Pointwise(Generic[N]):
         self.f = f
         self.order = order
         self.values: dict[str, list[N]] = {}
+        self._rules = Jets(f, order)
         self._jets: dict[tuple[object, ...], list[Jet[N]]] = {}
+        self._pairs: dict[tuple[str, str], N] = {}
 
     def term(self, term: Term, out: Components[N]) -> None:
         """Add ``term`` to the components of its output; None stands for zero."""
@@ -57,6 +68,8 @@ class Pointwise(Generic[N]):
         if isinstance(operation, Couple):
             for block in operation.blocks:
                 self._couple(block, term.slot, term.scale, given, out)
+        elif isinstance(operation, Products):
+            self._products(operation, term.slot, term.scale, given, out)
         elif isinstance(operation, Copy):
             for to, of in copied(operation, term.slot):
                 out[to] = self._add(given[0][of], out[to], term.scale)
@@ -68,6 +81,8 @@ class Pointwise(Generic[N]):
             self._take(self._radial(operation, given[0][0]), operation.order, term.scale, out)
         elif isinstance(operation, Powers):
             self._take(self._powers(operation.lmax, given[0][0]), operation.order, term.scale, out)
+        elif isinstance(operation, Functions):
+            self._functions(operation, term.scale, given, out)
         else:
             assert isinstance(operation, Harmonics), operation
             for k, value in enumerate(self._harmonics(operation.lmax, given[0])):
@@ -107,6 +122,30 @@ class Pointwise(Generic[N]):
                 matrices[at[second]] = contract(self.f, oriented, given[second - 1][at[second] :])
             for (o, k), value in matrices[at[second]].items():
                 out[at[0] + o] = self.f.fma(value, x[k], out[at[0] + o])
+
+    def _products(
+        self, operation: Products, slot: int, scale: float, given: Sequence[Sequence[N]], out: Components[N]
+    ) -> None:
+        first, second = (s for s in range(3) if s != slot)
+        for row in operation.rows:
+            a, b = given[0][int(row[first])], given[1][int(row[second])]
+            key = (a.name, b.name)
+            if key not in self._pairs:
+                self._pairs[key] = self.f.multiply(a, b)
+            to, factor = int(row[slot]), scale * row[3]
+            out[to] = self._add(self._pairs[key], out[to], factor)
+
+    def _functions(self, operation: Functions, scale: float, given: Sequence[Sequence[N]], out: Components[N]) -> None:
+        x, *rest = given
+        parameters = rest[0] if rest else ()
+        for c in range(operation.count):
+            key = ("functions", operation.code, operation.results, x[c].name, *(p.name for p in parameters))
+            if key not in self._jets:
+                self._jets[key] = self._rules.functions(operation, x[c], parameters)
+            for number, jet in enumerate(self._jets[key]):
+                if (derivative := jet[operation.order]) is not None:
+                    at = number * operation.count + c
+                    out[at] = self._add(derivative, out[at], scale)
 
     def _harmonics(self, lmax: int, vector: Sequence[N]) -> list[N]:
         """F_lm c_m and F_lm s_m, see :func:`~etn_gpu.symmetry.solid_harmonics`; None stands for 1."""
@@ -179,9 +218,9 @@ class Pointwise(Generic[N]):
             x[0] = f.subtract(x[0], f.constant(1.0 + slope * spec.inner))
             twice = [f.add(v, v) for v in x]
             envelope = [v and f.below(s, bound, v, zero) for v in self._cutoff(inside, limit)]
-            jets = [envelope, self._product(x, envelope)]
+            jets = [envelope, self._rules.product(x, envelope)]
             while len(jets) < spec.count:
-                jets.append(self._product(twice, jets[-1], [v and f.negate(v) for v in jets[-2]]))
+                jets.append(self._rules.product(twice, jets[-1], [v and f.negate(v) for v in jets[-2]]))
             self._jets[key] = jets[: spec.count]
         return self._jets[key]
 
@@ -196,21 +235,6 @@ class Pointwise(Generic[N]):
         for k in range(self.order + 1):
             jet.append(f.multiply(f.constant(factor), powers[3 - k]) if k <= 3 else None)
             factor *= -(3 - k) / limit
-        return jet
-
-    def _product(self, a: Sequence[N | None], b: Jet[N], start: Jet[N] | None = None) -> Jet[N]:
-        """``start`` + a b by the Leibniz rule."""
-        jet: Jet = []
-        for k in range(len(a)):
-            total = start[k] if start else None
-            for j in range(k + 1):
-                left, right = a[j], b[k - j]
-                if left is None or right is None:
-                    continue
-                if comb(k, j) != 1:
-                    left = self.f.multiply(self.f.constant(comb(k, j)), left)
-                total = self.f.fma(left, right, total)
-            jet.append(total)
         return jet
 
 

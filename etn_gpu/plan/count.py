@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from math import prod
 
 from etn_gpu.plan.cost import nonzeros
-from etn_gpu.plan.operations import Couple, EdgeSum, Mix, Operation
+from etn_gpu.plan.operations import Couple, EdgeSum, Mix, Operation, Products
 from etn_gpu.plan.program import Program
 
 
@@ -25,9 +25,9 @@ class Work:
 def work(program: Program) -> Work:
     """Multiplications and additions of the couplings, mixings and sums over edges of ``program``.
 
-    A coupling takes three for each nonzero Clebsch-Gordan coefficient, a mixing and a sum two for each product, with
-    all species of a table counted as present. Left out are radial functions, harmonics and copies, a few per cent, and
-    steps in parameter space, which run once per model.
+    A coupling takes three for each nonzero Clebsch-Gordan coefficient, a sparse product three for each row, a mixing
+    and a sum two for each product, with all species of a table counted as present. Left out are functions, harmonics
+    and copies, a few per cent, and steps in parameter space, which run once per model.
     """
     per_atom = per_edge = 0.0
     for step in program.steps:
@@ -43,6 +43,8 @@ def work(program: Program) -> Work:
 def _flops(operation: Operation) -> float:
     if isinstance(operation, Couple):
         return sum(3.0 * prod(block.counts) * nonzeros(*block.ls) for block in operation.blocks)
+    if isinstance(operation, Products):
+        return 3.0 * len(operation.rows)
     if isinstance(operation, Mix):
         return sum(2.0 * block.rows * block.cols * block.dim for block in operation.blocks)
     if isinstance(operation, EdgeSum):

@@ -1,16 +1,16 @@
 """jvp and vjp: the derivative of a Program is a Program.
 
 Every multilinear term is differentiated slot by slot (product rule); its adjoint is the same form with another output
-slot. The two nonlinear operations have derivatives that are couplings:
+slot. The nonlinear operations have derivatives that are couplings:
 
-* radial functions: d f^(k) = f^(k+1) ds, componentwise;
+* functions of scalars: d f^(k) = f^(k+1) ds, componentwise;
 * solid harmonics: d R_l = l a_l C^{1, l-1, l}(dx, R_{l-1}) with R_l = a_l C^{1, l-1, l}(x, R_{l-1}), because R_l is the
   traceless symmetric part of the l-fold product of x.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Container, Mapping
 from dataclasses import replace
 
 from etn_gpu.errors import PlanError
@@ -20,9 +20,9 @@ from etn_gpu.plan.operations import (
     Constant,
     Couple,
     CoupleBlock,
+    Functions,
     Harmonics,
-    Powers,
-    Radial,
+    OfScalars,
 )
 from etn_gpu.plan.program import Program, Term, Value, identity
 from etn_gpu.symmetry import stretch_factor
@@ -124,7 +124,7 @@ def _forward(builder: ProgramBuilder, term: Term, tangent: Mapping[str, str]) ->
                 operands = (*term.operands[:i], tangent[name], *term.operands[i + 1 :])
                 out.append(replace(term, operands=operands))
         return out
-    if isinstance(term.operation, Constant) or term.operands[0] not in tangent:
+    if isinstance(term.operation, Constant) or not _differentiable(term, tangent):
         return []
     form, other, slot = _linearise(builder, term)
     operands = _ordered({slot: tangent[term.operands[0]], **other})
@@ -143,10 +143,18 @@ def _backward(builder: ProgramBuilder, term: Term, bar: str, active: set[str]) -
                 operands = _ordered({s: n for s, n in at.items() if s != slot})
                 out.append((name, Term(term.operation, slot, operands, term.scale)))
         return out
-    if term.operands[0] not in active:
+    if not _differentiable(term, active):
         return []
     form, other, slot = _linearise(builder, term)
     return [(term.operands[0], Term(form, slot, _ordered({2: bar, **other}), term.scale))]
+
+
+def _differentiable(term: Term, active: Container[str]) -> bool:
+    """Whether a nonlinear term depends on active values; PlanError where it does by its parameters."""
+    for name in term.operands[1:]:
+        if name in active:
+            raise PlanError(f"{term.operation.name} has no derivative with respect to its parameters {name!r}")
+    return term.operands[0] in active
 
 
 def _ordered(at: Mapping[int, str]) -> tuple[str, ...]:
@@ -157,12 +165,13 @@ def _ordered(at: Mapping[int, str]) -> tuple[str, ...]:
 def _linearise(builder: ProgramBuilder, term: Term) -> tuple[Couple, dict[int, str], int]:
     """The bilinear form of d(term), with output slot 2: (form, value in its other slot, slot of the tangent)."""
     operation = term.operation
-    if isinstance(operation, Radial | Powers):
-        higher = Term(replace(operation, order=operation.order + 1), 1, term.operands)
-        slope = builder.step(f"{operation.name}{operation.order + 1}", "edge", (higher,))
-        n = slope.size
-        block = CoupleBlock((0, 0, 0), (0, 0, 0), (n, 1, 1), ((1, 0, 0), (0, 0, 0), (1, 0, 0)))
-        return Couple((n, 1, n), (block,)), {0: slope.name}, 1
+    if isinstance(operation, OfScalars):
+        higher = Term(replace(operation, order=operation.order + 1), term.slot, term.operands)
+        space = builder.value(term.operands[0]).space
+        slope = builder.step(f"{operation.name}{operation.order + 1}", space, (higher,))
+        n = operation.count if isinstance(operation, Functions) else 1
+        block = CoupleBlock((0, 0, 0), (0, 0, 0), (slope.size // n, n, 1), ((n, 1, 0), (0, 1, 0), (n, 1, 0)))
+        return Couple((slope.size, n, slope.size), (block,)), {0: slope.name}, 1
     if isinstance(operation, Harmonics):
         value = builder.step("harmonics", "edge", (replace(term, scale=1.0),))
         once = ((0, 0, 0), (0, 0, 0), (0, 0, 0))

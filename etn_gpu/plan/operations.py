@@ -4,15 +4,15 @@ Every value of a Program is a list of components over one *space*: ``param`` (no
 edge) or ``atom`` (one column per atom). Blocks of an irrep l with multiplicity n lie as [n, 2l+1], row-major, as on a
 leg.
 
-Five operations are multilinear: :class:`Couple`, :class:`Mix`, :class:`EdgeSum`, :class:`Fold` and :class:`Copy`.
-Each is a form
+Seven operations are multilinear: :class:`Couple`, :class:`Products`, :class:`Mix`, :class:`EdgeSum`,
+:class:`PairTable`, :class:`Fold` and :class:`Copy`. Each is a form
 
     T(slot_0, slot_1, ..., slot_k)  =  sum over a table of products of one component per slot,
 
 and a term of a Program evaluates the derivative of the form with respect to one of its slots: the *output slot*. The
 adjoint of a term is therefore the same form with another output slot, so derivatives of every order stay inside this
-list. The others (:class:`Radial`, :class:`Powers`, :class:`Harmonics`, :class:`Constant`) have derivatives that are
-couplings (see ``derivative.py``).
+list. The others (:class:`Radial`, :class:`Powers`, :class:`Functions`, :class:`Harmonics`, :class:`Constant`) have
+derivatives that are couplings (see ``derivative.py``).
 """
 
 from __future__ import annotations
@@ -46,6 +46,19 @@ class Couple:
     sizes: tuple[int, int, int]
     blocks: tuple[CoupleBlock, ...]
     name: ClassVar[str] = "couple"
+    slots: ClassVar[tuple[str, ...]] = ("a", "b", "z")
+
+
+@dataclass(frozen=True)
+class Products:
+    """Sparse bilinear form of components: sum over rows of c a[i] b[j] z[k].
+
+    ``rows`` holds (i, j, k, c), no (i, j, k) twice.
+    """
+
+    sizes: tuple[int, int, int]
+    rows: tuple[tuple[int, int, int, float], ...]
+    name: ClassVar[str] = "products"
     slots: ClassVar[tuple[str, ...]] = ("a", "b", "z")
 
 
@@ -90,13 +103,36 @@ class EdgeSumBlock:
 
 @dataclass(frozen=True)
 class EdgeSum:
-    """Sum over the edges e of an atom, resolved by neighbour species: sum_e f[b, e] y[m, e] S[species(e), b, m]."""
+    """Sum over the edges e of an atom, resolved by neighbour species: sum_e f[b, e] y[m, e] S[species(e), b, m].
+
+    With ``merged`` the neighbours are not told apart: species(e) is 0 for all, and ``n_species`` is 1. All sums over
+    edges of a Program are merged, or none is.
+    """
 
     sizes: tuple[int, int, int]
     blocks: tuple[EdgeSumBlock, ...]
     n_species: int
+    merged: bool = False
     name: ClassVar[str] = "edge_sum"
     slots: ClassVar[tuple[str, ...]] = ("f", "y", "S")
+
+
+@dataclass(frozen=True)
+class PairTable:
+    """Numbers of pairs of species, brought to the edges: sum_e w[(t_i n_species + t_j) count + k] z[k, e].
+
+    t_i and t_j are the species of an edge's centre and of its neighbour.
+    """
+
+    count: int
+    n_species: int
+    name: ClassVar[str] = "pair_table"
+    slots: ClassVar[tuple[str, ...]] = ("w", "z")
+
+    @property
+    def sizes(self) -> tuple[int, int]:
+        """Components of the slots: all pairs, and one of them."""
+        return (self.n_species**2 * self.count, self.count)
 
 
 @dataclass(frozen=True)
@@ -183,6 +219,35 @@ class Powers:
 
 
 @dataclass(frozen=True)
+class Functions:
+    """Functions F_f, or their ``order``-th derivatives, of each of ``count`` components: z[f * count + c] = F_f(x[c]).
+
+    ``code`` computes numbers from x, each from earlier ones: ('variable',), ('parameter', k), ('constant', value),
+    ('add', i, j), ('multiply', i, j), ('power', i, exponent), ('exp', i), ('sin', i), ('cos', i), ('tanh', i) and
+    ('below', i, limit, j, k), which is number j where number i < limit, else number k. Function f is number
+    ``results[f]``. :class:`~etn_gpu.plan.formula.Formula` writes it. With ``parameters`` > 0 there is a second operand
+    p of so many components, from which no derivative comes.
+    """
+
+    code: tuple[tuple[str | float, ...], ...]
+    results: tuple[int, ...]
+    count: int = 1
+    parameters: int = 0
+    order: int = 0
+    name: ClassVar[str] = "functions"
+
+    @property
+    def slots(self) -> tuple[str, ...]:
+        """The variables x, the parameters p where there are any, and the functions z."""
+        return ("x", "p", "z") if self.parameters else ("x", "z")
+
+    @property
+    def sizes(self) -> tuple[int, ...]:
+        """Components of the slots."""
+        return (self.count, *([self.parameters] if self.parameters else []), self.count * len(self.results))
+
+
+@dataclass(frozen=True)
 class Harmonics:
     """Racah-normalised solid harmonics R_lm of a vector (components y, z, x), l = 0..lmax."""
 
@@ -213,5 +278,7 @@ class Constant:
         return (self.size,)
 
 
-Operation = Couple | Mix | EdgeSum | Fold | Copy | Radial | Powers | Harmonics | Constant
-MULTILINEAR = (Couple, Mix, EdgeSum, Fold, Copy)
+#: Functions of a scalar that know their derivatives of every order.
+OfScalars = Radial | Powers | Functions
+Operation = Couple | Products | Mix | EdgeSum | PairTable | Fold | Copy | OfScalars | Harmonics | Constant
+MULTILINEAR = (Couple, Products, Mix, EdgeSum, PairTable, Fold, Copy)

@@ -9,17 +9,20 @@ from dataclasses import dataclass
 from functools import cached_property
 
 from etn_gpu.errors import PlanError
+from etn_gpu.plan.formula import check_code
 from etn_gpu.plan.operations import (
     SPACES,
     Copy,
     CopyBlock,
     EdgeSum,
     Fold,
+    Functions,
     Harmonics,
     Mix,
+    OfScalars,
     Operation,
-    Powers,
-    Radial,
+    PairTable,
+    Products,
     Space,
 )
 from etn_gpu.plan.reach import spans, species_count
@@ -55,9 +58,7 @@ class Term:
     def __str__(self) -> str:
         slots = self.operation.slots
         args = ", ".join(f"{slots[s]}={name}" for s, name in zip(self.operand_slots, self.operands, strict=True))
-        order = (
-            f"^({self.operation.order})" if isinstance(self.operation, Radial | Powers) and self.operation.order else ""
-        )
+        order = f"^({self.operation.order})" if isinstance(self.operation, OfScalars) and self.operation.order else ""
         scale = "" if self.scale == 1.0 else f"{self.scale:g} "
         return f"{scale}{self.operation.name}{order}->{slots[self.slot]}({args})"
 
@@ -156,6 +157,9 @@ def _check(program: Program) -> None:
             _check_term(step.out, term, known)
         _define(step.out, known)
     names = [name for name, _ in program.outputs]
+    sums = {t.operation.merged for s in program.steps for t in s.terms if isinstance(t.operation, EdgeSum)}
+    if len(sums) > 1:
+        raise PlanError("some sums over edges tell the species of neighbours apart and some do not; all must, or none")
     if repeated := sorted({name for name in names if names.count(name) > 1}):
         raise PlanError(f"these outputs are given more than once: {repeated}")
     for name, value_name in program.outputs:
@@ -173,6 +177,8 @@ def _define(value: Value, known: dict[str, Value]) -> None:
 
 def _check_term(out: Value, term: Term, known: dict[str, Value]) -> None:
     operation = term.operation
+    if isinstance(operation, Functions):
+        check_code(operation)
     if not 0 <= term.slot < len(operation.slots):
         raise PlanError(f"{operation.name} has no slot {term.slot}; its slots are {operation.slots}")
     if len(term.operands) != len(operation.slots) - 1:
@@ -204,9 +210,13 @@ def _spaces_fit(operation: Operation, spaces: list[Space]) -> bool:
         return spaces == ["edge", "edge", "atom"]
     if isinstance(operation, Mix):
         return spaces[0] == "param" and spaces[1] == spaces[2] == "atom"
+    if isinstance(operation, PairTable):
+        return spaces == ["param", "edge"]
     if isinstance(operation, Fold):
         return set(spaces) == {"param"}
-    if isinstance(operation, Radial | Powers | Harmonics):
+    if isinstance(operation, Functions | Products) and "param" in spaces:
+        return False
+    if isinstance(operation, OfScalars | Harmonics) and not isinstance(operation, Functions):
         return set(spaces) == {"edge"}
     return len(set(spaces)) == 1
 

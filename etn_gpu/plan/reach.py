@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from etn_gpu.plan.operations import Constant, Copy, Couple, EdgeSum, Fold, Mix, Operation
+from etn_gpu.plan.operations import Constant, Copy, Couple, EdgeSum, Fold, Mix, Operation, PairTable, Products
 
 #: Slot, first component addressed, last component addressed plus one.
 Span = tuple[int, int, int]
@@ -20,6 +20,10 @@ def spans(operation: Operation) -> Iterator[Span]:
         for c in operation.blocks:
             for s, l in enumerate(c.ls):
                 yield _strided(s, c.offsets[s], c.counts, [(2 * l + 1) * k for k in c.strides[s]], 2 * l + 1)
+    elif isinstance(operation, Products):
+        for s in range(3):
+            reached = [row[s] for row in operation.rows]
+            yield (s, int(min(reached, default=0)), int(max(reached, default=-1)) + 1)
     elif isinstance(operation, Copy):
         for p in operation.blocks:
             for s in range(2):
@@ -43,7 +47,9 @@ def spans(operation: Operation) -> Iterator[Span]:
 
 def species_count(operation: Operation) -> int | None:
     """Species that the tables of the operation hold, None where it does not look at species."""
-    if isinstance(operation, EdgeSum):
+    if isinstance(operation, EdgeSum) and not operation.merged:
+        return operation.n_species
+    if isinstance(operation, PairTable):
         return operation.n_species
     if isinstance(operation, Mix) and operation.species_stride:
         end = max((stop for slot, _, stop in spans(operation) if slot == 0), default=0)

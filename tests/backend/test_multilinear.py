@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -23,6 +24,8 @@ from etn_gpu.plan.operations import (
     Mix,
     MixBlock,
     Operation,
+    PairTable,
+    Products,
     View,
 )
 from etn_gpu.symmetry import clebsch_gordan
@@ -183,6 +186,36 @@ def test_couple_on_every_batch(
     )  # fmt: skip
 
 
+@st.composite
+def sparse_products(draw: st.DrawFn) -> Products:
+    """Rows in any order, several for one component of the output, components that no row reaches."""
+    sizes = draw(st.tuples(*[st.integers(1, 5)] * 3))
+    cells = st.tuples(*[st.integers(0, n - 1) for n in sizes])
+    chosen = draw(st.lists(cells, max_size=20, unique=True))
+    numbers = draw(st.lists(st.sampled_from((1.0, -0.5, 3.0)), min_size=len(chosen), max_size=len(chosen)))
+    return Products(sizes, tuple((*cell, c) for cell, c in zip(chosen, numbers, strict=True)))
+
+
+@pytest.mark.parametrize("slot", [0, 1, 2])
+@given(operation=sparse_products(), space=st.sampled_from(("edge", "atom")), dtype=st.sampled_from(list(TOLERANCE)))
+@settings(max_examples=25)
+def test_products(
+    backend: str, slot: int, operation: Products, space: str, dtype: str, geometry_of: Callable[..., Geometry],
+    inputs_for: Callable[..., Inputs],
+) -> None:  # fmt: skip
+    table = np.zeros(operation.sizes)
+    for i, j, k, c in operation.rows:
+        table[i, j, k] = c
+
+    def size(inputs: Inputs) -> Array:
+        return contract(np.abs(table), slot, [np.abs(x) for x in inputs.values()])
+
+    check(
+        backend, dtype, operation, slot, (space,) * 3, geometry_of([3, 0, 7, 1] * 5, 2), inputs_for,
+        lambda inputs: contract(table, slot, list(inputs.values())), size,
+    )  # fmt: skip
+
+
 @pytest.mark.parametrize("slot", [0, 1])
 @pytest.mark.parametrize("space", ["edge", "atom", "param"])
 def test_copy(backend: str, slot: int, space: str, geometry: Geometry, inputs_for: Callable[..., Inputs]) -> None:
@@ -251,6 +284,49 @@ def test_edge_sum(
         return out
 
     check(backend, dtype, operation, slot, ("edge", "edge", "atom"), geometry, inputs_for, expected)
+
+
+@pytest.mark.parametrize("slot", [0, 1, 2])
+@pytest.mark.parametrize("dtype", ["float64", "float32"])
+def test_edge_sum_of_merged_neighbours(
+    backend: str, dtype: str, slot: int, geometry: Geometry, inputs_for: Callable[..., Inputs]
+) -> None:
+    blocks = tuple(replace(b, target=t) for b, t in zip(SCATTERED, (0, 15, 17), strict=True))
+    operation = EdgeSum((6, 9, 32), blocks, 1, merged=True)
+    table = edge_sum_table(operation, 0)
+    centre = np.repeat(np.arange(geometry.n_atoms), np.diff(geometry.edge_offsets))
+
+    def expected(inputs: Inputs) -> Array:
+        out = np.zeros((geometry.count("atom" if slot == 2 else "edge"), operation.sizes[slot]))
+        arrays = [x[centre] if name == "in2" else x for name, x in inputs.items()]
+        np.add.at(out, centre if slot == 2 else np.arange(geometry.n_edges), contract(table, slot, arrays))
+        return out
+
+    check(backend, dtype, operation, slot, ("edge", "edge", "atom"), geometry, inputs_for, expected)
+
+
+def test_pair_table(backend: str, geometry: Geometry, inputs_for: Callable[..., Inputs]) -> None:
+    operation = PairTable(3, 5)
+
+    def expected(inputs: Inputs) -> Array:
+        (w,) = inputs.values()
+        centre = geometry.species[np.repeat(np.arange(geometry.n_atoms), np.diff(geometry.edge_offsets))]
+        return w.reshape(5, 5, 3)[centre, geometry.edge_species]
+
+    check(backend, "float64", operation, 1, ("param", "edge"), geometry, inputs_for, expected)
+
+
+def test_gradient_of_a_pair_table(geometry: Geometry, inputs_for: Callable[..., Inputs]) -> None:
+    operation = PairTable(3, 5)
+
+    def expected(inputs: Inputs) -> Array:
+        (z,) = inputs.values()
+        centre = geometry.species[np.repeat(np.arange(geometry.n_atoms), np.diff(geometry.edge_offsets))]
+        out = np.zeros((5, 5, 3))
+        np.add.at(out, (centre, geometry.edge_species), z)
+        return out.ravel()
+
+    check("numpy", "float64", operation, 0, ("param", "edge"), geometry, inputs_for, expected)
 
 
 @pytest.mark.parametrize("slot", [0, 1, 2, 3])

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from etn_gpu.backend import Geometry, run
 from etn_gpu.plan import Program, ProgramBuilder, Term
+from etn_gpu.plan.formula import Formula
 from etn_gpu.plan.operations import (
     Constant,
     Copy,
@@ -24,6 +25,7 @@ from etn_gpu.plan.operations import (
     Mix,
     MixBlock,
     Powers,
+    Products,
     Radial,
     View,
 )
@@ -69,9 +71,17 @@ def every_operation() -> Program:
         CoupleBlock((0, 0, 0), (5, 5, 0), (1, 1, 1), once),
     )
     norm = Couple((6, 6, 1), squares)
+    formula = Formula()
+    x = formula.variable
+    operation = formula.functions([x.tanh(), (0.5 * x).sin() * (x * x + 2.0) ** -1.5], count=6)
+    builder.step("t", "atom", (Term(operation, 1, ("h",)),))
+    rows = Products((6, 12, 1), ((0, 3, 0, 2.0), (5, 11, 0, -1.0), (2, 0, 0, 0.5)))
     last = Copy((10, 1), (CopyBlock((9, 0), (1, 1, 1), ((1, 0, 0), (1, 0, 0))),))
-    builder.step("e", "atom", (Term(norm, 2, ("h", "h")), Term(last, 1, ("v",), -3.0)))
-    builder.step("m", "edge", (Term(edge_sum, 1, ("f", "S"), 0.1),))
+    builder.step("e", "atom", (Term(norm, 2, ("h", "h")), Term(rows, 2, ("h", "t")), Term(last, 1, ("v",), -3.0)))
+    envelope = formula.functions([x.below(9.0, (9.0 - x) ** 2 * (-x).exp(), 0.0), x.cos()])
+    builder.step("c", "edge", (Term(envelope, 1, ("s",)),))
+    spread = Products((2, 9, 9), ((0, 0, 8, 0.3), (1, 4, 2, 1.0), (1, 5, 2, -2.0)))
+    builder.step("m", "edge", (Term(edge_sum, 1, ("f", "S"), 0.1), Term(spread, 2, ("c", "f"))))
     return builder.build({"energy": "e", "message": "m", "weights": "W"})
 
 

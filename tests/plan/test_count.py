@@ -12,7 +12,8 @@ def test_every_operation_by_hand(full_program: Program) -> None:
     mix = 2 * (2 * 6 * 3 + 3 * 3 * 1)
     couple = 3 * (nonzeros(1, 1, 2) + 2 * nonzeros(1, 1, 0))
     norm = 3 * (nonzeros(2, 2, 0) + 1)
-    assert work(full_program) == Work(mix + couple + norm, square + outer + 2 * edge_sum)
+    products = 3 * 3
+    assert work(full_program) == Work(mix + couple + norm + products, square + outer + 2 * edge_sum + products)
     assert work(prune(full_program, ("weights",))) == Work(0.0, 0.0)
 
 
@@ -22,7 +23,9 @@ def test_a_reverse_pass_costs_each_term_once_for_each_of_its_factors(full_progra
     parameters = vjp(energy, {"energy": "bar"}, {"w": "w_bar"})
     mix, couple, norm = 2 * (2 * 6 * 3 + 3 * 3 * 1), 3 * (nonzeros(1, 1, 2) + 2 * nonzeros(1, 1, 0)), 18
     # both factors of couplings; of the mixing only the weights, over which atoms are summed
-    assert work(parameters) == Work(forward.per_atom + mix + 2 * couple + 2 * norm, forward.per_edge)
+    products, slopes = 9, 3 * 12
+    expected = forward.per_atom + mix + 2 * couple + 2 * norm + 2 * products + slopes
+    assert work(parameters) == Work(expected, forward.per_edge)
 
 
 def test_total_of_a_batch() -> None:

@@ -13,7 +13,8 @@ from numpy.typing import NDArray
 from etn_gpu.backend import Geometry, run
 from etn_gpu.errors import PlanError
 from etn_gpu.plan import Program, ProgramBuilder, Term, jvp, prune, vjp
-from etn_gpu.plan.operations import Constant, Couple, CoupleBlock, Radial
+from etn_gpu.plan.formula import Formula
+from etn_gpu.plan.operations import Constant, Couple, CoupleBlock, EdgeSum, EdgeSumBlock, PairTable, Radial
 
 Arrays = dict[str, NDArray[np.float64]]
 SEEDS = range(12)
@@ -205,3 +206,53 @@ def test_nothing_depends_on_the_inputs() -> None:
 def test_names_that_are_taken(full_program: Program, derivative: Callable[[Program], Program], message: str) -> None:
     with pytest.raises(PlanError, match=message):
         derivative(full_program)
+
+
+def pair_program() -> Program:
+    """Functions of distances whose numbers depend on the pair of species."""
+    builder = ProgramBuilder()
+    builder.input("s", "edge", 1)
+    builder.input("w", "param", 8)
+    builder.step("k", "edge", (Term(PairTable(2, 2), 1, ("w",)),))
+    formula = Formula()
+    x = formula.variable
+    decay = (formula.parameter(1) * -x * x).exp()
+    operation = formula.functions([decay, (x + formula.parameter(0)).cos()])
+    builder.step("f", "edge", (Term(operation, 2, ("s", "k")),))
+    edge_sum = EdgeSum((2, 2, 4), (EdgeSumBlock(0, 2, 0, 2, 0),), 1, merged=True)
+    builder.step("e", "atom", (Term(edge_sum, 2, ("f", "f")),))
+    return builder.build({"e": "e"})
+
+
+def test_functions_with_numbers_of_pairs(
+    backend: str, geometry: Geometry, numbers: Callable[..., Any], evaluate: Callable[..., Any]
+) -> None:
+    program = pair_program()
+    inputs = numbers(program.inputs, 0)
+    w = inputs["w"].reshape(2, 2, 2)
+    centres = np.repeat(geometry.species, np.diff(geometry.edge_offsets))
+    k, x = w[centres, geometry.edge_species], inputs["s"][:, 0]
+    f = np.stack([np.exp(-k[:, 1] * x * x), np.cos(x + k[:, 0])])
+    wanted = np.zeros((geometry.n_atoms, 2, 2))
+    atoms = np.repeat(np.arange(geometry.n_atoms), np.diff(geometry.edge_offsets))
+    np.add.at(wanted, atoms, np.einsum("be,me->ebm", f, f))
+    np.testing.assert_allclose(evaluate(program, inputs, backend)["e"].reshape(-1, 2, 2), wanted, atol=1e-13)
+
+    gradient = vjp(jvp(program, {"s": "ds"}), {"d_e": "e_bar"}, {"s": "g"})
+    inputs = numbers(gradient.inputs, 1) | {"w": inputs["w"]}
+    direction = np.random.default_rng(2).normal(size=inputs["s"].shape)
+
+    def slope(step: float) -> Any:
+        moved = inputs | {"s": inputs["s"] + step * direction}
+        d = jvp(program, {"s": "ds"})
+        return np.sum(inputs["e_bar"] * evaluate(d, {n: moved[n] for n in ("s", "w", "ds")}, backend)["d_e"])
+
+    got = np.sum(direction * evaluate(gradient, inputs, backend)["g"])
+    np.testing.assert_allclose(got, (slope(1e-5) - slope(-1e-5)) / 2e-5, rtol=1e-7)
+
+
+def test_no_derivative_of_the_numbers_of_functions() -> None:
+    with pytest.raises(PlanError, match="functions has no derivative with respect to its parameters 'k'"):
+        jvp(pair_program(), {"w": "dw"})
+    with pytest.raises(PlanError, match="functions has no derivative with respect to its parameters 'k'"):
+        vjp(pair_program(), {"e": "b"}, {"w": "g"})

@@ -23,10 +23,13 @@ from etn_gpu.plan.operations import (
     EdgeSum,
     EdgeSumBlock,
     Fold,
+    Functions,
     Harmonics,
     Mix,
     MixBlock,
     Operation,
+    PairTable,
+    Products,
     Radial,
     View,
 )
@@ -150,6 +153,11 @@ def test_tables_in_a_file_are_checked(full_program: Program) -> None:
         Program.from_json(json.dumps(data))
 
 
+PAIRS = PairTable(2, 3)
+PRODUCTS = Products((2, 2, 2), ((0, 1, 1, 2.0),))
+FUNCTIONS = Functions((("variable",), ("exp", 0)), (1,))
+
+
 @pytest.mark.parametrize(
     ("operation", "slot", "spaces"),
     [
@@ -163,6 +171,11 @@ def test_tables_in_a_file_are_checked(full_program: Program) -> None:
         (EDGE_SUM, 0, ("edge", "edge", "atom")),
         (FOLD, 2, ("param",) * 3),
         (Radial(2, 5.0, 0.0), 1, ("edge", "edge")),
+        (PAIRS, 1, ("param", "edge")),
+        (PRODUCTS, 2, ("edge",) * 3),
+        (PRODUCTS, 1, ("atom",) * 3),
+        (FUNCTIONS, 1, ("edge", "edge")),
+        (FUNCTIONS, 1, ("atom", "atom")),
         (Harmonics(2), 1, ("edge", "edge")),
         (Constant(2, 0, 2, 1.0), 0, ("param",)),
     ],
@@ -185,6 +198,11 @@ def test_spaces_that_fit(operation: Operation, slot: int, spaces: tuple[str, ...
         (EDGE_SUM, 1, ("edge", "atom", "atom")),
         (FOLD, 2, ("atom",) * 3),
         (Radial(2, 5.0, 0.0), 1, ("atom", "atom")),
+        (PAIRS, 1, ("param", "atom")),
+        (PRODUCTS, 2, ("param",) * 3),
+        (PRODUCTS, 0, ("edge", "atom", "atom")),
+        (FUNCTIONS, 1, ("param", "param")),
+        (FUNCTIONS, 1, ("edge", "atom")),
         (Harmonics(2), 1, ("edge", "atom")),
     ],
     ids=lambda item: getattr(item, "name", None),

@@ -11,9 +11,10 @@ from etn_gpu.backend.cpu.couple import couple_function
 from etn_gpu.backend.cpu.ir import Function
 from etn_gpu.backend.cpu.layout import Layout
 from etn_gpu.backend.cpu.mix import Shape, mix_function, weights_function
+from etn_gpu.backend.cpu.tables import functions_function, products_function
 from etn_gpu.backend.pointwise import copied
 from etn_gpu.errors import BackendError
-from etn_gpu.plan.operations import Constant, Copy, Couple, CoupleBlock, Mix
+from etn_gpu.plan.operations import Constant, Copy, Couple, CoupleBlock, Functions, Mix, Products
 from etn_gpu.plan.program import Step, Term, Value
 
 
@@ -71,7 +72,8 @@ class AtomSteps:
         names.insert(term.slot, step.out.name)
         operation = term.operation
         write: dict[type, Callable[[Term, list[str], Value, Written], None]] = {
-            Couple: self._couple, Copy: self._copy, Constant: self._constant,
+            Couple: self._couple, Products: self._products, Functions: self._functions, Copy: self._copy,
+            Constant: self._constant,
         }  # fmt: skip
         if isinstance(operation, Mix):
             if term.slot == 0:
@@ -94,6 +96,24 @@ class AtomSteps:
             rows, several = _block_rows(block, term.slot, out.size)
             name = couple_function(self.f.module, block, term.slot, term.scale, written.adds(rows, several))
             self.f.call(name, *(self.row(names[s], block.offsets[s]) for s in order))
+
+    def _products(self, term: Term, names: list[str], out: Value, written: Written) -> None:
+        operation = term.operation
+        assert isinstance(operation, Products)
+        if not operation.rows:
+            return
+        rows = np.zeros(out.size, bool)
+        rows[[int(row[term.slot]) for row in operation.rows]] = True
+        order = (term.slot, *(s for s in range(3) if s != term.slot))
+        name = products_function(self.f.module, operation, term.slot, term.scale, written.adds(rows))
+        self.f.call(name, *(self.row(names[s]) for s in order))
+
+    def _functions(self, term: Term, names: list[str], out: Value, written: Written) -> None:
+        operation = term.operation
+        assert isinstance(operation, Functions)
+        add = written.adds(np.ones(out.size, bool))
+        name = functions_function(self.f.module, operation, term.scale, add)
+        self.f.call(name, self.row(out.name), *(self.row(n) for n in term.operands))
 
     def _mix(self, operation: Mix, term: Term, names: list[str], out: Value, written: Written) -> None:
         for b in operation.blocks:

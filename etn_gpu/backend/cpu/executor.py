@@ -19,8 +19,10 @@ from etn_gpu.backend.cpu.jit import Library, object_code
 from etn_gpu.backend.cpu.lowering import VECTORS, Lowered, lower, phase_name
 from etn_gpu.backend.cpu.panels import RUN
 from etn_gpu.backend.cpu.threads import share, workers
-from etn_gpu.backend.geometry import Geometry
+from etn_gpu.backend.geometry import Geometry, pairs_of_edges, with_merged_neighbours
 from etn_gpu.backend.parameters import fold, parameter_outputs
+from etn_gpu.backend.phases import merges_neighbours
+from etn_gpu.plan.operations import PairTable
 from etn_gpu.plan.program import Program
 
 Array = NDArray[np.floating]
@@ -106,10 +108,14 @@ def run(
     parameters = fold(program, tables.parameters, inputs, dtype)
     lanes = BYTES // dtype.itemsize
     width = lanes * VECTORS
+    # Inputs stay float64 until they are staged: edge vectors lose no digits before the cast.
+    edge_in = _gather(
+        tables.inputs["edge"], {**inputs, **_of_pairs(tables, parameters, geometry)}, geometry.n_edges
+    )  # fmt: skip
+    if merges_neighbours(program):
+        geometry = with_merged_neighbours(geometry)
     order, block_offsets, chunk_offsets = _blocks(geometry, samples, width, bool(tables.gradients))
     n_species = max(int(geometry.species.max(initial=0)), int(geometry.edge_species.max(initial=0))) + 1
-    # Inputs stay float64 until they are staged: edge vectors lose no digits before the cast.
-    edge_in = _gather(tables.inputs["edge"], inputs, geometry.n_edges)
     atom_in = _gather(tables.inputs["atom"], inputs, geometry.n_atoms)
     in_width, out_width = edge_in.shape[1], total(tables.outputs["edge"])
     edge_out = np.empty((geometry.n_edges, out_width), dtype)
@@ -191,6 +197,19 @@ def _gather(columns: Columns, inputs: Mapping[str, Array], count: int) -> NDArra
     for name, (offset, size) in columns.items():
         out[:, offset : offset + size] = inputs[name]
     return out
+
+
+def _of_pairs(tables: Lowered, parameters: Array, geometry: Geometry) -> dict[str, Array]:
+    """Numbers of pairs of species for each edge, [E, count] by name."""
+    found: dict[str, Array] = {}
+    for step in tables.pairs:
+        found[step.out.name] = np.zeros((geometry.n_edges, step.out.size))
+        for term in step.terms:
+            assert isinstance(term.operation, PairTable)
+            offset, size = tables.parameters[term.operands[0]]
+            table = term.scale * parameters[offset : offset + size].reshape(-1, step.out.size)
+            found[step.out.name] += table[pairs_of_edges(geometry, term.operation.n_species)]
+    return found
 
 
 def _outputs(

@@ -14,6 +14,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from etn_gpu.backend.cpu import elementary
+
 BYTES = 64
 #: Lanes of the narrow vectors in which edges keep their radial functions together: one register of float64.
 PACK = 8
@@ -47,6 +49,7 @@ class Module:
         self._texts: list[str] = []
         self._declared: dict[str, str] = {}
         self._numbers: dict[str, int] = {}
+        self._tables: dict[str, str] = {}
 
     def function(
         self, key: Hashable, arguments: Sequence[str], build: Callable[[Function], None], rows: Sequence[str] = ()
@@ -85,6 +88,18 @@ class Module:
         """Place of ``value`` in the table CONSTANTS."""
         return self._numbers.setdefault(literal(float(self.dtype.type(value))), len(self._numbers))
 
+    def integers(self, values: Sequence[int]) -> str:
+        """A table of 64-bit integers."""
+        return self._table("i64", [str(v) for v in values])
+
+    def numbers(self, values: Sequence[float]) -> str:
+        """A table of numbers of this module's type."""
+        return self._table(self.scalar, [literal(float(self.dtype.type(v))) for v in values])
+
+    def _table(self, kind: str, values: Sequence[str]) -> str:
+        content = f"[{len(values)} x {kind}] [{', '.join(f'{kind} {v}' for v in values)}]"
+        return self._tables.setdefault(content, f"@table{len(self._tables)}")
+
     def text(self) -> str:
         """The module."""
         width = BYTES * 8
@@ -94,7 +109,8 @@ class Module:
         )
         numbers = ", ".join(f"{self.scalar} {number}" for number in self._numbers)
         table = f"{CONSTANTS} = internal global [{len(self._numbers)} x {self.scalar}] [{numbers}]"
-        return "\n".join([table, *self._texts, *self._declared.values(), attributes, ""])
+        tables = [f"{name} = internal constant {content}" for content, name in self._tables.items()]
+        return "\n".join([table, *tables, *self._texts, *self._declared.values(), attributes, ""])
 
 
 class Loop:
@@ -286,6 +302,22 @@ class Function:
     def sqrt(self, a: Vector) -> Vector:
         """Square root of every lane."""
         return self._intrinsic("sqrt", a)
+
+    def exp(self, a: Vector) -> Vector:
+        """e^a in every lane."""
+        return elementary.exp(self, a)
+
+    def sin(self, a: Vector) -> Vector:
+        """Sine of every lane."""
+        return elementary.sine(self, a)
+
+    def cos(self, a: Vector) -> Vector:
+        """Cosine of every lane."""
+        return elementary.sine(self, a, 1)
+
+    def tanh(self, a: Vector) -> Vector:
+        """Hyperbolic tangent of every lane."""
+        return elementary.tanh(self, a)
 
     def _intrinsic(self, operation: str, *values: Vector) -> Vector:
         n = values[0].lanes

@@ -19,7 +19,7 @@ from etn_gpu.backend.cpu.layout import ARGUMENTS, Layout
 from etn_gpu.backend.cpu.panels import panels
 from etn_gpu.backend.cpu.schedule import Close, Open, Release, Run, schedule
 from etn_gpu.backend.cpu.sites import Sites, mix_and_pack, pack, unpack, unpack_and_mix
-from etn_gpu.backend.phases import chosen_edge_steps, number_phases, split
+from etn_gpu.backend.phases import chosen_edge_steps, number_phases, pair_steps, split
 from etn_gpu.plan.operations import EdgeSum
 from etn_gpu.plan.program import Program, Step, Term, Value
 
@@ -42,7 +42,10 @@ class Transfer:
 
 @dataclass(frozen=True)
 class Lowered:
-    """A lowered Program: text of the module, phases, sizes of the workspaces, columns (offset, size) by name."""
+    """A lowered Program: text of the module, phases, sizes of the workspaces, columns (offset, size) by name.
+
+    What ``pairs`` make is given with the inputs on edges.
+    """
 
     text: str
     kinds: tuple[int, ...]
@@ -52,6 +55,7 @@ class Lowered:
     tile_elements: int
     inputs: dict[str, Columns]
     outputs: dict[str, Columns]
+    pairs: tuple[Step, ...]
     parameters: Columns
     gradients: Columns
 
@@ -70,14 +74,17 @@ class _Lowering:
     def __init__(self, program: Program, dtype: np.dtype) -> None:
         self.program = program
         self.module = Module(dtype, VECTORS)
-        before, self.body, _ = split(program)
-        self.phase = number_phases(program, self.body)
+        before, body, _ = split(program)
+        self.pairs = pair_steps(body)
+        self.body = [s for s in body if s not in self.pairs]
+        self.phase = number_phases(program, body)
         inputs = [v for v in program.inputs if v.space == "param"]
         self.layout = Layout(
             column_layout([*inputs, *(s.out for s in before)]),
             column_layout([s.out for s in self.body if s.out.space == "param"]),
         )
-        self.inputs = {s: column_layout(v for v in program.inputs if v.space == s) for s in ("edge", "atom")}
+        given = (*program.inputs, *(s.out for s in self.pairs))
+        self.inputs = {s: column_layout(v for v in given if v.space == s) for s in ("edge", "atom")}
         outputs = [Value(name, program.values[v].space, program.values[v].size) for name, v in program.outputs]
         # What one edge phase puts out lies side by side.
         outputs.sort(key=lambda v: self.phase[program.output_names[v.name]] if v.space == "edge" else 0)
@@ -105,6 +112,7 @@ class _Lowering:
             self.tiles,
             self.inputs,
             self.outputs,
+            tuple(self.pairs),
             self.layout.parameters,
             self.layout.gradients,
         )

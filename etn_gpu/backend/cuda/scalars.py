@@ -111,6 +111,22 @@ class Scalars:
         """The square root."""
         return self.emit(f"sqrt({a.name})")
 
+    def exp(self, a: Scalar) -> Scalar:
+        """e^a."""
+        return self.emit(f"exp({a.name})")
+
+    def sin(self, a: Scalar) -> Scalar:
+        """The sine."""
+        return self.emit(f"sin({a.name})")
+
+    def cos(self, a: Scalar) -> Scalar:
+        """The cosine."""
+        return self.emit(f"cos({a.name})")
+
+    def tanh(self, a: Scalar) -> Scalar:
+        """The hyperbolic tangent."""
+        return self.emit(f"tanh({a.name})")
+
     def below(self, a: Scalar, limit: Scalar, then: Scalar, otherwise: Scalar) -> Scalar:
         """``then`` where a < limit or a is not a number, else ``otherwise``."""
         return self.emit(f"{a.name} >= {limit.name} ? {otherwise.name} : {then.name}")

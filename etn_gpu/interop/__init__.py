@@ -1,0 +1,1 @@
+"""Potentials of other methods, read from their files and run as Programs."""
