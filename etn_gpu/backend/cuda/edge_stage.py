@@ -12,6 +12,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from etn_gpu.backend.columns import Columns
 from etn_gpu.backend.cuda.edge_plan import buffer_size, plan
 from etn_gpu.backend.cuda.edge_text import kernel_text
 from etn_gpu.backend.cuda.edge_values import edge_sums
@@ -24,7 +25,8 @@ class EdgeStage:
     """The kernel ``name`` of ``text``: a block works on ``slots`` slots with ``shared_bytes`` of dynamic shared memory.
 
     Beside ``arguments`` it takes ``const long long* atoms`` [n_slots], -1 in padding, ``const long long* edge_offsets``
-    [n_atoms+1], ``const int* edge_species`` [n_edges] and ``long long n_slots``, a multiple of 32; the grid has
+    [n_atoms+1], ``const int* edge_species`` [n_edges], ``long long n_slots``, a multiple of 32, and, where numbers of
+    pairs of species are read, ``const int* slot_species`` [n_slots] and ``parameters`` [P] Real; the grid has
     n_slots / slots blocks. Tiles are written in all slots, with 0 in padding.
     """
 
@@ -42,6 +44,7 @@ def edge_stage(
     sums: Sequence[Step],
     outputs: Sequence[str],
     values: Mapping[str, Value],
+    parameters: Columns | None = None,
 ) -> EdgeStage:
     """The kernel of a stage on edges.
 
@@ -52,6 +55,7 @@ def edge_stage(
         sums: atom values to write as tiles, all of whose terms are sums over edges.
         outputs: edge values to write to memory.
         values: every value by its name.
+        parameters: where the numbers of pairs of species lie in ``parameters``, where there are such steps.
 
     Raises:
         BackendError: not even the edges of one atom have room in shared memory.
@@ -62,7 +66,7 @@ def edge_stage(
     buffer = buffer_size(itemsize, [operation for _, operation in summed], [values[n].size for n in outputs])
     shared = plan(name, itemsize, [*summed, *read], buffer)
     arguments = _arguments(steps, sums, outputs, values)
-    text = kernel_text(name, np.dtype(dtype), shared, arguments, steps, sums, values)
+    text = kernel_text(name, np.dtype(dtype), shared, arguments, steps, sums, values, parameters or {})
     return EdgeStage(name, text, arguments, shared.slots, shared.shared_bytes)
 
 

@@ -7,11 +7,13 @@ from textwrap import fill
 
 import numpy as np
 
+from etn_gpu.backend.columns import Columns
 from etn_gpu.backend.cuda.edge_panels import Panel, Storage, covers, panels
 from etn_gpu.backend.cuda.edge_plan import Plan, Sums, edge_pitch, warps_at_once
 from etn_gpu.backend.cuda.edge_values import EdgeValues, edge_sums
 from etn_gpu.backend.cuda.scalars import Scalar, Scalars, real
 from etn_gpu.backend.cuda.stage import EDGE_INPUT, EDGE_OUTPUT, TILES_IN, TILES_OUT, Argument
+from etn_gpu.backend.phases import pair_steps
 from etn_gpu.plan.operations import EdgeSum
 from etn_gpu.plan.program import Step, Term, Value
 
@@ -34,7 +36,7 @@ extern "C" __global__ void __launch_bounds__({threads}, {blocks}) {name}(
         // lanes without an edge repeat the last one: what they compute is finite, and never used
         const bool active = lane < n_edges;
         const long long edge = active ? first + lane : end - 1;
-        const int species = edge_species[edge];
+        const int neighbour = edge_species[edge], species = {species};
         {body}
     }}
     {after}
@@ -54,6 +56,10 @@ _COMMON = (
 )
 
 
+#: Where numbers of pairs of species are read.
+_OF_PAIRS = ("const int* __restrict__ slot_species", "const {real}* __restrict__ parameters")
+
+
 def kernel_text(
     name: str,
     dtype: np.dtype,
@@ -62,10 +68,14 @@ def kernel_text(
     steps: Sequence[Step],
     sums: Sequence[Step],
     values: Mapping[str, Value],
+    columns: Columns,
 ) -> str:
     """The source of an edge stage; see :func:`~etn_gpu.backend.cuda.edge_stage.edge_stage`."""
-    writer = _Writer(dtype, plan, arguments, values)
+    writer = _Writer(dtype, plan, arguments, values, columns)
     parameters = [*(_PARAMETERS[a.role].format(name=a.name, real=real(dtype)) for a in arguments), *_COMMON]
+    if pair_steps(steps):
+        parameters += [text.format(real=real(dtype)) for text in _OF_PAIRS]
+    sums_of = [operation for step in (*steps, *sums) for _, operation in edge_sums(step)]
     before = list(writer.before(steps, sums))
     body = writer.body(steps, sums)
     after = list(writer.after(sums))
@@ -79,6 +89,7 @@ def kernel_text(
         buffer=plan.buffer,
         summed=plan.summed,
         places=writer.table(),
+        species=0 if any(operation.merged for operation in sums_of) else "neighbour",
         before="\n    ".join(before),
         body="\n        ".join(body),
         after="\n    ".join(after),
@@ -86,8 +97,16 @@ def kernel_text(
 
 
 class _Writer:
-    def __init__(self, dtype: np.dtype, plan: Plan, arguments: Sequence[Argument], values: Mapping[str, Value]) -> None:
+    def __init__(
+        self,
+        dtype: np.dtype,
+        plan: Plan,
+        arguments: Sequence[Argument],
+        values: Mapping[str, Value],
+        columns: Columns,
+    ) -> None:
         self.f = Scalars(dtype)
+        self.columns = columns
         self.plan = plan
         self.arguments = arguments
         self.values = values
@@ -161,7 +180,7 @@ class _Writer:
 
     def body(self, steps: Sequence[Step], sums: Sequence[Step]) -> list[str]:
         """Everything for 32 edges of an atom."""
-        edge = EdgeValues(self.f, self.plan, lambda name: self.tile(TILES_IN, name, "first_slot + warp"))
+        edge = EdgeValues(self.f, self.plan, lambda name: self.tile(TILES_IN, name, "first_slot + warp"), self.columns)
         for argument in self.arguments:
             if argument.role == EDGE_INPUT:
                 edge.load(argument.value, argument.name, self.values[argument.value].size)

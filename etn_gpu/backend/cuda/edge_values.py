@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from itertools import product
 
+from etn_gpu.backend.columns import Columns
 from etn_gpu.backend.cuda.edge_panels import PACK_BYTES, Panel, panels
 from etn_gpu.backend.cuda.edge_plan import Plan, Sums
 from etn_gpu.backend.cuda.scalars import Scalar, Scalars
 from etn_gpu.backend.pointwise import Components, Pointwise, derivative_order
-from etn_gpu.plan.operations import EdgeSum
+from etn_gpu.plan.operations import EdgeSum, PairTable
 from etn_gpu.plan.program import Step, Term, Value
 
 
@@ -21,11 +22,12 @@ def edge_sums(step: Step) -> list[tuple[Term, EdgeSum]]:
 class EdgeValues:
     """Writes the edge values of a stage.
 
-    ``tile`` prints where the first component of an atom value lies in device memory, for the atom of the warp.
+    ``tile`` prints where the first component of an atom value lies in device memory, for the atom of the warp;
+    ``parameters`` says where the numbers of pairs of species lie.
     """
 
-    def __init__(self, f: Scalars, plan: Plan, tile: Callable[[str], str]) -> None:
-        self._f, self._plan, self._tile = f, plan, tile
+    def __init__(self, f: Scalars, plan: Plan, tile: Callable[[str], str], parameters: Columns) -> None:
+        self._f, self._plan, self._tile, self._parameters = f, plan, tile, parameters
         self._inputs: dict[str, list[Scalar]] = {}
 
     def load(self, name: str, argument: str, size: int) -> None:
@@ -41,7 +43,9 @@ class EdgeValues:
         results: dict[str, Components[Scalar]] = {step.out.name: [None] * step.out.size for step in steps}
         for step in steps:
             for term in step.terms:
-                if not isinstance(term.operation, EdgeSum):
+                if isinstance(term.operation, PairTable):
+                    self._of_pair(term, term.operation, results[step.out.name])
+                elif not isinstance(term.operation, EdgeSum):
                     points.term(term, results[step.out.name])
                 elif (step.out, term) in pending:
                     sums = (term.operands[1], term.operation)
@@ -51,6 +55,16 @@ class EdgeValues:
                     self._read(sums, ready, points.values, results)
             points.values[step.out.name] = [v or self._f.constant(0.0) for v in results[step.out.name]]
         return points.values
+
+    def _of_pair(self, term: Term, operation: PairTable, out: Components[Scalar]) -> None:
+        """Add numbers of the pair of species of the edge; an edge that is there has an atom."""
+        offset = self._parameters[term.operands[0]][0]
+        centre = f"slot_species[first_slot + warp] * {operation.n_species}"
+        for k in range(operation.count):
+            place = f"{offset + k} + ({centre} + neighbour) * {operation.count}"
+            value = self._f.scaled(self._f.emit(f"parameters[{place}]"), term.scale)
+            old = out[k]
+            out[k] = value if old is None else self._f.add(value, old)
 
     def _read(
         self,
