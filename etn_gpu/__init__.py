@@ -16,7 +16,8 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from etn_gpu.calculator import ETNCalculator
-    from etn_gpu.potential import ETNPotential, load
+    from etn_gpu.interop import load
+    from etn_gpu.potential import ETNPotential, Potential
     from etn_gpu.relaxation import relax
     from etn_gpu.screening import screen
     from etn_gpu.selection import select
@@ -24,13 +25,14 @@ if TYPE_CHECKING:
 
 __version__ = "0.1.0"
 
-__all__ = ["ETNCalculator", "ETNPotential", "Irreps", "__version__", "load", "relax", "screen", "select"]
+__all__ = ["ETNCalculator", "ETNPotential", "Irreps", "Potential", "__version__", "load", "relax", "screen", "select"]
 
 _HOME_OF_NAME = {
     "ETNCalculator": "etn_gpu.calculator",
     "ETNPotential": "etn_gpu.potential",
     "Irreps": "etn_gpu.symmetry",
-    "load": "etn_gpu.potential",
+    "Potential": "etn_gpu.potential",
+    "load": "etn_gpu.interop",
     "relax": "etn_gpu.relaxation",
     "screen": "etn_gpu.screening",
     "select": "etn_gpu.selection",

@@ -30,7 +30,8 @@ from numpy.typing import NDArray
 
 from etn_gpu import backend as backends
 from etn_gpu.errors import ConcurrentUseError, NetworkError, StructureError
-from etn_gpu.potential import ETNPotential, load
+from etn_gpu.interop import load
+from etn_gpu.potential import Potential
 from etn_gpu.potential.grade import LACKS_GRADE, THRESHOLD, check_threshold
 from etn_gpu.structures import StructureBatch
 from etn_gpu.structures.geometry import frames
@@ -53,7 +54,7 @@ class Statistics:
 class SkinList:
     """The neighbour list of the structure seen last, reused while no pair inside the cutoff can be missing."""
 
-    model: ETNPotential
+    model: Potential
     skin: float
     statistics: Statistics
     _built: tuple[NDArray[np.int64], StructureBatch] | None = field(default=None, init=False)
@@ -124,7 +125,7 @@ class ETNCalculator(Calculator):
     """ASE calculator with energy, free_energy, energies (eV), forces (eV/A), stress and stresses (Voigt, eV/A^3).
 
     Args:
-        model: an :class:`ETNPotential`, the name of a shipped model, or the path of a model file.
+        model: an :class:`Potential`, the name of a shipped model, or the path of a model file.
         backend: 'numba', 'numpy' or 'cuda' (default: ETN_GPU_BACKEND, else the best on a CPU).
         dtype: 'float64' or 'float32' (default: the model's, on a GPU 'float32').
         threads: threads of the numba backend (default: all cores).
@@ -161,7 +162,7 @@ class ETNCalculator(Calculator):
 
     def __init__(
         self,
-        model: ETNPotential | str | PathLike[str],
+        model: Potential | str | PathLike[str],
         *,
         backend: str | None = None,
         dtype: str | None = None,
@@ -170,9 +171,9 @@ class ETNCalculator(Calculator):
         grade: int | None = None,
         threshold: float = THRESHOLD,
     ) -> None:
-        self.model = model if isinstance(model, ETNPotential) else load(model)
-        if not self.model.architecture.is_energy:
-            target = self.model.architecture.target
+        self.model = model if isinstance(model, Potential) else load(model)
+        if not self.model.is_energy:
+            target = self.model.target
             raise NetworkError(f"this potential has the covariant output {target}; a calculator needs an energy, 1x0e")
         self.statistics = Statistics()
         self._one_thread = OneThread()
@@ -288,7 +289,7 @@ class ETNCalculator(Calculator):
         return {**self.__dict__, "_neighbours": neighbours}
 
 
-def _check_grade(model: ETNPotential, every: Any) -> None:
+def _check_grade(model: Potential, every: Any) -> None:
     if every is not None and (not isinstance(every, int | np.integer) or every < 0):
         raise NetworkError(f"grade = {every!r}: expected every how many evaluations, 0 for never, or None")
     if every and model.grade is None:

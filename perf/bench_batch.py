@@ -18,7 +18,8 @@ from ase import Atoms
 from common import bcc_crystal, machine, print_table, save, timed
 from vesin import NeighborList
 
-from etn_gpu import ETNPotential, load
+from etn_gpu import ETNPotential
+from etn_gpu.potential import load
 from etn_gpu.structures import StructureBatch
 
 #: Cubic cells of the large crystal, and of the small structures.

@@ -24,8 +24,9 @@ from ase.md.verlet import VelocityVerlet
 from common import bcc_crystal, gemm_ceiling, machine, print_table, save, timed
 from stages import BYTES_PER_EDGE, Stage, evaluation_stages
 
-from etn_gpu import ETNCalculator, ETNPotential, load
+from etn_gpu import ETNCalculator, ETNPotential
 from etn_gpu.plan.count import work
+from etn_gpu.potential import load
 from etn_gpu.potential.programs import programs
 from etn_gpu.structures import StructureBatch
 
@@ -45,7 +46,7 @@ start = time.perf_counter()
 import etn_gpu
 imported = time.perf_counter() - start
 from ase.build import bulk
-model = etn_gpu.load({model!r})
+model = etn_gpu.potential.load({model!r})
 model.evaluate(bulk(model.species[0], "bcc", a=3.2, cubic=True))
 print(imported, time.time())
 """

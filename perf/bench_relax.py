@@ -30,7 +30,8 @@ from ase.optimize import BFGS
 from common import bcc_crystal, machine, print_table, save
 from peers.environments import Environments, Peer, PeerError
 
-from etn_gpu import ETNCalculator, ETNPotential, load, relax
+from etn_gpu import ETNCalculator, ETNPotential, relax
+from etn_gpu.potential import load
 
 #: The extra index has torch without CUDA.
 PEER = Peer(

@@ -40,8 +40,8 @@ from peers.environments import CACHE, PEERS, Environments, Peer
 from peers.published import LEVEL_20, MO, PUBLISHED, find
 from peers.rows import Bench, Row
 
-from etn_gpu import ETNPotential, load
-from etn_gpu.potential import preset_architecture
+from etn_gpu import ETNPotential
+from etn_gpu.potential import load, preset_architecture
 
 MTP_LEVELS = (8, 12, 16, 20)
 PACE_FUNCTIONS = (60, 200)

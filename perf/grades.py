@@ -34,7 +34,8 @@ from numpy.typing import NDArray
 from scipy.linalg import qr
 from scipy.stats import spearmanr
 
-from etn_gpu import ETNPotential, load
+from etn_gpu import ETNPotential
+from etn_gpu.potential import load
 from etn_gpu.potential.grade import SMALLEST_VARIANCE, THRESHOLD, graded, inverse_root, structure_grades
 from etn_gpu.potential.kernel import Environments, Execution, Kernel
 from etn_gpu.structures import StructureBatch, read_labelled

@@ -29,8 +29,9 @@ from peers.published import MO, PUBLISHED, Published
 from peers.rows import Bench, Row
 from trained import MODELS
 
-from etn_gpu import ETNPotential, load
+from etn_gpu import ETNPotential
 from etn_gpu.errors import DataError, EtnGpuError
+from etn_gpu.potential import load
 from etn_gpu.potential.metrics import Metrics
 from etn_gpu.potential.presets import PRESETS
 from etn_gpu.structures import LabelledSet, read_labelled

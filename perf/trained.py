@@ -11,7 +11,8 @@ from ase import Atoms
 from common import machine, timed
 from peers.environments import CACHE
 
-from etn_gpu import ETNPotential, load
+from etn_gpu import ETNPotential
+from etn_gpu.potential import load
 from etn_gpu.potential.metrics import Metrics
 from etn_gpu.structures import LabelledSet, StructureBatch
 from etn_gpu.structures.units import GPA

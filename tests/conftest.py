@@ -78,10 +78,10 @@ def backend(request: pytest.FixtureRequest) -> Iterator[str]:
     name: str = request.param
     with pytest.MonkeyPatch.context() as patch:
         if name == "cuda":
-            from etn_gpu.potential import model
+            from etn_gpu.potential import base
 
             # These tests are written for what float64 gives, the default of the other backends.
-            patch.setattr(model, "DEVICE_DTYPE", "float64")
+            patch.setattr(base, "DEVICE_DTYPE", "float64")
         yield name
 
 

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from ase import Atoms
     from rich.console import Console
 
-    from etn_gpu.potential import ETNPotential, Result
+    from etn_gpu.potential import Potential, Result
 
 __all__ = ["doctor"]
 
@@ -118,11 +118,11 @@ def cuda_devices() -> list[str]:
     return devices
 
 
-def _evaluate(model: ETNPotential, structures: list[Atoms], *, backend: str, dtype: str) -> list[Result]:
+def _evaluate(model: Potential, structures: list[Atoms], *, backend: str, dtype: str) -> list[Result]:
     return model.evaluate(structures, backend=backend, dtype=dtype)
 
 
-def _check_backends(console: Console, model: ETNPotential, name: str) -> bool:
+def _check_backends(console: Console, model: Potential, name: str) -> bool:
     """Shows a line for each backend and dtype; True when all that can run agree with the oracle."""
     from etn_gpu.backend import available
     from etn_gpu.potential.selfcheck import ORACLE, TOLERANCES, largest_difference

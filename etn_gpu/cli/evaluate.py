@@ -33,7 +33,7 @@ from etn_gpu.screening.text import escaped
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from etn_gpu.potential import ETNPotential
+    from etn_gpu.potential import Potential
     from etn_gpu.potential.metrics import GroupedMetrics, Metrics
     from etn_gpu.structures import Frame
 
@@ -188,7 +188,7 @@ class _Evaluation:
 
 
 def _evaluate_files(
-    potential: ETNPotential, files: list[Path], reading: dict[str, Any], options: dict[str, Any], batch_atoms: int
+    potential: Potential, files: list[Path], reading: dict[str, Any], options: dict[str, Any], batch_atoms: int
 ) -> _Evaluation:
     from etn_gpu.potential.grade import THRESHOLD
     from etn_gpu.potential.label_checks import LabelChecks

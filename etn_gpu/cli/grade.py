@@ -69,17 +69,16 @@ def grade(
       etn-gpu grade old.etn train.extxyz.gz --output new.etn
       etn-gpu grade model.etn train.extxyz more.extxyz -o model.etn --overwrite
     """
-    import etn_gpu
     from etn_gpu.backend import resolve
     from etn_gpu.files import MODEL
-    from etn_gpu.potential.file import model_path, shipped_models
+    from etn_gpu.potential.file import load, model_path, shipped_models
     from etn_gpu.potential.grade import graded
 
     replaceable = overwrite and model not in shipped_models()
     inputs = [*files] if replaceable else [model_path(model), *files]
     context.with_resource(claimed_output(output, MODEL, inputs, overwrite))
     reading = reading_options(format, species)
-    potential = etn_gpu.load(model, allow_large=allow_large)
+    potential = load(model, purpose="a grade", allow_large=allow_large)
     if not potential.architecture.is_energy:
         target = potential.architecture.target
         raise WrongUseError(f"grades are of energies, and {model} has the covariant output {target}")

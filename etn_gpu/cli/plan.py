@@ -10,7 +10,7 @@ from etn_gpu.cli.console import output_console
 from etn_gpu.cli.options import AllowLarge
 
 if TYPE_CHECKING:
-    from etn_gpu.potential import ETNPotential
+    from etn_gpu.potential import Potential
 
 __all__ = ["plan"]
 
@@ -31,6 +31,7 @@ def plan(
       etn-gpu plan model.etn
     """
     import etn_gpu
+    from etn_gpu.potential import ETNPotential
     from etn_gpu.potential.content import listed_terms
 
     potential = etn_gpu.load(model, allow_large=allow_large)
@@ -40,9 +41,10 @@ def plan(
     )
     terms = " + ".join(term["kind"] for term in listed_terms(potential))
     console.print(f"energy                {terms}", soft_wrap=True)
-    console.print(f"bonds                 {' | '.join(potential.architecture.bonds)}", soft_wrap=True)
+    if isinstance(potential, ETNPotential):
+        console.print(f"bonds                 {' | '.join(potential.architecture.bonds)}", soft_wrap=True)
     console.print(str(potential.plan_report()), soft_wrap=True)
-    if potential.architecture.is_energy:
+    if isinstance(potential, ETNPotential) and potential.is_energy:
         console.print(f"extrapolation grade   {_grade(potential)}", soft_wrap=True)
     for label, name in (("data", "training_data_origin"), ("licence", "licence"), ("cite", "citation")):
         told = potential.metadata.get(name, ())
@@ -50,7 +52,7 @@ def plan(
             console.print(f"{label:<22}{line}", soft_wrap=True, markup=False, highlight=False)
 
 
-def _grade(potential: ETNPotential) -> str:
+def _grade(potential: Potential) -> str:
     from etn_gpu.potential.grade import LACKS_GRADE
 
     if potential.grade is None:

@@ -19,7 +19,7 @@ from etn_gpu.screening.ranking import RankBy
 from etn_gpu.screening.text import escaped
 
 if TYPE_CHECKING:
-    from etn_gpu.potential import ETNPotential
+    from etn_gpu.potential import Potential
     from etn_gpu.screening import Screening, Source
 
 __all__ = ["screen"]
@@ -300,7 +300,7 @@ def _check_arguments(model: str | None, files: list[Path] | None, demo: bool) ->
         raise WrongUseError(f"no files of structures to screen with {model}: etn-gpu screen MODEL FILES..., or --demo")
 
 
-def _threshold(potential: ETNPotential, given: float | None) -> float:
+def _threshold(potential: Potential, given: float | None) -> float:
     """The value of --grade-threshold, or its default."""
     from etn_gpu.potential.grade import LACKS_GRADE, THRESHOLD, check_threshold
 
@@ -314,7 +314,7 @@ def _threshold(potential: ETNPotential, given: float | None) -> float:
         raise WrongUseError(f"--grade-threshold {given:g}: {error}") from None
 
 
-def _demo_source(potential: ETNPotential, seed: int) -> Source:
+def _demo_source(potential: Potential, seed: int) -> Source:
     from etn_gpu.screening import MemorySource, demo_structures
     from etn_gpu.screening.demo import DEMO_SPECIES
 

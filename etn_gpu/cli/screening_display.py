@@ -13,7 +13,7 @@ from etn_gpu.screening.text import escaped
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from etn_gpu.potential import ETNPotential
+    from etn_gpu.potential import Potential
     from etn_gpu.screening import ScreeningReport
 
 __all__ = ["show_screening"]
@@ -28,7 +28,7 @@ _HEADINGS = {
 }
 
 
-def show_screening(console: Console, report: ScreeningReport, places: list[Path], potential: ETNPotential) -> None:
+def show_screening(console: Console, report: ScreeningReport, places: list[Path], potential: Potential) -> None:
     """Prints the ranking, what failed, warnings, counts and times, and where the files are."""
     from etn_gpu.potential.grade import LACKS_GRADE
 

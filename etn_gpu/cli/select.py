@@ -91,8 +91,7 @@ def select(
       etn-gpu select model.etn md/*.traj --output chosen.extxyz --number 50
       etn-gpu select nbmotaw pool.extxyz.gz -o chosen.extxyz --threshold 1.5
     """
-    import etn_gpu
-    from etn_gpu.potential.file import model_path
+    from etn_gpu.potential.file import load, model_path
     from etn_gpu.screening import BatchLimits, FileSource
     from etn_gpu.selection import Selection
     from etn_gpu.selection.writing import write_choices
@@ -100,7 +99,7 @@ def select(
     reading = reading_options(format, species)
     with claimed_output(output, files.STRUCTURES, [*pool, model_path(model)], overwrite):
         selection = Selection(
-            etn_gpu.load(model, allow_large=allow_large),
+            load(model, purpose="selection", allow_large=allow_large),
             [FileSource(path, **reading) for path in pool],
             number,
             threshold=threshold,

@@ -27,8 +27,8 @@ from etn_gpu.learning.labels import Failure, Label, LabelStore, Row
 from etn_gpu.learning.pool import TeacherPool
 from etn_gpu.learning.report import LearningReport
 from etn_gpu.learning.samples import Met, Sample, Sampler
-from etn_gpu.potential import ETNPotential, load
-from etn_gpu.potential.file import model_path
+from etn_gpu.potential import ETNPotential
+from etn_gpu.potential.file import load, model_path
 from etn_gpu.training import TrainingConfig, train
 from etn_gpu.training.config import Event as TrainingEvent
 from etn_gpu.training.initial_model import InitialModel
@@ -105,7 +105,7 @@ class _Run:
                 break
         assert student is not None
         student = self._last_training(student, len(rounds))
-        report = self._compare(load(student), rounds)
+        report = self._compare(load(student, purpose="learning"), rounds)
         files.write_atomically(self.config.output, student.read_bytes(), LearningError, "the model")
         report.write(self.config.report)
         self.on_event(Event("done", facts=report.to_dict()))
@@ -123,7 +123,9 @@ class _Run:
             self.learnt.setdefault(self.store.key(sample.atoms), number)
         if student is not None and labelled and "before" not in self.folder.facts(name):
             samples = ((sample.atoms, label) for sample, label in labelled)
-            self.folder.keep_facts(name, {"before": error_before(load(student), samples, **self.options)})
+            self.folder.keep_facts(
+                name, {"before": error_before(load(student, purpose="learning"), samples, **self.options)}
+            )
         if labelled:
             student = self._train(number, student)
         return {"round": number} | self.folder.facts(name), student
@@ -133,7 +135,7 @@ class _Run:
             samples = self.sampler.first(self.config.number)
             return samples, Met(structures=len(samples))
         with self._phase(f"round {number}: molecular dynamics by the student", self.config.trajectories):
-            return self.sampler.chosen(number, load(student), self.config.number)
+            return self.sampler.chosen(number, load(student, purpose="learning"), self.config.number)
 
     def _chosen(self, name: str, choose: Callable[[], tuple[list[Sample], Met]]) -> list[Sample]:
         chosen = self.folder.chosen(name)

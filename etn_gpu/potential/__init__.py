@@ -1,6 +1,7 @@
 """ETN interatomic potentials: architecture, programs, model file, evaluation."""
 
 from etn_gpu.potential.architecture import Architecture
+from etn_gpu.potential.base import Potential
 from etn_gpu.potential.file import load, save, shipped_models
 from etn_gpu.potential.model import ETNPotential
 from etn_gpu.potential.presets import PRESETS, Preset, preset_architecture
@@ -13,6 +14,7 @@ __all__ = [
     "BatchResult",
     "ETNPotential",
     "PlanReport",
+    "Potential",
     "Preset",
     "Result",
     "load",

@@ -133,6 +133,11 @@ class Architecture:
         """Total number of parameters."""
         return sum(prod(shape) for shape in self.parameter_shapes.values())
 
+    @property
+    def described(self) -> str:
+        """The kind of potential in words."""
+        return f"order {self.train.order}, cutoff {self.cutoff:g} A"
+
     def to_dict(self) -> dict[str, Any]:
         """JSON-ready form."""
         return asdict(self)

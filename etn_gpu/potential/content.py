@@ -13,7 +13,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from etn_gpu.backend.registry import DTYPES
-from etn_gpu.errors import IrrepsError, NetworkError
+from etn_gpu.errors import IrrepsError, NetworkError, PlanError
+from etn_gpu.plan import Program
 from etn_gpu.potential.architecture import (
     LARGEST_DEGREE,
     LARGEST_SIZE,
@@ -34,11 +35,12 @@ from etn_gpu.potential.described import (
     record,
     text,
 )
+from etn_gpu.potential.formulation import Form, Formulation
 from etn_gpu.structures.elements import SYMBOLS
 from etn_gpu.structures.validate import LARGEST_CUTOFF
 
 if TYPE_CHECKING:
-    from etn_gpu.potential.model import ETNPotential
+    from etn_gpu.potential.base import Potential
 
 UNITS = {"length": "A", "energy": "eV", "force": "eV/A", "stress": "eV/A^3"}
 #: A document longer than this, in characters, is none of ours: ten thousand parameters take a few kB.
@@ -58,6 +60,14 @@ _ARCHITECTURE = record(
         "centre_rank": _SIZE,
         "bonds": list_of(text(1000), 1, MOST_BONDS),
         "target": text(20),
+    }
+)
+_FORMULATION = record(
+    {
+        "method": text(100),
+        "species": list_of(choice(*SYMBOLS, of="a chemical symbol"), 1, len(SYMBOLS)),
+        "cutoff": number(above=0.0, most=LARGEST_CUTOFF),
+        "program": plain,
     }
 )
 _LINES = optional(either(str, {str: text(), list: list_of(text())}))
@@ -83,8 +93,9 @@ _PLAN = record(
 )
 #: What the energy is a sum of, reference energies aside. Files have it from version 2 on.
 _NETWORK, _REPULSION, _EMBEDDING = {"kind": "network"}, {"kind": "zbl", "screening": "universal"}, {"kind": "embedding"}
+_PROGRAM = {"kind": "program"}
 _TERM = record(
-    {"kind": choice(*(term["kind"] for term in (_NETWORK, _REPULSION, _EMBEDDING)))},
+    {"kind": choice(*(term["kind"] for term in (_NETWORK, _PROGRAM, _REPULSION, _EMBEDDING)))},
     {"screening": choice(_REPULSION["screening"])},
 )
 _FIELDS = record(
@@ -145,6 +156,35 @@ def read_architecture(data: Any, name: str = "architecture") -> Architecture:
         raise ContentError(f"{name}: {error}") from None
 
 
+def written_formulation(formulation: Formulation) -> dict[str, Any]:
+    """The formulation of a potential as JSON holds it; :func:`read_form` is the inverse."""
+    return {
+        "method": formulation.method,
+        "species": list(formulation.species),
+        "cutoff": formulation.cutoff,
+        "program": json.loads(formulation.energy.to_json()),
+    }
+
+
+def read_form(document: Mapping[str, Any]) -> Form:
+    """The architecture or the formulation in the document of a model file.
+
+    Raises:
+        ContentError: neither is there, or not as described; a Program that is none, or that reaches outside its values.
+    """
+    if "formulation" not in document:
+        if "architecture" not in document:
+            raise ContentError("it lacks 'architecture'")
+        return read_architecture(document["architecture"])
+    data = document["formulation"]
+    _FORMULATION("formulation", data)
+    try:
+        program = Program.from_json(json.dumps(data["program"]))
+        return Formulation(data["method"], tuple(data["species"]), float(data["cutoff"]), program)
+    except (PlanError, NetworkError) as error:
+        raise ContentError(f"formulation: {error}") from None
+
+
 def check_metadata(metadata: Any) -> None:
     """That metadata can be kept in a file, and that what the library reads of them is as it expects.
 
@@ -164,32 +204,33 @@ def check_fields(document: Mapping[str, Any]) -> None:
     _FIELDS("", document)
 
 
-def listed_terms(model: ETNPotential) -> list[dict[str, str]]:
+def listed_terms(model: Potential) -> list[dict[str, str]]:
     """What the energy of a model is a sum of, one entry a term; the numbers of all but the network are tensors."""
-    return [_NETWORK] if model.terms is None else [_NETWORK, _REPULSION, _EMBEDDING]
+    first = _NETWORK if isinstance(model.form, Architecture) else _PROGRAM
+    return [first] if model.terms is None else [first, _REPULSION, _EMBEDDING]
 
 
-def check_agreement(document: Mapping[str, Any], model: ETNPotential) -> None:
+def check_agreement(document: Mapping[str, Any], model: Potential) -> None:
     """That what people and other programs read in the document is what this library makes of the rest of the file.
 
     Raises:
         ContentError: an entry at odds with architecture and parameters.
     """
-    architecture = model.architecture
-    irreps = {
-        "feature": exactly(str(architecture.feature)),
-        "bonds": exactly([str(bond) for bond in architecture.train.reachable_bonds]),
-        "target": exactly(architecture.target),
-    }
     repeated = {
         "species": exactly(list(model.species)),
         "cutoff": exactly(model.cutoff),
         "units": exactly(UNITS),
-        "irreps": record({}, irreps),
         "terms": exactly(listed_terms(model)),
         "n_parameters": exactly(model.n_parameters),
         "reference_energies": exactly(model.reference_energies),
     }
+    if isinstance(architecture := model.form, Architecture):
+        irreps = {
+            "feature": exactly(str(architecture.feature)),
+            "bonds": exactly([str(bond) for bond in architecture.train.reachable_bonds]),
+            "target": exactly(architecture.target),
+        }
+        repeated["irreps"] = record({}, irreps)
     record({}, repeated, closed=False)("", document)
 
 

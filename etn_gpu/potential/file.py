@@ -1,5 +1,8 @@
 """The model file ``*.etn``: a safetensors file with one float64 tensor per parameter and a JSON document in its header.
 
+A potential of another method (:class:`etn_gpu.potential.formulation.Formulation`) has the Program of its energy in the
+document, where a network has its architecture: a file of version 3, others are of version 2.
+
 Terms beside the network are five more tensors, ``terms.repulsion``, ``terms.density``, ``terms.distances``,
 ``terms.embedding`` and ``terms.bounds``, all there or none (:class:`etn_gpu.potential.terms.Terms`); so are
 ``grade.factors``, ``grade.atoms`` and ``grade.largest`` (:class:`etn_gpu.potential.grade.ExtrapolationGrade`), which
@@ -31,6 +34,8 @@ from safetensors.numpy import save as to_safetensors
 from etn_gpu import __version__
 from etn_gpu.errors import EtnGpuError, ModelFileError, ModelWarning
 from etn_gpu.files import write_atomically
+from etn_gpu.potential.architecture import Architecture
+from etn_gpu.potential.base import Potential
 from etn_gpu.potential.content import (
     LONGEST_DOCUMENT,
     UNITS,
@@ -40,18 +45,21 @@ from etn_gpu.potential.content import (
     check_metadata,
     listed_terms,
     parse_json,
-    read_architecture,
+    read_form,
+    written_formulation,
 )
 from etn_gpu.potential.described import ContentError, plain, shortened
 from etn_gpu.potential.file_kinds import MODEL, describe
+from etn_gpu.potential.formulation import Formulation
 from etn_gpu.potential.grade import ExtrapolationGrade
 from etn_gpu.potential.model import ETNPotential
 from etn_gpu.potential.size import too_large
 from etn_gpu.potential.terms import Terms
 
 FORMAT = "etn_gpu"
-#: Version of the files written, and the newest one that can be read.
-FORMAT_VERSION = 2
+#: Version of the files of networks, of those of other methods, and the newest one that can be read.
+NETWORK_VERSION, FORMULATION_VERSION = 2, 3
+FORMAT_VERSION = FORMULATION_VERSION
 
 Tensors = dict[str, NDArray[np.float64]]
 _PARAMETER = "parameters."
@@ -69,12 +77,12 @@ def shipped_models() -> dict[str, Path]:
 
 
 def model_path(name_or_path: str | os.PathLike[str]) -> Path:
-    """The file that :func:`load` reads: that of a shipped model for its name, else the path itself."""
+    """The file that :func:`load_any` reads: that of a shipped model for its name, else the path itself."""
     shipped = shipped_models() if isinstance(name_or_path, str) else {}
     return shipped.get(str(name_or_path)) or Path(name_or_path)
 
 
-def save(model: ETNPotential, path: str | os.PathLike[str]) -> None:
+def save(model: Potential, path: str | os.PathLike[str]) -> None:
     """Write ``model`` to ``path`` (by custom ``*.etn``).
 
     All numbers are kept bit for bit; tuples in the metadata become lists. A file of that name is replaced, by one that
@@ -90,16 +98,17 @@ def save(model: ETNPotential, path: str | os.PathLike[str]) -> None:
     write_atomically(path, pack(_document(model), _tensors(model)), ModelFileError, "the model file")
 
 
-def checksum(model: ETNPotential) -> str:
-    """The sum that a file of the model has, see :meth:`ETNPotential.checksum`."""
+def checksum(model: Potential) -> str:
+    """The sum that a file of the model has, see :meth:`Potential.checksum`."""
     return _checksum(_document(model), _tensors(model))
 
 
-def load(name_or_path: str | os.PathLike[str], *, allow_large: bool = False) -> ETNPotential:
+def load_any(name_or_path: str | os.PathLike[str], *, allow_large: bool = False, callers: int = 1) -> Potential:
     """Read a model: a shipped one by its name, or a file by its path.
 
     A shipped name goes before a file of the same name; write ``./name`` for the file. ``allow_large``: also a model
-    whose compilation may take minutes and gigabytes (:mod:`etn_gpu.potential.size`).
+    whose compilation may take minutes and gigabytes (:mod:`etn_gpu.potential.size`). ``callers``: how many calls up the
+    line lies that a warning names.
 
     Warns:
         ModelWarning: nothing bounds the energies of the model at short distances; once for each file in a process.
@@ -108,7 +117,7 @@ def load(name_or_path: str | os.PathLike[str], *, allow_large: bool = False) -> 
         ModelFileError: there is no such name or file, the file is no intact model file of a known version, something
             in it is not as :mod:`etn_gpu.potential.content` describes it, or the model is too large.
     """
-    path = _find(name_or_path)
+    path = find_model(name_or_path)
     document, tensors = _read(path)
     checksum = document.pop("checksum", None)
     if checksum != _checksum(document, tensors):
@@ -119,7 +128,29 @@ def load(name_or_path: str | os.PathLike[str], *, allow_large: bool = False) -> 
         raise ModelFileError(f"{path} is refused: {error}") from None
     except EtnGpuError as error:
         raise ModelFileError(f"{path} is no valid model: {error}") from None
-    _warn_of_unbounded_energies(model, name_or_path, path)
+    _warn_of_unbounded_energies(model, name_or_path, path, callers + 2)
+    return model
+
+
+def load(
+    name_or_path: str | os.PathLike[str], *, allow_large: bool = False, purpose: str = "what was asked for"
+) -> ETNPotential:
+    """As :func:`load_any`, for what only networks can do: ``purpose`` says what.
+
+    Raises:
+        ModelFileError: as for :func:`load_any`, and for a potential of another method.
+    """
+    return as_network(load_any(name_or_path, allow_large=allow_large, callers=2), purpose, os.fspath(name_or_path))
+
+
+def as_network(model: Potential, purpose: str, name: str = "the potential") -> ETNPotential:
+    """The same potential, if it is a network.
+
+    Raises:
+        ModelFileError: it is of another method.
+    """
+    if not isinstance(model, ETNPotential):
+        raise ModelFileError(f"{name} is {model.form.described}: {purpose} needs an equivariant tensor network")
     return model
 
 
@@ -127,27 +158,25 @@ def load(name_or_path: str | os.PathLike[str], *, allow_large: bool = False) -> 
 _warned: set[Path] = set()
 
 
-def _warn_of_unbounded_energies(model: ETNPotential, name: str | os.PathLike[str], path: Path) -> None:
+def _warn_of_unbounded_energies(model: Potential, name: str | os.PathLike[str], path: Path, stacklevel: int) -> None:
     whole = path.resolve()
-    if model.terms is None and model.architecture.is_energy and whole not in _warned:
+    if model.terms is None and isinstance(model, ETNPotential) and model.is_energy and whole not in _warned:
         _warned.add(whole)
         warnings.warn(
             f"the model {os.fspath(name)} has nothing that holds atoms apart: its energies may fall without bound at "
             f"short distances; `etn-gpu grade {os.fspath(name)} train.extxyz --output NEW.etn` adds "
             "what is missing",
             ModelWarning,
-            stacklevel=3,
+            stacklevel=stacklevel,
         )
 
 
-def _model(document: dict[str, Any], tensors: Tensors, allow_large: bool) -> ETNPotential:
+def _model(document: dict[str, Any], tensors: Tensors, allow_large: bool) -> Potential:
     """The model of a document and tensors that may hold anything; ModelFileError only for one that is too large."""
-    if "architecture" not in document:
-        raise ContentError("it lacks 'architecture'")
-    architecture = read_architecture(document["architecture"])
-    if not allow_large and (reason := too_large(architecture)):
+    form = read_form(document)
+    if not allow_large and (reason := too_large(form)):
         raise ModelFileError(reason)
-    expected = {_DISTANCES, *(f"{_PARAMETER}{name}" for name in architecture.parameter_shapes)}
+    expected = {_DISTANCES, *(f"{_PARAMETER}{name}" for name in form.parameter_shapes)}
     if document["format_version"] > 1:
         if "terms" not in document:
             raise ContentError("it lacks 'terms'")
@@ -158,18 +187,22 @@ def _model(document: dict[str, Any], tensors: Tensors, allow_large: bool) -> ETN
         raise ContentError(f"it lacks the tensors {shortened(missing)}")
     if unknown := sorted(set(tensors) - expected):
         raise ContentError(f"it has the unknown tensors {shortened(unknown)}")
-    check_distances(tensors[_DISTANCES], architecture.n_species)
+    check_distances(tensors[_DISTANCES], form.n_species)
     check_fields(document)
     terms, grade = ({name: tensors[key] for key, name in g.items() if key in tensors} for g in (_TERMS, _GRADE))
-    model = ETNPotential(
-        architecture,
-        {name: tensors[f"{_PARAMETER}{name}"] for name in architecture.parameter_shapes},
+    numbers = {name: tensors[f"{_PARAMETER}{name}"] for name in form.parameter_shapes}
+    parts: dict[str, Any] = dict(
         dtype=document["dtype"],
         minimum_distances=tensors[_DISTANCES],
         metadata=document["metadata"],
         terms=Terms(**terms) if terms else None,
         grade=ExtrapolationGrade(**grade) if grade else None,
     )
+    model: Potential
+    if isinstance(form, Architecture):
+        model = ETNPotential(form, numbers, **parts)
+    else:
+        model = Potential(form, numbers, **parts)
     check_agreement(document, model)
     return model
 
@@ -193,26 +226,37 @@ def pack(document: dict[str, Any], tensors: Tensors) -> bytes:
     return to_safetensors(tensors, {FORMAT: text})
 
 
-def _document(model: ETNPotential) -> dict[str, Any]:
-    architecture, plan = model.architecture, model.plan_report()
-    return {
+def _document(model: Potential) -> dict[str, Any]:
+    form = model.form
+    document = {
         "format": FORMAT,
-        "format_version": FORMAT_VERSION,
+        "format_version": NETWORK_VERSION if isinstance(form, Architecture) else FORMULATION_VERSION,
         "library_version": __version__,
-        "architecture": architecture.to_dict(),
         "dtype": model.dtype,
         "metadata": model.metadata,
         "species": model.species,
         "cutoff": model.cutoff,
         "units": UNITS,
+        "n_parameters": model.n_parameters,
+        "reference_energies": model.reference_energies,
+        "terms": listed_terms(model),
+    }
+    if isinstance(form, Formulation):
+        return document | {"formulation": written_formulation(form)}
+    assert isinstance(model, ETNPotential)
+    return document | _network(model)
+
+
+def _network(model: ETNPotential) -> dict[str, Any]:
+    """What the document of a network has beside."""
+    architecture, plan = model.architecture, model.plan_report()
+    return {
+        "architecture": architecture.to_dict(),
         "irreps": {
             "feature": str(architecture.feature),
             "bonds": [str(bond) for bond in architecture.train.reachable_bonds],
             "target": architecture.target,
         },
-        "n_parameters": model.n_parameters,
-        "reference_energies": model.reference_energies,
-        "terms": listed_terms(model),
         "plan": {
             "equation": plan.equation,
             "path": plan.path,
@@ -222,7 +266,7 @@ def _document(model: ETNPotential) -> dict[str, Any]:
     }
 
 
-def _tensors(model: ETNPotential) -> Tensors:
+def _tensors(model: Potential) -> Tensors:
     arrays = {f"{_PARAMETER}{name}": array for name, array in model.parameters.items()}
     arrays[_DISTANCES] = model.minimum_distances
     if model.terms is not None:
@@ -244,7 +288,12 @@ def _checksum(document: dict[str, Any], tensors: Tensors) -> str:
     return digest.hexdigest()
 
 
-def _find(name_or_path: str | os.PathLike[str]) -> Path:
+def find_model(name_or_path: str | os.PathLike[str]) -> Path:
+    """The file of a shipped model, or the path itself, which must be that of a file.
+
+    Raises:
+        ModelFileError: there is no such file or name.
+    """
     names = ", ".join(shipped_models()) or "none"
     try:
         path = model_path(name_or_path)

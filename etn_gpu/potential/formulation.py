@@ -11,6 +11,7 @@ from math import isfinite, prod
 
 from etn_gpu.errors import NetworkError
 from etn_gpu.plan import Program
+from etn_gpu.potential.architecture import Architecture
 from etn_gpu.potential.references import REFERENCES
 from etn_gpu.structures.validate import LARGEST_CUTOFF
 
@@ -72,6 +73,15 @@ class Formulation:
         return self.network_shapes | {REFERENCES: (self.n_species,)}
 
     @property
+    def described(self) -> str:
+        """The kind of potential in words."""
+        return f"{self.method}, cutoff {self.cutoff:g} A"
+
+    @property
     def n_parameters(self) -> int:
         """Total number of parameters."""
         return sum(prod(shape) for shape in self.parameter_shapes.values())
+
+
+#: How a potential computes energies.
+Form = Architecture | Formulation

@@ -1,4 +1,4 @@
-"""Evaluate the Programs of an ETN potential on a batch: energies, edge gradients, gradients in the parameters."""
+"""Evaluate the Programs of a potential on a batch: energies, edge gradients, gradients in the parameters."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from etn_gpu.backend import Geometry
 from etn_gpu.backend.terms import SiteTerms, TermTables
 from etn_gpu.plan import Program
 from etn_gpu.potential.architecture import Architecture
+from etn_gpu.potential.formulation import Form
 from etn_gpu.potential.grade_program import FACTORS, feature_program, graded_program, site_grades
 from etn_gpu.potential.programs import programs
 from etn_gpu.potential.references import REFERENCES, atomic_energies, references_gradient
@@ -66,7 +67,7 @@ def ranges(start: NDArray[np.int64], stop: NDArray[np.int64]) -> NDArray[np.int6
 
 
 class Kernel:
-    """The Programs of one architecture on one backend.
+    """The Programs of one potential on one backend.
 
     ``before_run`` is called with each Program before it is executed; what it raises ends the computation. ``tables``
     are those of the terms beside the network; :meth:`energies` and :meth:`energies_and_gradients` have them, all other
@@ -75,21 +76,27 @@ class Kernel:
 
     def __init__(
         self,
-        architecture: Architecture,
+        form: Form,
         execution: Execution | None = None,
         before_run: Callable[[Program], None] = lambda program: None,
         tables: TermTables | None = None,
     ) -> None:
-        self.architecture = architecture
+        self.form = form
         self.execution = execution or Execution()
         self.before_run = before_run
         self.tables = tables
-        self.programs = programs(architecture)
+        self.programs = programs(form)
+
+    @property
+    def _network(self) -> Architecture:
+        """The architecture of a network, which alone has features and grades."""
+        assert isinstance(self.form, Architecture), self.form.described
+        return self.form
 
     def energies(self, parameters: Parameters, environments: Environments) -> NDArray[np.float64]:
         """Atomic energies [N] in eV, or the covariant output [N, 2l+1]."""
         out = self._run(self.programs.energy, parameters, environments)["e"]
-        if not self.architecture.is_energy:
+        if not self.form.is_energy:
             return out.astype(np.float64)
         values: Array = out[:, 0]
         if self.tables is not None:
@@ -109,7 +116,7 @@ class Kernel:
         """As :meth:`energies_and_gradients`, and the extrapolation grades [N] with the ``factors`` [S, n, n] of
         :class:`~etn_gpu.potential.grade.ExtrapolationGrade`."""
         inputs = {**parameters, FACTORS: factors}
-        energies, gradient, grades = self._with_gradients(graded_program(self.architecture), inputs, environments)
+        energies, gradient, grades = self._with_gradients(graded_program(self._network), inputs, environments)
         assert grades is not None
         return energies, gradient, grades
 
@@ -124,7 +131,7 @@ class Kernel:
         network, None without terms."""
         weights = None if self.tables is None else self._terms(self.tables, environments).weights
         e_bar = np.ones(environments.geometry.n_atoms) if weights is None else weights
-        out = self._run(feature_program(self.architecture), parameters, environments, e_bar=e_bar[:, None])
+        out = self._run(feature_program(self._network), parameters, environments, e_bar=e_bar[:, None])
         return out["b"].astype(np.float64), weights
 
     def _with_gradients(
@@ -176,17 +183,17 @@ class Kernel:
         else:
             extra = {"dx": dx, "e_bar": e_bar, "de_bar": np.ones_like(e_bar)}
             out = self._run(self.programs.parameter_gradient, parameters, environments, samples, **extra)
-        found = {name: out[f"{name}_bar"] for name in self.architecture.network_shapes}
+        found = {name: out[f"{name}_bar"] for name in self.form.network_shapes}
         return found | self._references_gradient(environments, energy_bar, samples)
 
     def _references_gradient(
         self, environments: Environments, energy_bar: NDArray[np.float64], samples: NDArray[np.int64] | None
     ) -> dict[str, Array]:
         """The same gradient with respect to the reference energies, where there are any."""
-        if not self.architecture.is_energy:
+        if not self.form.is_energy:
             return {}
         species = environments.geometry.species
-        return {REFERENCES: references_gradient(energy_bar, species, self.architecture.n_species, samples)}
+        return {REFERENCES: references_gradient(energy_bar, species, self.form.n_species, samples)}
 
     def _run(
         self,

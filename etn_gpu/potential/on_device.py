@@ -20,6 +20,7 @@ from etn_gpu.backend.cuda.structures import DeviceStructures
 from etn_gpu.backend.cuda.sums import Segments
 from etn_gpu.errors import BackendError, DeviceMemoryError, StructureError
 from etn_gpu.potential.architecture import Architecture
+from etn_gpu.potential.formulation import Form
 from etn_gpu.potential.grade import THRESHOLD, structure_grades
 from etn_gpu.potential.grade_program import FACTORS, graded_program, site_grades
 from etn_gpu.potential.programs import programs
@@ -34,7 +35,7 @@ from etn_gpu.structures.validate import SAME_PLACE
 if TYPE_CHECKING:
     from ase import Atoms
 
-    from etn_gpu.potential.model import ETNPotential
+    from etn_gpu.potential.base import Potential
 
 #: Most atoms of a part: enough to keep a GPU busy, few enough to keep copies and kernels side by side.
 PART_ATOMS = 1_000_000
@@ -57,7 +58,7 @@ class _Part:
 
 
 def evaluate_each_on_device(
-    model: ETNPotential,
+    model: Potential,
     structures: Sequence[Atoms],
     *,
     forces: bool,
@@ -67,7 +68,7 @@ def evaluate_each_on_device(
     threshold: float = THRESHOLD,
     device: Device | None = None,
 ) -> list[Result | StructureError]:
-    """See :meth:`ETNPotential.evaluate_each`; ``device`` is the first GPU unless given.
+    """See :meth:`Potential.evaluate_each`; ``device`` is the first GPU unless given.
 
     Raises:
         BackendError: the first results of such a model on the device are not those of NumPy.
@@ -78,20 +79,20 @@ def evaluate_each_on_device(
     return _Run(model, structures, device, _Wanted(forces, stress, grade, threshold), dtype).outcomes()
 
 
-#: Architectures, with terms beside the network and grades or without, dtypes and devices that have been checked in this
+#: Forms of potentials, with terms and grades or without, dtypes and devices that have been checked in this
 #: process.
-_agreeing: set[tuple[Architecture, bool, bool, str, Device]] = set()
+_agreeing: set[tuple[Form, bool, bool, str, Device]] = set()
 
 
-def require_agreement(model: ETNPotential, device: Device, dtype: str) -> None:
+def require_agreement(model: Potential, device: Device, dtype: str) -> None:
     """Check a kind of model against NumPy when it first runs on a device: wrong numbers must not pass in silence."""
-    key = (model.architecture, model.terms is not None, model.grade is not None, dtype, device)
+    key = (model.form, model.terms is not None, model.grade is not None, dtype, device)
     if key in _agreeing:
         return
 
     everything = _Wanted(True, True, model.grade is not None, THRESHOLD)
 
-    def evaluate(part: ETNPotential, structures: list[Atoms]) -> list[Result]:
+    def evaluate(part: Potential, structures: list[Atoms]) -> list[Result]:
         results: list[Result] = []
         for outcome in _Run(part, structures, device, everything, dtype).outcomes():
             if isinstance(outcome, StructureError):
@@ -116,19 +117,20 @@ def require_agreement(model: ETNPotential, device: Device, dtype: str) -> None:
 
 #: Models on devices, by device, dtype and whether they give grades. Molecular dynamics asks for one structure at a
 #: time, and copying the parameters of its model each time would take longer than the model itself.
-_evaluators: WeakKeyDictionary[ETNPotential, dict[tuple[Device, str, bool], Evaluator]] = WeakKeyDictionary()
+_evaluators: WeakKeyDictionary[Potential, dict[tuple[Device, str, bool], Evaluator]] = WeakKeyDictionary()
 
 
-def evaluator_of(model: ETNPotential, device: Device, dtype: str, graded: bool) -> Evaluator:
+def evaluator_of(model: Potential, device: Device, dtype: str, graded: bool) -> Evaluator:
     """The model on the device, copied there when it is first needed."""
     of_model = _evaluators.setdefault(model, {})
     if (device, dtype, graded) not in of_model:
-        both = programs(model.architecture)
-        flat = {name: np.ravel(model.parameters[name]) for name in model.architecture.network_shapes}
+        both = programs(model.form)
+        flat = {name: np.ravel(model.parameters[name]) for name in model.form.network_shapes}
         gradient = both.gradient
         if graded:
             assert model.grade is not None
-            gradient = graded_program(model.architecture)
+            assert isinstance(model.form, Architecture)
+            gradient = graded_program(model.form)
             flat[FACTORS] = np.ravel(model.grade.factors)
         of_model[device, dtype, graded] = Evaluator(
             device, (both.energy, gradient), flat, model.parameters[REFERENCES], model.minimum_distances,
@@ -156,7 +158,7 @@ class _Run:
     """One call: the structures, the model on the device, and what is asked for."""
 
     def __init__(
-        self, model: ETNPotential, structures: Sequence[Atoms], device: Device, wanted: _Wanted, dtype: str
+        self, model: Potential, structures: Sequence[Atoms], device: Device, wanted: _Wanted, dtype: str
     ) -> None:
         self.model, self.structures, self.device = model, structures, device
         self.wanted, self.dtype = wanted, dtype

@@ -1,4 +1,4 @@
-"""The Programs of an ETN potential, derived from one energy Program by jvp and vjp.
+"""The Programs of a potential, derived from one energy Program by jvp and vjp; the energy Program of a network.
 
 Inputs: ``x`` the edge vectors in A, components (x, y, z); the parameters of the network under their names. Derived
 Programs add ``dx``, a tangent of the edge vectors, and cotangents of the outputs. Reference energies are no part of
@@ -39,23 +39,27 @@ from etn_gpu.plan.operations import (
 )
 from etn_gpu.plan.program import Value
 from etn_gpu.potential.architecture import Architecture
+from etn_gpu.potential.formulation import Form
 
 
 @dataclass(frozen=True)
 class Programs:
-    """All Programs of one architecture; made lazily and once."""
+    """All Programs of one potential; made lazily and once."""
 
-    architecture: Architecture
+    form: Form
 
     @cached_property
-    def plan(self) -> ContractionPlan:
-        """The contraction of the train, planned by opt_einsum."""
-        return plan_contraction(self.architecture.train.expression)
+    def plan(self) -> ContractionPlan | None:
+        """The contraction of the train of a network, planned by opt_einsum."""
+        return plan_contraction(self.form.train.expression) if isinstance(self.form, Architecture) else None
 
     @cached_property
     def energy(self) -> Program:
         """Atomic energies beyond the references ``e`` [atom, 1], or the covariant output ``e`` [atom, 2l+1]."""
-        return _energy_program(self.architecture, self.plan)
+        if not isinstance(self.form, Architecture):
+            return self.form.energy
+        assert self.plan is not None
+        return _energy_program(self.form, self.plan)
 
     @cached_property
     def gradient(self) -> Program:
@@ -75,14 +79,14 @@ class Programs:
         (the derivative of E along dx is linear in dx, and d/dx commutes with d/dp); with dx a displacement it is a row
         of the Jacobian of a force.
         """
-        names = {p: f"{p}_bar" for p in self.architecture.network_shapes}
+        names = {p: f"{p}_bar" for p in self.form.network_shapes}
         program = vjp(self.directional, {"e": "e_bar", "d_e": "de_bar"}, names, keep=False)
         return prune(program, tuple(names.values()))
 
     @cached_property
     def energy_parameter_gradient(self) -> Program:
         """Gradient of ``sum e_bar . e`` with respect to each parameter p, as output ``p_bar``."""
-        names = {p: f"{p}_bar" for p in self.architecture.network_shapes}
+        names = {p: f"{p}_bar" for p in self.form.network_shapes}
         return vjp(self.energy, {"e": "e_bar"}, names, keep=False)
 
     @cached_property
@@ -92,9 +96,9 @@ class Programs:
 
 
 @lru_cache(maxsize=32)
-def programs(architecture: Architecture) -> Programs:
-    """The Programs of ``architecture``."""
-    return Programs(architecture)
+def programs(form: Form) -> Programs:
+    """The Programs of a potential of this form."""
+    return Programs(form)
 
 
 def _energy_program(architecture: Architecture, plan: ContractionPlan) -> Program:

@@ -1,11 +1,18 @@
-"""The plan of a potential for people: contraction path, work and traffic per atom, largest intermediate."""
+"""What a potential does for each atom, for people: work and traffic, for a network with its contraction path."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
 from etn_gpu.plan import chain_plan
+from etn_gpu.plan.count import work
+from etn_gpu.potential.architecture import Architecture
 from etn_gpu.potential.programs import Programs
+
+
+def report(programs: Programs) -> PlanReport | ProgramReport:
+    """The plan of a potential."""
+    return PlanReport.of(programs) if isinstance(programs.form, Architecture) else ProgramReport.of(programs)
 
 
 @dataclass(frozen=True)
@@ -26,12 +33,15 @@ class PlanReport:
 
     @staticmethod
     def of(programs: Programs) -> PlanReport:
-        """Report on the Programs of a potential."""
-        expression = programs.architecture.train.expression
+        """Report on the Programs of a network."""
+        form, plan = programs.form, programs.plan
+        assert isinstance(form, Architecture)
+        assert plan is not None
+        expression = form.train.expression
         names = [getattr(node, "name", None) or node.core.name for node in expression.nodes]  # type: ignore[union-attr]
         lines = []
         remaining = list(names)
-        for number, pair in enumerate(programs.plan.path):
+        for number, pair in enumerate(plan.path):
             parts = [remaining.pop(i) for i in sorted(pair, reverse=True)]
             remaining.append(f"t{number}")
             lines.append(f"t{number} = {' . '.join(reversed(parts))}")
@@ -39,13 +49,13 @@ class PlanReport:
         largest = max(atoms, key=lambda v: v.size)
         chain = chain_plan(expression)
         return PlanReport(
-            programs.plan.equation,
+            plan.equation,
             lines,
-            programs.plan.cost.flops,
-            8.0 * programs.plan.cost.components,
+            plan.cost.flops,
+            8.0 * plan.cost.components,
             (largest.name, largest.size),
             chain.cost.flops,
-            programs.architecture.n_parameters,
+            form.n_parameters,
             {"energy": len(programs.energy.steps), "energy + gradient": len(programs.gradient.steps)},
         )
 
@@ -62,5 +72,51 @@ class PlanReport:
                 f"largest intermediate  {name}, {size:,} components per atom",
                 f"parameters            {self.n_parameters:,}",
                 f"steps                 {steps}",
+            ]
+        )
+
+
+@dataclass(frozen=True)
+class ProgramReport:
+    """Work of a potential of another method, energies alone and with gradients; bytes for float64.
+
+    ``largest_intermediate`` (name, components) is that of an atom.
+    """
+
+    described: str
+    flops_per_atom: dict[str, float]
+    flops_per_edge: dict[str, float]
+    largest_intermediate: tuple[str, int]
+    n_parameters: int
+    n_steps: dict[str, int]
+
+    @staticmethod
+    def of(programs: Programs) -> ProgramReport:
+        """Report on the Programs of a potential."""
+        both = {"energy": programs.energy, "energy + gradient": programs.gradient}
+        works = {name: work(program) for name, program in both.items()}
+        largest = max((s.out for s in programs.energy.steps if s.out.space == "atom"), key=lambda v: v.size)
+        return ProgramReport(
+            programs.form.described,
+            {name: w.per_atom for name, w in works.items()},
+            {name: w.per_edge for name, w in works.items()},
+            (largest.name, largest.size),
+            programs.form.n_parameters,
+            {name: len(program.steps) for name, program in both.items()},
+        )
+
+    def __str__(self) -> str:
+        def listed(numbers: dict[str, float]) -> str:
+            return ", ".join(f"{name} {number:,.0f}" for name, number in numbers.items())
+
+        name, size = self.largest_intermediate
+        return "\n".join(
+            [
+                f"method                {self.described}",
+                f"flops per atom        {listed(self.flops_per_atom)}",
+                f"flops per edge        {listed(self.flops_per_edge)}",
+                f"largest intermediate  {name}, {size:,} components per atom",
+                f"parameters            {self.n_parameters:,}",
+                f"steps                 {listed({k: float(v) for k, v in self.n_steps.items()})}",
             ]
         )

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
     from ase import Atoms
 
-    from etn_gpu.potential import Architecture, ETNPotential
+    from etn_gpu.potential import Architecture, Potential
     from etn_gpu.potential.grade import ExtrapolationGrade
     from etn_gpu.potential.terms import Terms
 
@@ -66,7 +66,7 @@ def check_grade(architecture: Architecture) -> ExtrapolationGrade:
 
 
 def largest_difference(
-    model: ETNPotential, evaluate: Callable[[ETNPotential, list[Atoms]], Sequence[Mapping[str, Any]]]
+    model: Potential, evaluate: Callable[[Potential, list[Atoms]], Sequence[Mapping[str, Any]]]
 ) -> float:
     """Largest difference of any energy, force, stress component or extrapolation grade from the oracle's, relative to
     the largest of its kind; ``evaluate`` gives results of a model under ASE's names.
@@ -76,16 +76,17 @@ def largest_difference(
     alike: factors from training data make much of little, and only in float64 with all digits.
     """
     if model.grade is not None:
-        model = model.with_grade(check_grade(model.architecture))
+        from etn_gpu.potential import Architecture
+
+        assert isinstance(model.form, Architecture)
+        model = model.with_grade(check_grade(model.form))
     if model.terms is None:
         return _difference(model, evaluate)
     others = check_terms(len(model.species), model.cutoff)
     return float(np.max([_difference(model.with_terms(terms), evaluate) for terms in (None, others)]))
 
 
-def _difference(
-    model: ETNPotential, evaluate: Callable[[ETNPotential, list[Atoms]], Sequence[Mapping[str, Any]]]
-) -> float:
+def _difference(model: Potential, evaluate: Callable[[Potential, list[Atoms]], Sequence[Mapping[str, Any]]]) -> float:
     """The difference of one model.
 
     Energies are those beyond the references, and a difference in the last digit of the whole energy is none: it says

@@ -10,11 +10,16 @@ from __future__ import annotations
 
 from dataclasses import dataclass, fields
 
+from etn_gpu.plan import Program
+from etn_gpu.plan.count import work
 from etn_gpu.potential.architecture import Architecture
+from etn_gpu.potential.formulation import Form
 
 #: Characters of LLVM's language for each term that a coupling of three irreps may have, for each path of a core, for
 #: each component of the harmonics, and for each pair of such a component and a radial function.
 _PER_COUPLING, _PER_PATH, _PER_HARMONIC, _PER_BASIS = 1_000, 10_000, 20_000, 1_800
+#: The same for each operation and each value on edges of a Program.
+_PER_FLOP, _PER_VALUE = 100, 300
 #: Neighbours of an atom in a dense metal.
 _NEIGHBOURS = 80
 #: Energies with their gradients take so many operations and values as energies alone, about.
@@ -66,9 +71,20 @@ def size_of(architecture: Architecture) -> Size:
     return Size(a.n_radial, code, _WITH_GRADIENT * flops, 8.0 * _WITH_GRADIENT * values, 16.0 * tables)
 
 
-def too_large(architecture: Architecture) -> str | None:
+def size_of_program(program: Program) -> Size:
+    """The estimate for a Program: operations on edges become straight-line code, those on atoms read tables."""
+    done = work(program)
+    edge = sum(v.size for v in program.values.values() if v.space == "edge")
+    atom = sum(v.size for v in program.values.values() if v.space == "atom")
+    parameters = sum(v.size for v in program.values.values() if v.space == "param")
+    code = _PER_FLOP * done.per_edge + _PER_VALUE * edge + _PER_PATH * len(program.steps)
+    flops = done.per_atom + _NEIGHBOURS * done.per_edge
+    return Size(edge, code, _WITH_GRADIENT * flops, 8.0 * _WITH_GRADIENT * atom, 16.0 * parameters)
+
+
+def too_large(form: Form) -> str | None:
     """Why a potential is refused unless large ones are allowed, with the numbers; None for one of ordinary size."""
-    found = size_of(architecture)
+    found = size_of(form) if isinstance(form, Architecture) else size_of_program(form.energy)
     if all(getattr(found, f.name) <= getattr(LIMITS, f.name) for f in fields(Size)):
         return None
     parts = {

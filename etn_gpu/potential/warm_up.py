@@ -6,13 +6,13 @@ from time import perf_counter
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from etn_gpu.potential.model import ETNPotential
+    from etn_gpu.potential.base import Potential
 
 #: Edge of the cell over the cutoff: a few dozen neighbours, as in a metal.
 _EDGE = 0.6
 
 
-def warm_up(model: ETNPotential, **options: Any) -> float:
+def warm_up(model: Potential, **options: Any) -> float:
     """Evaluate a crystal of two atoms; the seconds that the first time takes beyond the second, which compilation is.
 
     Args:

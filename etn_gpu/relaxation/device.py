@@ -14,7 +14,7 @@ from etn_gpu.backend.cuda.device import Device, DeviceArray
 from etn_gpu.backend.cuda.launcher import Module
 from etn_gpu.backend.cuda.structures import DeviceStructures
 from etn_gpu.backend.cuda.sums import Segments
-from etn_gpu.potential import ETNPotential
+from etn_gpu.potential import Potential
 from etn_gpu.potential.on_device import evaluator_of, lost_pairs, require_agreement
 from etn_gpu.relaxation.arithmetic import LARGEST_STRAIN, LONGEST_STEP, Fire, Lbfgs, optimiser
 from etn_gpu.relaxation.composition import Composition, nobody
@@ -134,7 +134,7 @@ class DeviceFlight:
         BackendError: the device does not compute what NumPy does, or kernels do not compile.
     """
 
-    def __init__(self, model: ETNPotential, options: Options, dtype: str, device: Device | None = None) -> None:
+    def __init__(self, model: Potential, options: Options, dtype: str, device: Device | None = None) -> None:
         self._device = device or executor.default_device()
         require_agreement(model, self._device, dtype)
         self._model, self._options = model, options

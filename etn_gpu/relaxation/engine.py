@@ -12,8 +12,9 @@ from numpy.typing import NDArray
 
 from etn_gpu import backend as backends
 from etn_gpu.errors import NetworkError, RelaxationError, StructureError
-from etn_gpu.potential import ETNPotential, Result, load
-from etn_gpu.potential.model import BATCH_EDGES, as_list
+from etn_gpu.interop import load
+from etn_gpu.potential import Potential, Result
+from etn_gpu.potential.base import BATCH_EDGES, as_list
 from etn_gpu.relaxation.flight import CpuFlight, Flight, Measured
 from etn_gpu.relaxation.held import Held
 from etn_gpu.relaxation.limits import Limits
@@ -55,7 +56,7 @@ class Relaxation:
     Structures that have converged, failed or exploded leave, and the next ones enter.
 
     Args:
-        model: an :class:`ETNPotential`, the name of a shipped model, or the path of a model file.
+        model: an :class:`Potential`, the name of a shipped model, or the path of a model file.
         fmax, cell, pressure, steps, optimizer, limits: see :func:`relax`.
         backend: 'numba', 'numpy' or 'cuda' (default: ETN_GPU_BACKEND, else the best on a CPU).
         dtype: 'float64' or 'float32' of the network (default: the model's, on a GPU 'float32').
@@ -70,7 +71,7 @@ class Relaxation:
 
     def __init__(
         self,
-        model: ETNPotential | str | PathLike[str],
+        model: Potential | str | PathLike[str],
         *,
         fmax: float = 0.01,
         cell: Literal["none", "full", "volume"] = "none",
@@ -84,9 +85,9 @@ class Relaxation:
         atoms: int | None = None,
     ) -> None:
         self.options = Options(fmax, cell, pressure, steps, optimizer, Limits() if limits is None else limits)
-        self.model = model if isinstance(model, ETNPotential) else load(model)
-        if not self.model.architecture.is_energy:
-            target = self.model.architecture.target
+        self.model = model if isinstance(model, Potential) else load(model)
+        if not self.model.is_energy:
+            target = self.model.target
             raise NetworkError(f"this potential has the covariant output {target}; a relaxation needs an energy, 1x0e")
         self._backend = backends.resolve(backend)
         if dtype is not None:
@@ -243,7 +244,7 @@ class _Run:
 
 
 def relax(
-    model: ETNPotential | str | PathLike[str],
+    model: Potential | str | PathLike[str],
     structures: Atoms | Iterable[Atoms],
     *,
     fmax: float = 0.01,
@@ -263,7 +264,7 @@ def relax(
     one that cannot be evaluated costs no other: its ``status`` is 'failed'.
 
     Args:
-        model: an :class:`ETNPotential`, the name of a shipped model, or the path of a model file.
+        model: an :class:`Potential`, the name of a shipped model, or the path of a model file.
         structures: ``ase.Atoms``, or any number of them.
         fmax: in eV/A; a structure has converged when no row of its generalised forces is longer, as in ASE.
         cell: 'none' moves atoms only, 'full' the cell too, 'volume' the cell without changing its shape.

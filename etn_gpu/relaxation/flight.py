@@ -9,7 +9,7 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from etn_gpu.potential import ETNPotential
+from etn_gpu.potential import Potential
 from etn_gpu.potential.finite import not_finite
 from etn_gpu.relaxation.arithmetic import arithmetic, optimiser
 from etn_gpu.relaxation.composition import Composition, nobody
@@ -73,7 +73,7 @@ class CpuFlight:
 
     def __init__(
         self,
-        model: ETNPotential,
+        model: Potential,
         options: Options,
         backend: str,
         dtype: str | None,

@@ -13,10 +13,10 @@ from etn_gpu.structures import StructureBatch
 if TYPE_CHECKING:
     from ase import Atoms
 
-    from etn_gpu.potential import ETNPotential
+    from etn_gpu.potential import Potential
 
 
-def thin(model: ETNPotential, structures: Sequence[Atoms]) -> list[str]:
+def thin(model: Potential, structures: Sequence[Atoms]) -> list[str]:
     """Why relaxed crystals are none, '' where one is or the model has no terms that tell.
 
     One is none when the surroundings of every atom are thinner than any in the training data: the network has no part

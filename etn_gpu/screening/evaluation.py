@@ -17,7 +17,7 @@ from etn_gpu.structures import StructureBatch
 if TYPE_CHECKING:
     from ase import Atoms
 
-    from etn_gpu.potential import ETNPotential, Result
+    from etn_gpu.potential import Potential, Result
 
 __all__ = ["Outcome", "evaluate_each", "outcome_of", "too_dense"]
 
@@ -65,7 +65,7 @@ class Outcome(NamedTuple):
 
 
 def evaluate_each(
-    model: ETNPotential, structures: Sequence[Atoms], *, threshold: float = THRESHOLD, **options: Any
+    model: Potential, structures: Sequence[Atoms], *, threshold: float = THRESHOLD, **options: Any
 ) -> list[Outcome]:
     """Evaluates all structures as one batch and returns one outcome for each, in order.
 
@@ -88,7 +88,7 @@ def evaluate_each(
 
 
 def _evaluate_together(
-    model: ETNPotential, structures: Sequence[Atoms], threshold: float, options: dict[str, Any]
+    model: Potential, structures: Sequence[Atoms], threshold: float, options: dict[str, Any]
 ) -> list[Outcome]:
     outcomes = dict(enumerate(too_dense(structures)))
     places = [place for place, refused in outcomes.items() if refused is None]
@@ -98,7 +98,7 @@ def _evaluate_together(
     return [outcome for outcome in outcomes.values() if outcome is not None]
 
 
-def outcome_of(model: ETNPotential, atoms: Atoms, result: Result | StructureError, threshold: float) -> Outcome:
+def outcome_of(model: Potential, atoms: Atoms, result: Result | StructureError, threshold: float) -> Outcome:
     """What a result is to a screening run."""
     if isinstance(result, StructureError):
         return Outcome(failed=True, message=str(result))
@@ -139,7 +139,7 @@ def _describe_grade(grades: NDArray[np.float64], atoms: Atoms, threshold: float)
     return f"extrapolation grade {grades[worst]:.4g} at atom {worst} ({symbol}), above {threshold:g}"
 
 
-def _describe_closest_pair(model: ETNPotential, atoms: Atoms) -> str:
+def _describe_closest_pair(model: Potential, atoms: Atoms) -> str:
     """For models without grades: names the pair that is furthest below the smallest distance seen in training."""
     batch = StructureBatch.build([atoms], model.species, model.cutoff)
     distances = np.linalg.norm(batch.vectors, axis=1)

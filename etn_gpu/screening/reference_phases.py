@@ -21,7 +21,7 @@ from etn_gpu.screening.single_points import Settled
 if TYPE_CHECKING:
     from ase import Atoms
 
-    from etn_gpu.potential import ETNPotential
+    from etn_gpu.potential import Potential
     from etn_gpu.screening.relaxing import Relaxer
     from etn_gpu.screening.single_points import SinglePoints
     from etn_gpu.screening.sources import FileSource
@@ -60,7 +60,7 @@ class References:
         return References(energies, known, _describe(energies, origins), origins)
 
 
-def model_references(model: ETNPotential) -> References:
+def model_references(model: Potential) -> References:
     """Those that the model's metadata hold; none where it has none.
 
     Raises:
@@ -107,7 +107,7 @@ def elements_of(phases: Sequence[tuple[str, float, str]]) -> set[str]:
 
 
 def relaxed_elements(
-    model: ETNPotential, threshold: float, known: Collection[str] = (), **options: Any
+    model: Potential, threshold: float, known: Collection[str] = (), **options: Any
 ) -> list[tuple[str, float, str]]:
     """The best of some simple crystals of each element, relaxed with their cells: formula, energy in eV per atom, and
     what it is. None of an element whose crystals all extrapolate.
@@ -133,7 +133,7 @@ def relaxed_elements(
     return found
 
 
-def _crystals(model: ETNPotential, symbol: str) -> Iterator[tuple[str, Atoms]]:
+def _crystals(model: Potential, symbol: str) -> Iterator[tuple[str, Atoms]]:
     """Crystals of an element with the volume of the one in the training data, or in ASE's tables."""
     from ase.build import bulk
 
@@ -149,7 +149,7 @@ def _crystals(model: ETNPotential, symbol: str) -> Iterator[tuple[str, Atoms]]:
             yield name, bulk(symbol, name, a=a)
 
 
-def _usual_volume(model: ETNPotential, symbol: str) -> float | None:
+def _usual_volume(model: Potential, symbol: str) -> float | None:
     from ase.build import bulk
 
     structures = model.metadata.get("formation_reference_structures")

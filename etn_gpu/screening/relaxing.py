@@ -20,7 +20,7 @@ from etn_gpu.screening.single_points import Settled
 if TYPE_CHECKING:
     from ase import Atoms
 
-    from etn_gpu.potential import ETNPotential
+    from etn_gpu.potential import Potential
 
 __all__ = ["Relaxer"]
 
@@ -49,7 +49,7 @@ class Relaxer:
     #: Further columns.
     columns = _COLUMNS
 
-    def __init__(self, model: ETNPotential, threshold: float, **options: Any) -> None:
+    def __init__(self, model: Potential, threshold: float, **options: Any) -> None:
         self._model, self._threshold = model, threshold
         self._relaxation = Relaxation(model, **options)
 

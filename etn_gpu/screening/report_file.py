@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from etn_gpu import __version__
+from etn_gpu.potential import Architecture
 from etn_gpu.screening.batching import BatchLimits, Candidate
 from etn_gpu.screening.html import BestStructure, ReportContent, write_report
 from etn_gpu.screening.rows import COLUMNS, Row
@@ -17,7 +18,7 @@ from etn_gpu.screening.sources import FileSource, Source
 if TYPE_CHECKING:
     from ase import Atoms
 
-    from etn_gpu.potential import ETNPotential
+    from etn_gpu.potential import Potential
     from etn_gpu.screening.relaxing import Relaxer
     from etn_gpu.screening.report import ScreeningReport
     from etn_gpu.screening.single_points import SinglePoints
@@ -45,7 +46,7 @@ class ReportFile:
     def __init__(
         self,
         path: Path,
-        model: ETNPotential,
+        model: Potential,
         sources: Sequence[Source],
         means: SinglePoints | Relaxer,
         options: Mapping[str, Any],
@@ -76,7 +77,7 @@ class ReportFile:
             version=__version__,
             date=datetime.now().astimezone().isoformat(" ", "minutes"),
             species=model.species,
-            order=model.architecture.train.order,
+            order=form.train.order if isinstance(form := model.form, Architecture) else None,
             cutoff=model.cutoff,
             inputs=[source.name for source in self._sources],
             options=self._options,

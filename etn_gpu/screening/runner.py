@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, Any
 from etn_gpu import __version__, files
 from etn_gpu.backend import resolve
 from etn_gpu.errors import DataError
-from etn_gpu.potential.file import load, model_path
+from etn_gpu.interop import load
+from etn_gpu.potential.file import model_path
 from etn_gpu.potential.grade import THRESHOLD, check_threshold
 from etn_gpu.potential.warm_up import warm_up
 from etn_gpu.screening.batching import BatchLimits, Candidate
@@ -38,7 +39,7 @@ from etn_gpu.screening.writing import ResultWriter, check_outputs
 if TYPE_CHECKING:
     from ase import Atoms
 
-    from etn_gpu.potential import ETNPotential
+    from etn_gpu.potential import Potential
 
     One = Source | str | os.PathLike[str] | Atoms | Iterable[Atoms]
     Sources = One | Sequence[One]
@@ -107,7 +108,7 @@ class Screening:
 
     def __init__(
         self,
-        model: ETNPotential | str | os.PathLike[str],
+        model: Potential | str | os.PathLike[str],
         sources: Sources,
         output: str | os.PathLike[str],
         *,
@@ -327,13 +328,13 @@ class Screening:
         self._writer.finish(progress, hull, self._columns(), show if seeing else None, last)
 
 
-def _loaded(model: Any) -> tuple[ETNPotential, list[Path]]:
+def _loaded(model: Any) -> tuple[Potential, list[Path]]:
     """A potential as it is, or of a name or path, and then the file it was read from."""
     return (model, []) if hasattr(model, "metadata") else (load(model), [model_path(model)])
 
 
 def screen(
-    model: ETNPotential | str | os.PathLike[str],
+    model: Potential | str | os.PathLike[str],
     sources: Sources,
     output: str | os.PathLike[str],
     **options: Any,

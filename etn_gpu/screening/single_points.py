@@ -10,7 +10,7 @@ from etn_gpu.screening.columns import Field, ResultColumn
 from etn_gpu.screening.evaluation import Outcome, evaluate_each
 
 if TYPE_CHECKING:
-    from etn_gpu.potential import ETNPotential
+    from etn_gpu.potential import Potential
 
 __all__ = ["Settled", "SinglePoints"]
 
@@ -30,7 +30,7 @@ class SinglePoints:
     #: Further columns.
     columns: tuple[ResultColumn, ...] = ()
 
-    def __init__(self, model: ETNPotential, threshold: float, **options: Any) -> None:
+    def __init__(self, model: Potential, threshold: float, **options: Any) -> None:
         self._model, self._threshold, self._options = model, threshold, options
 
     def identity(self) -> None:

@@ -11,9 +11,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from etn_gpu.errors import EtnGpuError
+from etn_gpu.potential.base import BATCH_EDGES
 from etn_gpu.potential.grade_program import site_grades
 from etn_gpu.potential.kernel import Environments, Execution, Kernel
-from etn_gpu.potential.model import BATCH_EDGES
 from etn_gpu.screening.batching import Candidate
 from etn_gpu.screening.evaluation import too_dense
 from etn_gpu.selection.greedy import LEAST_GAIN, Member

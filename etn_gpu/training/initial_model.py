@@ -29,7 +29,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from etn_gpu.errors import TrainingError
-from etn_gpu.potential import Architecture, ETNPotential, load, preset_architecture
+from etn_gpu.potential import Architecture, ETNPotential, preset_architecture
+from etn_gpu.potential.file import load
 from etn_gpu.potential.references import REFERENCES
 from etn_gpu.structures.elements import SYMBOLS
 from etn_gpu.training.config import TrainingConfig
@@ -58,7 +59,7 @@ class InitialModel:
         """
         if config.init is None:
             return None
-        initial = InitialModel(str(config.init), load(config.init, allow_large=config.allow_large))
+        initial = InitialModel(str(config.init), load(config.init, purpose="training", allow_large=config.allow_large))
         initial._check(config)
         return initial
 

@@ -41,7 +41,7 @@ class JacobianRows:
 
     def __init__(self, kernel: Kernel) -> None:
         self.kernel = kernel
-        self.layout = ParameterVector(kernel.architecture.parameter_shapes)
+        self.layout = ParameterVector(kernel.form.parameter_shapes)
         self._per_run = FIRST_RUN
 
     def energies(self, theta: Array, piece: Piece) -> Array:

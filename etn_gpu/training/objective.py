@@ -70,7 +70,7 @@ class Objective:
     def __init__(self, kernel: Kernel, weights: Weights) -> None:
         self.kernel = kernel
         self.weights = weights
-        self.layout = ParameterVector(kernel.architecture.parameter_shapes)
+        self.layout = ParameterVector(kernel.form.parameter_shapes)
 
     @QUIET
     def errors(self, theta: Array, piece: Piece) -> Errors:

@@ -86,7 +86,7 @@ def architecture_of(name: str) -> Architecture:
     """The preset ``name``, the one called tiny, or that of the shipped model ``name``."""
     if name == "tiny" or name in PRESETS:
         return preset_architecture(TINY if name == "tiny" else name, SPECIES, CUTOFF, INNER)
-    return etn_gpu.load(name).architecture
+    return etn_gpu.potential.load(name).architecture
 
 
 def program_of(code: Code) -> Program:
@@ -100,7 +100,7 @@ def program_of(code: Code) -> Program:
 def potential(name: str, seed: int) -> ETNPotential:
     """The shipped model ``name``, or a preset with random parameters, as users have it."""
     if name != "tiny" and name not in PRESETS:
-        return etn_gpu.load(name)
+        return etn_gpu.potential.load(name)
     chosen = model(name, seed)
     shapes = chosen.architecture.parameter_shapes
     parameters = {key: values.reshape(shapes[key]) for key, values in chosen.parameters.items()}

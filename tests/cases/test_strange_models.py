@@ -76,7 +76,7 @@ def test_odd_references_end_before_the_output_is_touched(
 
 
 def test_huge_parameters_give_rows_that_say_so(run: Run, structures: Path, tmp_path: Path) -> None:
-    model = etn_gpu.load(MODEL)
+    model = etn_gpu.potential.load(MODEL)
     huge = {name: array * (1e150 if name.startswith("G") else 1.0) for name, array in model.parameters.items()}
     ETNPotential(model.architecture, huge, metadata=model.metadata).save(tmp_path / "huge.etn")
     finished = run("screen", tmp_path / "huge.etn", structures, "--output", tmp_path / "rows.csv")

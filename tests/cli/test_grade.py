@@ -61,7 +61,7 @@ def test_the_new_model_has_the_grade_of_all_files(run: Run, batch_atoms: int) ->
         "grade", "m.etn", "train.extxyz", "more.extxyz", "-o", "new.etn", *NUMPY, "--batch-atoms", batch_atoms
     )
     assert finished.code == 0, finished.err
-    old, new = etn_gpu.load("m.etn"), etn_gpu.load("new.etn")
+    old, new = etn_gpu.potential.load("m.etn"), etn_gpu.potential.load("new.etn")
     structures = [*alloys(30), *alloys(10, seed=50)]
     batch = StructureBatch.build(structures, old.species, old.cutoff)
     assert new.grade is not None

@@ -76,7 +76,7 @@ def frames(path: Path) -> list[Any]:
 
 def test_the_student_is_a_whole_model(finished: tuple[LearningConfig, LearningReport, Recorder]) -> None:
     options, report, _ = finished
-    student = etn_gpu.load(options.output)
+    student = etn_gpu.potential.load(options.output)
     assert student.grade is not None
     assert student.terms is not None
     assert set(student.species) == {"Au", "Cu"}
@@ -109,7 +109,7 @@ def test_comparison_is_on_structures_that_nobody_chose(
     assert not trained & tested
     errors = report.errors["all"]
     assert errors["n_structures"] == 6
-    student = etn_gpu.load(options.output)
+    student = etn_gpu.potential.load(options.output)
     differences = []
     for atoms in frames(options.folder / "labels.extxyz"):
         if atoms.info["key"] in tested:
@@ -332,7 +332,7 @@ def test_large_forces_are_left_out(tmp_path: Path) -> None:
 def test_elements_of_which_nothing_was_labelled_stop_no_round(
     finished: tuple[LearningConfig, LearningReport, Recorder], tmp_path: Path
 ) -> None:
-    student = etn_gpu.load(finished[0].output)
+    student = etn_gpu.potential.load(finished[0].output)
     given = [bulk("Ni", cubic=True), *alloys(2)]
     sampler = Sampler(config(tmp_path, trajectories=6), given, lambda: None)
     samples, met = sampler.chosen(2, student, 8)
@@ -381,4 +381,4 @@ def test_structures_that_cannot_be_used(tmp_path: Path) -> None:
 def test_a_model_tells_no_folders(finished: tuple[LearningConfig, LearningReport, Recorder]) -> None:
     teacher = {"name": "folder/model.etn", "arguments": {"files": ["/home/someone/a.mtp"], "level": 3}}
     assert _without_folders(teacher) == {"name": "model.etn", "arguments": {"files": ["a.mtp"], "level": 3}}
-    assert str(finished[0].output.parent) not in json.dumps(etn_gpu.load(finished[0].output).metadata)
+    assert str(finished[0].output.parent) not in json.dumps(etn_gpu.potential.load(finished[0].output).metadata)

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from etn_gpu.errors import StructureError
 from etn_gpu.potential import ETNPotential, Result
-from etn_gpu.potential import model as model_module
+from etn_gpu.potential import base as model_module
 from etn_gpu.structures import StructureBatch
 
 DTYPES = ("float64", "float32")

@@ -9,7 +9,7 @@ import pytest
 from ase import Atoms
 
 from etn_gpu.errors import StructureError
-from etn_gpu.potential import ETNPotential, model
+from etn_gpu.potential import ETNPotential, base
 from etn_gpu.structures import StructureBatch
 from etn_gpu.structures.bounded import bounded_batches
 
@@ -36,7 +36,7 @@ def test_one_atom_cells_with_many_neighbours(
     batches: list[StructureBatch], make_potential: MakePotential, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Each has 500 neighbours: three thousand of them would be one chunk by their atoms."""
-    monkeypatch.setattr(model, "BATCH_EDGES", 100_000)
+    monkeypatch.setattr(base, "BATCH_EDGES", 100_000)
     potential = make_potential(2)
     many = [THIN if i % 2 else LARGE for i in range(3000)]
     many[77] = Atoms("Xe")

@@ -70,7 +70,7 @@ def test_everything_comes_back_bit_for_bit(
 ) -> None:
     loaded = load(path)
     assert_identical(loaded, potential)
-    assert_identical(etn_gpu.load(str(path)), potential)
+    assert_identical(etn_gpu.potential.load(str(path)), potential)
     structures = list(make_structures(2).values())
     expected = potential.evaluate(structures, backend=backend)
     for a, b in zip(loaded.evaluate(structures, backend=backend), expected, strict=True):
@@ -279,9 +279,9 @@ def test_safetensors_of_something_else(tmp_path: Path) -> None:
 
 def test_a_newer_version(path: Path) -> None:
     document, _ = contents(path)
-    document |= {"format_version": 3, "library_version": "9.1", "architecture": "something new"}
+    document |= {"format_version": 4, "library_version": "9.1", "architecture": "something new"}
     path.write_bytes(file.pack(document, {"new": np.zeros(1)}))
-    message = r"format_version 3 \(written by etn_gpu 9\.1\); etn_gpu .* reads up to 2\. Upgrade etn_gpu\."
+    message = r"format_version 4 \(written by etn_gpu 9\.1\); etn_gpu .* reads up to 3\. Upgrade etn_gpu\."
     with pytest.raises(ModelFileError, match=message):
         load(path)
 

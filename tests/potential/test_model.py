@@ -10,7 +10,7 @@ from ase import Atoms
 from ase.build import bulk, molecule
 
 from etn_gpu.errors import BackendError, NetworkError, StructureError
-from etn_gpu.potential import Architecture, ETNPotential, Result, model, preset_architecture
+from etn_gpu.potential import Architecture, ETNPotential, Result, base, preset_architecture
 from etn_gpu.structures import StructureBatch
 
 MakePotential = Callable[..., ETNPotential]
@@ -64,8 +64,8 @@ def test_chunks_change_nothing(
     many = list(structures.values()) * 2
     whole = potential.evaluate(many, backend=backend)
     for constant in ("BATCH_ATOMS", "DEVICE_BATCH_ATOMS"):
-        monkeypatch.setattr(model, constant, 9)
-    monkeypatch.setattr(model, "BATCH_EDGES", 700)
+        monkeypatch.setattr(base, constant, 9)
+    monkeypatch.setattr(base, "BATCH_EDGES", 700)
     for found, expected in zip(potential.evaluate(many, backend=backend), whole, strict=True):
         assert_same(found, expected, 1e-13)
     many.insert(7, Atoms("Xe"))
@@ -251,7 +251,7 @@ def test_parameters_that_do_not_fit(make_potential: MakePotential) -> None:
     with pytest.raises(NetworkError, match="the parameter 'U' holds NaN or infinite values"):
         ETNPotential(architecture, {**parameters, "U": np.full((2, 2), np.nan)})
     del parameters["W"]
-    with pytest.raises(NetworkError, match=r"were given, this architecture has .*'W'"):
+    with pytest.raises(NetworkError, match=r"were given, this potential has .*'W'"):
         ETNPotential(architecture, parameters)
     for distances in (np.zeros(2), np.full((2, 2), np.inf), np.full((2, 2), -1.0)):
         with pytest.raises(NetworkError, match="minimum_distances must be 2 x 2 distances in A"):

@@ -17,7 +17,7 @@ from etn_gpu.backend.cuda import sources
 from etn_gpu.calculator import ETNCalculator
 from etn_gpu.errors import BackendError, DeviceMemoryError, StructureError
 from etn_gpu.potential import ETNPotential, Result, on_device
-from etn_gpu.potential import model as model_module
+from etn_gpu.potential import base as model_module
 from etn_gpu.potential.on_device import evaluate_each_on_device
 from etn_gpu.screening.evaluation import evaluate_each
 from tests.emulator import EmulatedDevice, require_compiler, stand_in_for_a_gpu

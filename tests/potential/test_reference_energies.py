@@ -43,7 +43,7 @@ def pair() -> list[Atoms]:
 @pytest.mark.parametrize("shift", [0.0, *SHIFTS])
 def test_an_energy_difference_of_the_shipped_model(pair: list[Atoms], shift: float, dtype: str) -> None:
     """28.44 meV/atom, whatever the references."""
-    a, b = (r["energy"] for r in shifted(etn_gpu.load("nbmotaw"), shift).evaluate(pair, dtype=dtype))
+    a, b = (r["energy"] for r in shifted(etn_gpu.potential.load("nbmotaw"), shift).evaluate(pair, dtype=dtype))
     assert 1e3 * (b - a) / len(pair[0]) == pytest.approx(28.4412, abs=3e-4)
 
 
@@ -69,7 +69,7 @@ def test_only_energies_change_and_by_the_references_alone(
 def test_differences_in_a_calculator(backend: str, pair: list[Atoms]) -> None:
     found = []
     for shift in (0.0, -4.4e5):
-        calculator = ETNCalculator(shifted(etn_gpu.load("nbmotaw"), shift), dtype="float32", backend=backend)
+        calculator = ETNCalculator(shifted(etn_gpu.potential.load("nbmotaw"), shift), dtype="float32", backend=backend)
         a, b = (calculator.get_potential_energy(atoms) for atoms in pair)
         found.append(b - a)
     assert found[1] == pytest.approx(found[0], abs=1e-7)

@@ -27,7 +27,7 @@ def name(request: pytest.FixtureRequest) -> str:
 
 @pytest.fixture(scope="module")
 def model(name: str) -> ETNPotential:
-    return etn_gpu.load(name)
+    return etn_gpu.potential.load(name)
 
 
 def test_untrusted_structures_are_extrapolations_in_nbmotaw() -> None:
@@ -47,7 +47,7 @@ def test_untrusted_structures_are_extrapolations_in_nbmotaw() -> None:
             for d in (1.5, 2.0, 2.5, 3.0, 4.0)
         },
     }
-    results = etn_gpu.load("nbmotaw").evaluate(list(structures.values()))
+    results = etn_gpu.potential.load("nbmotaw").evaluate(list(structures.values()))
     trusted = [kind for kind, result in zip(structures, results, strict=True) if not result.extrapolating]
     assert not trusted
 

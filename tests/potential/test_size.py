@@ -101,8 +101,8 @@ def large(tmp_path: Path) -> Path:
 def test_loading(large: Path) -> None:
     message = r"large\.etn is refused: .*101 radial functions \(100\), .*--allow-large, in Python with allow_large=True"
     with pytest.raises(ModelFileError, match=message):
-        etn_gpu.load(large)
-    assert etn_gpu.load(large, allow_large=True).architecture.n_radial == 101
+        etn_gpu.potential.load(large)
+    assert etn_gpu.potential.load(large, allow_large=True).architecture.n_radial == 101
 
 
 def test_the_command_line(large: Path, run: Callable[..., Any]) -> None:

@@ -97,7 +97,11 @@ def test_version_1_is_a_model_without_terms(tmp_path: Path, make_potential: Make
         ({"terms": None}, {}, "it lacks 'terms'"),
         ({"terms": []}, {}, r"terms is \[\], expected a list of 1 to 3 items"),
         ({"terms": "network"}, {}, "terms is 'network', expected a list"),
-        ({"terms": [{"kind": "morse"}]}, {}, r"terms\[0\].kind is 'morse', expected one of network, zbl, embedding"),
+        (
+            {"terms": [{"kind": "morse"}]},
+            {},
+            r"terms\[0\].kind is 'morse', expected one of network, program, zbl, embedding",
+        ),
         ({"terms": [{"kind": "zbl", "screening": "x"}]}, {}, r"terms\[0\].screening is 'x', expected 'universal'"),
         ({"terms": LISTED[:2]}, {}, "terms is .*, but the rest of the file says .*embedding"),
         ({}, {"terms.density": np.zeros((2, 3))}, r"the terms' density has shape \(2, 3\), expected \(2, 4\)"),

@@ -14,7 +14,7 @@ from ase.build import bulk
 from etn_gpu.backend.cuda import sources
 from etn_gpu.backend.terms import SiteTerms
 from etn_gpu.errors import BackendError
-from etn_gpu.potential import ETNPotential, on_device
+from etn_gpu.potential import ETNPotential, Potential, on_device
 from etn_gpu.potential.kernel import Environments
 from etn_gpu.potential.on_device import evaluate_each_on_device
 from etn_gpu.potential.selfcheck import TOLERANCES, check_structures, check_terms, largest_difference
@@ -56,7 +56,7 @@ def test_no_part_hides_another(plain: ETNPotential, changed: str) -> None:
     other = ETNPotential(plain.architecture, {**plain.parameters, core: factor * plain.parameters[core]})
     asked = list[bool]()
 
-    def evaluate(part: ETNPotential, many: list[Atoms]) -> Sequence[Any]:
+    def evaluate(part: Potential, many: list[Atoms]) -> Sequence[Any]:
         asked.append(part.terms is not None)
         terms = part.terms
         if terms is not None and changed == "terms":

@@ -27,7 +27,7 @@ def test_the_same_model_as_by_name(configure: Configure, sizes: Preset) -> None:
     for preset in ("tiny", sizes):
         config = configure(preset=preset)
         train(config)
-        models.append(etn_gpu.load(config.output))
+        models.append(etn_gpu.potential.load(config.output))
     assert models[0].architecture == models[1].architecture
     for name, values in models[0].parameters.items():
         np.testing.assert_array_equal(values, models[1].parameters[name])

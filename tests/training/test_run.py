@@ -46,7 +46,7 @@ def test_a_run_from_data_to_model(configure: Configure, alloys: tuple[Path, Path
     assert report.valid["energy_mae"] < 0.2 * spread
 
     # the model is the one that the report is about
-    model = etn_gpu.load(config.output)
+    model = etn_gpu.potential.load(config.output)
     assert model.species == ("Cu", "Au")
     assert model.n_parameters == report.n_parameters
     for path, errors in zip(alloys, (report.train, report.valid), strict=True):
@@ -92,7 +92,7 @@ def test_closest_pairs_and_formation_references(
     copper = frames[0].copy()
     copper.symbols[:] = "Cu"
     train(configure(train_file=store([*frames, label(copper)]), valid_file=None, valid_fraction=0, max_iterations=1))
-    model = etn_gpu.load(configure().output)
+    model = etn_gpu.potential.load(configure().output)
     distances = {"CuCu": np.inf, "CuAu": np.inf, "AuAu": np.inf}
     for atoms in [*frames, copper]:
         d = atoms.get_all_distances(mic=True)
@@ -109,7 +109,7 @@ def test_the_same_run_gives_the_same_model(configure: Configure, tmp_path: Path)
     first, again, other = (configure(output=tmp_path / f"{k}.etn", seed=k // 2, max_iterations=2) for k in range(3))
     for config in (first, again, other):
         train(config)
-    models = [etn_gpu.load(config.output) for config in (first, again, other)]
+    models = [etn_gpu.potential.load(config.output) for config in (first, again, other)]
     for name, expected in models[0].parameters.items():
         np.testing.assert_array_equal(models[1].parameters[name], expected)
     assert not np.array_equal(models[2].parameters["B1"], models[0].parameters["B1"])
@@ -180,7 +180,7 @@ def test_held_out_structures_are_trained_on_in_the_end(
     ]
     assert after.valid == before.valid
     assert after.history[-1]["loss"] == before.history[-1]["loss"]
-    model = metrics(etn_gpu.load(config.output), config.train_files[0])
+    model = metrics(etn_gpu.potential.load(config.output), config.train_files[0])
     held_out = after.valid["forces_rmse"]
     assert held_out is not None
     assert model.as_dict()["forces"]["rmse"] < held_out
@@ -208,7 +208,7 @@ def test_without_validation(configure: Configure, events: list[Event]) -> None:
     assert "validating on 0" in events[1].text
     assert report.valid == {}
     assert [event.valid for event in events if event.kind == "iteration"] == [{}, {}]
-    assert etn_gpu.load(configure().output).metadata["errors"]["valid"] == {}
+    assert etn_gpu.potential.load(configure().output).metadata["errors"]["valid"] == {}
 
 
 def test_the_best_of_all_iterations_is_kept(configure: Configure, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -61,7 +61,7 @@ def test_a_run_with_sweeps(sweeping: Configure, events: list[Event], alloys: tup
     assert entries[0]["loss"] < report.history[0]["loss"]
 
     # the model has the ranks that were found, and predicts with them what the report says
-    model = etn_gpu.load(config.output)
+    model = etn_gpu.potential.load(config.output)
     assert model.architecture.to_dict() == Architecture.from_dict(report.architecture).to_dict()
     assert model.n_parameters == report.n_parameters
     best = min(report.history, key=lambda entry: entry["score"])
@@ -86,7 +86,7 @@ def test_resumed_run_is_the_uninterrupted_one(sweeping: Configure, tmp_path: Pat
     for most in (2, 4):
         train(sweeping(max_iterations=most, resume=config.checkpoint))
     assert progress_of(config) == expected
-    first, second = (etn_gpu.load(path) for path in (whole.output, config.output))
+    first, second = (etn_gpu.potential.load(path) for path in (whole.output, config.output))
     for name, array in first.parameters.items():
         np.testing.assert_array_equal(second.parameters[name], array)
 
@@ -101,7 +101,7 @@ def test_the_best_model_keeps_its_ranks(sweeping: Configure, monkeypatch: pytest
     assert report.valid == report.history[0]["valid"]
     progress = progress_of(config)
     assert progress["best_architecture"] != progress["architecture"]
-    assert etn_gpu.load(config.output).architecture.bonds == ("1x0e+1x1o", "1x0e+1x1o")
+    assert etn_gpu.potential.load(config.output).architecture.bonds == ("1x0e+1x1o", "1x0e+1x1o")
 
 
 def test_no_sweep_when_time_is_short(sweeping: Configure, events: list[Event], monkeypatch: pytest.MonkeyPatch) -> None:

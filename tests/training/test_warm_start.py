@@ -66,7 +66,7 @@ def test_it_begins_where_the_model_ended(warm: Configure, base: Path, monkeypatc
 
     weights = loss_weights(config)
     data = read_data(config, weights, lambda event: None)
-    before, after = etn_gpu.load(base), etn_gpu.load(config.output)
+    before, after = etn_gpu.potential.load(base), etn_gpu.potential.load(config.output)
     assert data.architecture == before.architecture
     objective = Objective(Kernel(before.architecture, Execution()), weights)
     thetas = [objective.layout.pack(model.parameters) for model in (before, after)]
@@ -86,7 +86,7 @@ def test_the_model_comes_back_if_nothing_is_better(
     monkeypatch.setattr("etn_gpu.training.run.score", lambda errors, weights: next(scores))
     config = warm()
     train(config, events.append)
-    before, after = etn_gpu.load(base), etn_gpu.load(config.output)
+    before, after = etn_gpu.potential.load(base), etn_gpu.potential.load(config.output)
     for name, array in before.parameters.items():
         np.testing.assert_array_equal(after.parameters[name], array)
     assert any(event.text.startswith("no iteration made errors smaller") for event in events)
@@ -97,7 +97,7 @@ def test_a_run_with_a_new_element(
 ) -> None:
     config = warm(train_file=(alloys[0], store(silver, "silver.extxyz")), max_iterations=4)
     report = train(config, events.append)
-    model = etn_gpu.load(config.output)
+    model = etn_gpu.potential.load(config.output)
     assert model.species == ("Cu", "Ag", "Au")
     assert report.architecture["neighbour_rank"] == 2
     assert report.history[-1]["loss"] < 0.5 * report.history[0]["loss"]
@@ -126,7 +126,7 @@ def test_an_element_that_the_data_lack_is_kept(
     nothing_held_out = {"valid_file": None, "valid_fraction": 0.0}
     config = warm(train_file=copper, method=method, max_iterations=3, **nothing_held_out)
     report = train(config)
-    before, after = etn_gpu.load(base), etn_gpu.load(config.output)
+    before, after = etn_gpu.potential.load(base), etn_gpu.potential.load(config.output)
     assert after.species == ("Cu", "Au")
     for name, array in of_species(before, "Au").items():
         np.testing.assert_array_equal(of_species(after, "Au")[name], array)
@@ -138,7 +138,7 @@ def test_an_element_that_the_data_lack_is_kept(
 
 def test_sweeps_begin_with_the_ranks_of_the_model(warm: Configure, base: Path) -> None:
     config = warm(method="sweeps", max_iterations=1)
-    assert train(config).architecture["bonds"] == etn_gpu.load(base).architecture.bonds
+    assert train(config).architecture["bonds"] == etn_gpu.potential.load(base).architecture.bonds
 
 
 def test_held_out_structures_that_the_model_may_have_seen(
@@ -156,7 +156,7 @@ class TestResume:
         train(warm(max_iterations=1))
         config = warm(max_iterations=2)
         train(warm(max_iterations=2, resume=config.checkpoint))
-        expected, found = etn_gpu.load(whole.output), etn_gpu.load(config.output)
+        expected, found = etn_gpu.potential.load(whole.output), etn_gpu.potential.load(config.output)
         for name, array in expected.parameters.items():
             np.testing.assert_array_equal(found.parameters[name], array)
 
@@ -196,4 +196,4 @@ def test_on_the_command_line(
     finished = CliRunner().invoke(app, [str(argument) for argument in arguments])
     assert finished.exit_code == 0, finished.output
     assert f"starting from {base} (Cu Au), with its sizes and its cutoff" in finished.stdout
-    assert etn_gpu.load(output).metadata["training_data"]["file"] == "train.extxyz, valid.extxyz"
+    assert etn_gpu.potential.load(output).metadata["training_data"]["file"] == "train.extxyz, valid.extxyz"
