@@ -129,6 +129,7 @@ class ETNCalculator(Calculator):
         backend: 'numba', 'numpy' or 'cuda' (default: ETN_GPU_BACKEND, else the best on a CPU).
         dtype: 'float64' or 'float32' (default: the model's, on a GPU 'float32').
         threads: threads of the numba backend (default: all cores).
+        species: chemical symbols of the types of a model file that does not say them (:func:`etn_gpu.load`).
         grade: compute extrapolation grades (:mod:`etn_gpu.potential.grade`) in every n-th evaluation, 0 for never
             (default: in every one, if the model has what they need); they cost about a fifth of an evaluation.
         threshold: the grade above which ``extrapolating`` is true.
@@ -167,11 +168,12 @@ class ETNCalculator(Calculator):
         backend: str | None = None,
         dtype: str | None = None,
         threads: int | None = None,
+        species: Sequence[str] | None = None,
         skin: float = 0.5,
         grade: int | None = None,
         threshold: float = THRESHOLD,
     ) -> None:
-        self.model = model if isinstance(model, Potential) else load(model)
+        self.model = model if isinstance(model, Potential) else load(model, species=species)
         if not self.model.is_energy:
             target = self.model.target
             raise NetworkError(f"this potential has the covariant output {target}; a calculator needs an energy, 1x0e")

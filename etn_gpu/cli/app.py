@@ -6,6 +6,7 @@ from typing import Annotated
 
 import typer
 
+from etn_gpu.cli.convert import convert
 from etn_gpu.cli.doctor import doctor
 from etn_gpu.cli.evaluate import evaluate
 from etn_gpu.cli.grade import grade
@@ -26,7 +27,7 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 
-for command in (train, learn, evaluate, screen, select, grade, plan, doctor):
+for command in (train, learn, evaluate, screen, select, grade, plan, convert, doctor):
     app.command()(command)
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from itertools import islice
+from itertools import islice, takewhile
 from pathlib import Path
 from time import perf_counter
 from typing import TYPE_CHECKING, Annotated, Any
@@ -27,11 +27,12 @@ from etn_gpu.cli.options import (
 )
 from etn_gpu.cli.outputs import claimed_output
 from etn_gpu.cli.progress import structure_progress
-from etn_gpu.cli.reading import reading_options, untried_lines
+from etn_gpu.cli.reading import load_model, reading_options, untried_lines
 from etn_gpu.screening.text import escaped
 
 if TYPE_CHECKING:
     from rich.console import Console
+    from rich.table import Table
 
     from etn_gpu.potential import Potential
     from etn_gpu.potential.metrics import GroupedMetrics, Metrics
@@ -45,10 +46,13 @@ _FAILURES_SHOWN = 10
 def evaluate(
     context: typer.Context,
     model: Annotated[
-        str, typer.Argument(metavar="MODEL", help="Name of a shipped model, or path of a model file (.etn).")
+        str, typer.Argument(metavar="MODEL", help="Name of a shipped model, or path of a model file of any kind.")
     ],
     files: Annotated[
-        list[Path], typer.Argument(metavar="FILES", help="Labelled structures, in any format that ASE reads.")
+        list[Path],
+        typer.Argument(
+            metavar="[MODEL...] FILES", help="More models, then labelled structures, in any format that ASE reads."
+        ),
     ],
     json_file: Annotated[
         Path | None,
@@ -67,8 +71,8 @@ def evaluate(
     stress_key: StressKey = None,
     virial_key: VirialKey = None,
 ) -> None:
-    """Errors of a model on labelled structures: energy per atom, forces and
-    stress, in total and by config_type.
+    """Errors of models on labelled structures: energy per atom, forces and
+    stress, in total and by config_type; several models side by side.
 
     MAE is the mean absolute error, RMSE the root mean square error: of the
     energy per atom over structures, of the forces over Cartesian components, of
@@ -80,7 +84,7 @@ def evaluate(
     eV/A^3, the keys energy, forces and stress (each with mae, rmse and count;
     null without labels), n_structures, n_atoms, seconds (reading and
     compilation excluded), compilation_seconds, backend, groups, warnings,
-    failures.
+    failures; of several models a list under models, one entry each.
 
     Labels whose sign, unit or zero is not that of the model, though else they
     agree with it, are named in a warning. If the model gives extrapolation
@@ -94,29 +98,63 @@ def evaluate(
     Examples:
       etn-gpu evaluate nbmotaw test.extxyz.gz
       etn-gpu evaluate model.etn a.extxyz b.extxyz --json errors.json
+      etn-gpu evaluate a.mtp nbmotaw test.extxyz --species Nb,Mo,Ta,W
     """
-    import etn_gpu
     from etn_gpu.backend import resolve
     from etn_gpu.files import JSON, json_text, write_atomically
+    from etn_gpu.interop.loading import is_model
     from etn_gpu.potential.file import model_path
     from etn_gpu.potential.warm_up import warm_up
     from etn_gpu.structures import LabelKeys
 
+    # A file goes before a shipped model of its name, which the first argument alone need not be told from structures.
+    more = [str(p) for p in takewhile(lambda p: is_model(p if p.exists() else str(p)), files)]
+    models, files = [model, *more], files[len(more) :]
+    if not files:
+        raise WrongUseError(f"no structures were given to evaluate {' and '.join(models)} on: name files of them")
     if json_file is not None:
-        context.with_resource(claimed_output(json_file, JSON, [model_path(model), *files], overwrite))
+        inputs = [*map(model_path, models), *files]
+        context.with_resource(claimed_output(json_file, JSON, inputs, overwrite))
     reading = {"keys": LabelKeys(energy_key, forces_key, stress_key, virial_key), **reading_options(format, species)}
-    potential = etn_gpu.load(model, allow_large=allow_large)
     name = resolve(backend)
-    options = {"backend": name, "dtype": potential.precision(name, dtype and dtype.value), "threads": threads}
-    compilation = warm_up(potential, **options)
-    evaluation = _evaluate_files(potential, files, reading, options, batch_atoms)
-    metrics, failures, seconds = evaluation.metrics, evaluation.failures, evaluation.seconds
-
+    loaded = [load_model(m, species, allow_large) for m in models]
     console = output_console()
+    reports, evaluations = [], []
+    for called, potential in zip(models, loaded, strict=True):
+        options = {"backend": name, "dtype": potential.precision(name, dtype and dtype.value), "threads": threads}
+        compilation = warm_up(potential, **options)
+        evaluation = _evaluate_files(potential, files, reading, options, batch_atoms)
+        _tell(console, called, files, evaluation, options, compilation)
+        evaluations.append(evaluation)
+        reports.append(
+            {"model": called, "files": [str(path) for path in files], **evaluation.metrics.as_dict()}
+            | {"seconds": evaluation.seconds, "compilation_seconds": compilation, **options}
+            | {"extrapolation_grade": None if evaluation.grades is None else evaluation.grades.as_dict()}
+            | {"warnings": evaluation.warnings, "failures": evaluation.failures}
+        )
+    if len(models) > 1:
+        _compare(console, models, evaluations)
+    if json_file is not None:
+        report = reports[0] if len(reports) == 1 else {"models": reports}
+        write_atomically(json_file, json_text(report).encode(), WrongUseError)
+    if any(evaluation.failures for evaluation in evaluations):
+        raise typer.Exit(SOME_FAILED)
+
+
+def _tell(
+    console: Console,
+    model: str,
+    files: list[Path],
+    evaluation: _Evaluation,
+    options: dict[str, Any],
+    compilation: float,
+) -> None:
+    """What came of one model."""
+    failures, total = evaluation.failures, evaluation.metrics.total
     for warning in evaluation.warnings:
         text = escaped(f"{warning['source']}: warning: {warning['message']}")
         console.print(text, style="yellow", soft_wrap=True)
-    _show(console, escaped(f"{model} on {', '.join(str(path) for path in files)}"), metrics)
+    _show(console, escaped(f"{model} on {', '.join(str(path) for path in files)}"), evaluation.metrics)
     for failure in failures[:_FAILURES_SHOWN]:
         where = escaped(f"{failure['source']} [{failure['index']}]: {failure['message']}")
         console.print(f"failed: {where}", style="red", soft_wrap=True)
@@ -125,10 +163,10 @@ def evaluate(
         console.print(f"... and {more} more failed; --json lists all", style="red")
     for line in untried_lines(evaluation.untried):
         console.print(line, style="red", soft_wrap=True)
-    total = metrics.total
+    seconds = evaluation.seconds
     console.print(
         f"{total.n_structures} structures, {total.n_atoms} atoms, {seconds:.2f} s{per_atom(seconds, total.n_atoms)}, "
-        f"backend {name}, {options['dtype']}{compiled(compilation)}",
+        f"backend {options['backend']}, {options['dtype']}{compiled(compilation)}",
         soft_wrap=True,
     )
     if (grades := evaluation.grades) is not None:
@@ -137,14 +175,18 @@ def evaluate(
             f"largest is {grades.largest:.4g}{escaped(grades.where)}",
             soft_wrap=True,
         )
-    if json_file is not None:
-        report = {"model": model, "files": [str(path) for path in files], **metrics.as_dict()}
-        report |= {"seconds": seconds, "compilation_seconds": compilation, **options}
-        report |= {"extrapolation_grade": None if grades is None else grades.as_dict()}
-        report |= {"warnings": evaluation.warnings, "failures": failures}
-        write_atomically(json_file, json_text(report).encode(), WrongUseError)
-    if failures:
-        raise typer.Exit(SOME_FAILED)
+
+
+def _compare(console: Console, models: list[str], evaluations: list[_Evaluation]) -> None:
+    """One line for each model: errors over all structures, and the cost of an atom."""
+    table = new_table()
+    _add_error_columns(table, "model")
+    table.add_column("us/atom", justify="right", no_wrap=True)
+    for model, evaluation in zip(models, evaluations, strict=True):
+        total = evaluation.metrics.total
+        cost = f"{1e6 * evaluation.seconds / total.n_atoms:.1f}" if total.n_atoms else "-"
+        table.add_row(escaped(model), *_error_cells(total), cost)
+    show_table(console, "side by side", table)
 
 
 @dataclass
@@ -231,25 +273,33 @@ def _evaluate_files(
 
 
 def _show(console: Console, title: str, metrics: GroupedMetrics) -> None:
+    table = new_table()
+    _add_error_columns(table, "group")
+    table.add_row("all", *_error_cells(metrics.total), style="bold")
+    for name, group in metrics.groups.items():
+        table.add_row(escaped(name), *_error_cells(group))
+    show_table(console, title, table)
+
+
+def _units() -> dict[str, tuple[str, float, int]]:
+    """Unit, factor from eV and A, and digits shown of each quantity."""
     from etn_gpu.structures.units import GPA
 
-    table = new_table()
-    table.add_column("group", overflow="fold")
+    return {"energy": ("meV/atom", 1e3, 2), "forces": ("eV/A", 1.0, 4), "stress": ("GPa", 1.0 / GPA, 3)}
+
+
+def _add_error_columns(table: Table, first: str) -> None:
+    table.add_column(first, overflow="fold")
     for heading in ("structures", "atoms"):
         table.add_column(heading, justify="right")
-    units = {"energy": ("meV/atom", 1e3, 2), "forces": ("eV/A", 1.0, 4), "stress": ("GPa", 1.0 / GPA, 3)}
-    for quantity, (unit, _, _) in units.items():
+    for quantity, (unit, _, _) in _units().items():
         table.add_column(f"{quantity} MAE\n{unit}", justify="right", no_wrap=True)
         table.add_column(f"RMSE\n{unit}", justify="right", no_wrap=True)
 
-    def add_row(name: str, group: Metrics, style: str | None = None) -> None:
-        cells = []
-        for quantity, (_, factor, digits) in units.items():
-            errors = getattr(group, quantity)
-            cells += ["-" if value is None else f"{value * factor:.{digits}f}" for value in (errors.mae, errors.rmse)]
-        table.add_row(name, str(group.n_structures), str(group.n_atoms), *cells, style=style)
 
-    add_row("all", metrics.total, "bold")
-    for name, group in metrics.groups.items():
-        add_row(escaped(name), group)
-    show_table(console, title, table)
+def _error_cells(group: Metrics) -> list[str]:
+    cells = [str(group.n_structures), str(group.n_atoms)]
+    for quantity, (_, factor, digits) in _units().items():
+        errors = getattr(group, quantity)
+        cells += ["-" if value is None else f"{value * factor:.{digits}f}" for value in (errors.mae, errors.rmse)]
+    return cells

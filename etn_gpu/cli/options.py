@@ -90,8 +90,8 @@ Species = Annotated[
     str | None,
     typer.Option(
         metavar="Nb,Mo,..",
-        help="Elements in the order of the types, for files without element names (LAMMPS, MLIP, VASP 4); Z if their "
-        "numbers are atomic numbers.",
+        help="Elements in the order of the types, for files without element names (LAMMPS, MLIP, VASP 4; potentials of "
+        "MLIP); Z if their numbers are atomic numbers.",
         show_default=False,
     ),
 ]

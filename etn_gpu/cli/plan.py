@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from etn_gpu.cli.console import output_console
-from etn_gpu.cli.options import AllowLarge
+from etn_gpu.cli.options import AllowLarge, Species
+from etn_gpu.cli.reading import load_model
 
 if TYPE_CHECKING:
     from etn_gpu.potential import Potential
@@ -19,6 +20,7 @@ def plan(
     model: Annotated[
         str, typer.Argument(metavar="MODEL", help="Name of a shipped model, or path of a model file (.etn).")
     ],
+    species: Species = None,
     allow_large: AllowLarge = False,
 ) -> None:
     """Show how a model is contracted: the path, flops and bytes per atom, the
@@ -30,11 +32,10 @@ def plan(
       etn-gpu plan nbmotaw
       etn-gpu plan model.etn
     """
-    import etn_gpu
     from etn_gpu.potential import ETNPotential
     from etn_gpu.potential.content import listed_terms
 
-    potential = etn_gpu.load(model, allow_large=allow_large)
+    potential = load_model(model, species, allow_large)
     console = output_console()
     console.print(
         f"{model}: {' '.join(potential.species)}, cutoff {potential.cutoff:g} A", style="bold", soft_wrap=True

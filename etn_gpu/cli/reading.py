@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-__all__ = ["reading_options", "untried_lines"]
+if TYPE_CHECKING:
+    from etn_gpu.potential import Potential
+
+__all__ = ["load_model", "reading_options", "untried_lines"]
 
 
 def reading_options(format: str | None, species: str | None) -> dict[str, Any]:
@@ -20,6 +23,21 @@ def reading_options(format: str | None, species: str | None) -> dict[str, Any]:
         "format": None if format is None else check_format(format),
         "species": None if species is None else parse_species(species),
     }
+
+
+def load_model(model: str, species: str | None, allow_large: bool = False) -> Potential:
+    """The model of a command; --species says the elements of its types where the file does not.
+
+    Raises:
+        ModelFileError: see :func:`etn_gpu.load`.
+    """
+    import etn_gpu
+    from etn_gpu.interop.loading import lacks_species
+    from etn_gpu.structures import parse_species
+
+    if species is not None and lacks_species(model):
+        return etn_gpu.load(model, species=parse_species(species), allow_large=allow_large)
+    return etn_gpu.load(model, allow_large=allow_large)
 
 
 def untried_lines(untried: Mapping[str, int | None]) -> Iterator[str]:

@@ -12,7 +12,7 @@ from etn_gpu.cli.console import INTERRUPTED, SOME_FAILED, WrongUseError, output_
 from etn_gpu.cli.interrupt import remembered_interrupts
 from etn_gpu.cli.options import AllowLarge, Backend, BatchAtoms, Dtype, Format, Overwrite, Species, Threads
 from etn_gpu.cli.progress import structure_progress
-from etn_gpu.cli.reading import reading_options
+from etn_gpu.cli.reading import load_model, reading_options
 from etn_gpu.cli.screening_display import show_screening
 from etn_gpu.errors import NetworkError
 from etn_gpu.screening.ranking import RankBy
@@ -225,7 +225,6 @@ def screen(
     """
     _check_arguments(model, files, demo)
 
-    import etn_gpu
     from etn_gpu.potential.file import model_path
     from etn_gpu.screening import BatchLimits, FileSource, Screening
 
@@ -243,7 +242,7 @@ def screen(
     }
     if relaxation and not relax:
         raise WrongUseError(f"{', '.join(f'--{name}' for name in relaxation)} only with --relax")
-    potential = etn_gpu.load(model or _DEMO_MODEL, allow_large=allow_large)
+    potential = load_model(model or _DEMO_MODEL, species, allow_large)
     sources = [_demo_source(potential, seed)] if demo else [FileSource(path, **reading) for path in files or []]
     screening = Screening(
         potential,

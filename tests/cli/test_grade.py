@@ -219,3 +219,11 @@ def test_no_output_is_wrong_use(run: Run) -> None:
     finished = run("grade", "m.etn", "train.extxyz")
     assert finished.code == 2
     assert "--output" in finished.err
+
+
+def test_an_unknown_model_lists_those_there_are(run: Callable[..., Any], tmp_path: Path) -> None:
+    finished = run("grade", "steel", "x.xyz", "-o", tmp_path / "new.etn")
+    assert finished.code == 2
+    assert (
+        "there is no model file 'steel', nor a shipped model of that name (there is: mo, nbmotaw, si)" in finished.err
+    )

@@ -14,7 +14,7 @@ import pytest
 import etn_gpu
 from etn_gpu.cli.app import app
 
-COMMANDS = ("train", "learn", "evaluate", "screen", "select", "grade", "plan", "doctor")
+COMMANDS = ("train", "learn", "evaluate", "screen", "select", "grade", "plan", "convert", "doctor")
 
 
 def start(*arguments: str) -> subprocess.CompletedProcess[str]:
@@ -87,7 +87,6 @@ def test_unknown_model_lists_those_there_are(
         ["plan", "steel"],
         ["evaluate", "steel", "x.xyz"],
         ["screen", "steel", "x.xyz"],
-        ["grade", "steel", "x.xyz", "-o", "new.etn"],
         ["doctor", "--model", "steel"],
     ):
         finished = run(*command)

@@ -1,0 +1,44 @@
+"""`etn-gpu convert`: a model of any kind as a file of another kind."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from etn_gpu.cli.console import output_console
+from etn_gpu.cli.options import AllowLarge, Overwrite, Species
+from etn_gpu.cli.outputs import claimed_output
+from etn_gpu.cli.reading import load_model
+from etn_gpu.screening.text import escaped
+
+__all__ = ["convert"]
+
+
+def convert(
+    context: typer.Context,
+    model: Annotated[str, typer.Argument(metavar="MODEL", help="Path of a model file of any kind that is read.")],
+    output: Annotated[
+        Path, typer.Option("--output", "-o", metavar="MODEL.etn", help="The model file to write.", show_default=False)
+    ],
+    overwrite: Overwrite = False,
+    species: Species = None,
+    allow_large: AllowLarge = False,
+) -> None:
+    """Write a model of any kind, such as an MTP, as a model file of this library.
+
+    All numbers are kept bit for bit. What the file says of itself goes along as
+    metadata.
+
+    \b
+    Examples:
+      etn-gpu convert pot.mtp --species Nb,Mo,Ta,W --output pot.etn
+    """
+    from etn_gpu.files import MODEL
+    from etn_gpu.potential.file import model_path
+
+    context.with_resource(claimed_output(output, MODEL, [model_path(model)], overwrite))
+    potential = load_model(model, species, allow_large)
+    potential.save(output)
+    output_console().print(escaped(f"{output}: {potential!r}"), soft_wrap=True, highlight=False)
