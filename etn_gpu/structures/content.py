@@ -100,6 +100,13 @@ def is_mlip_cfg(head: bytes) -> bool:
     return head.lstrip().startswith(b"BEGIN_CFG")
 
 
+def is_ml_ab(head: bytes) -> bool:
+    """Whether it is training data of VASP's force fields (ML_AB)."""
+    lines = [line.strip() for line in head[:2000].splitlines() if line.strip()]
+    first = lines[0].split() if lines else []
+    return len(first) == 2 and first[1] == b"Version" and b"The number of configurations" in lines[:4]
+
+
 def is_xyz(head: bytes) -> bool:
     """Whether it looks like XYZ: a count, any line, an element and three numbers."""
     return is_extended_xyz(head) or _XYZ.match(head) is not None

@@ -11,6 +11,7 @@ from etn_gpu.structures.content import (
     foreign,
     is_extended_xyz,
     is_lammps_data,
+    is_ml_ab,
     is_mlip_cfg,
     is_sqlite,
     is_xyz,
@@ -19,13 +20,16 @@ from etn_gpu.structures.frame import reason
 
 XYZ = "extxyz"
 MLIP = "mlip-cfg"
+ML_AB = "ml-ab"
 DEEPMD = "deepmd"
 #: Formats that are read here and not by ASE; names of ASE's that mean XYZ are read here too.
-OWN = (XYZ, MLIP, DEEPMD)
+OWN = (XYZ, MLIP, ML_AB, DEEPMD)
 _OTHER_NAMES = {
     "xyz": XYZ,
     "mlip": MLIP,
     "mtp": MLIP,
+    "mlab": ML_AB,
+    "ml_ab": ML_AB,
     "poscar": "vasp",
     "contcar": "vasp",
     "xdatcar": "vasp-xdatcar",
@@ -72,6 +76,8 @@ def format_of(source: str, name: str, head: bytes) -> str:
         raise DataError(f"not a file of structures that is read here: it is {what}.", source)
     if is_mlip_cfg(head):
         return MLIP
+    if is_ml_ab(head):
+        return ML_AB
     lower = name.lower()
     if lower.endswith(_XYZ_SUFFIXES) or is_extended_xyz(head):
         return XYZ

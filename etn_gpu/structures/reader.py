@@ -12,8 +12,9 @@ from typing import TYPE_CHECKING
 from etn_gpu.errors import DataError
 from etn_gpu.structures.ase_frames import ase_frames
 from etn_gpu.structures.deepmd import deepmd_frames, is_deepmd
-from etn_gpu.structures.formats import DEEPMD, MLIP, XYZ, check_format, format_of
+from etn_gpu.structures.formats import DEEPMD, ML_AB, MLIP, XYZ, check_format, format_of
 from etn_gpu.structures.frame import Frame, Pending, made, reason
+from etn_gpu.structures.ml_ab import ml_ab_frames
 from etn_gpu.structures.mlip_cfg import mlip_frames
 from etn_gpu.structures.opening import UNREADABLE, InputFile
 from etn_gpu.structures.species_map import check_species
@@ -35,7 +36,7 @@ def read_structures(
     format: str | None = None,
     species: Sequence[str] | None = None,
 ) -> Iterator[Frame]:
-    """Stream the structures of a file in any format that ASE reads, of MLIP (.cfg) or of a DeePMD folder.
+    """Stream the structures of a file in any format that ASE reads, of MLIP (.cfg), ML_AB or a DeePMD folder.
 
     Files compressed with gzip, bzip2 or xz, tar and zip archives of a single file, and pipes are read as well; "-" is
     standard input. Only one frame is in memory at a time (formats that ASE itself reads whole excepted). A broken frame
@@ -46,7 +47,7 @@ def read_structures(
     Args:
         path: the file or folder.
         index: which frames, in ASE's notation: 0, "-1", ":", "10:100", "::5".
-        format: the name of one of ASE's formats, or "mlip-cfg" or "deepmd"; found by content and name by default.
+        format: the name of one of ASE's formats, or "mlip-cfg", "ml-ab", "deepmd"; found by content and name by default.
         species: elements in the order of the types, for files that number them: LAMMPS dumps without a column element,
             .cfg of MLIP, POSCAR of VASP 4; ("Z",) where the numbers are atomic numbers.
 
@@ -121,6 +122,8 @@ def _file(
         return lambda: _xyz(file, species)
     if form == MLIP:
         return lambda: made(_mlip(file, species))
+    if form == ML_AB:
+        return lambda: made(_ml_ab(file))
     return lambda: _by_ase(file, form, species)
 
 
@@ -146,6 +149,11 @@ def _raw_frames(file: InputFile) -> Iterator[RawFrame | BlockFrame]:
 def _mlip(file: InputFile, species: Sequence[str] | None) -> Iterator[Frame]:
     with file.text() as stream:
         yield from mlip_frames(stream, file.source, species)
+
+
+def _ml_ab(file: InputFile) -> Iterator[Frame]:
+    with file.text() as stream:
+        yield from ml_ab_frames(stream, file.source)
 
 
 def _by_ase(file: InputFile, form: str, species: Sequence[str] | None) -> Iterator[Pending]:

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from ase.io import write
 
+from etn_gpu.structures import KBAR
 from etn_gpu.training import TrainingConfig
 from etn_gpu.training.setup import loss_weights, read_data
 
@@ -43,6 +44,30 @@ def write_cfg(path: Path, alloys: list[Labelled]) -> Path:
             "",
         ]  # fmt: skip
     path.write_text("\n".join(blocks))
+    return path
+
+
+def write_ml_ab(path: Path, alloys: list[Labelled]) -> Path:
+    """Stresses in kbar, positive under compression; species by runs of equal atoms."""
+    star, bar, rule = "*" * 50, "=" * 50, "---"
+    parts = [" 1.0 Version", star, "     The number of configurations", rule, f"   {len(alloys)}", star,
+             "     The maximum number of atom type", rule, "   4"]  # fmt: skip
+    for number, item in enumerate(alloys, start=1):
+        order = np.argsort([SPECIES.index(symbol) for symbol in item.atoms.symbols], kind="stable")
+        atoms, forces = item.atoms[order], item.forces[order]
+        counts = [f"     {s} {list(atoms.symbols).count(s)}" for s in SPECIES if s in atoms.symbols]
+        xx, yy, zz, yz, xz, xy = -item.stress / KBAR
+        parts += [star, f"     Configuration num.  {number}"]
+        for heading, rows in {
+            "System name": ["alloy of four"], "The number of atom types": [str(len(counts))],
+            "The number of atoms": [str(len(atoms))], "Atom types and atom numbers": counts,
+            "CTIFOR": ["   2.0E-002"], "Primitive lattice vectors (ang.)": [digits(v) for v in atoms.cell.array],
+            "Atomic positions (ang.)": [digits(v) for v in atoms.positions], "Total energy (eV)": [repr(item.energy)],
+            "Forces (eV ang.^-1)": [digits(v) for v in forces], "Stress (kbar)": [],
+        }.items():  # fmt: skip
+            parts += [bar, f"     {heading}", rule, *rows]
+        parts += ["     XX YY ZZ", rule, digits([xx, yy, zz]), rule, "     XY YZ ZX", rule, digits([xy, yz, xz])]
+    path.write_text("\n".join(parts) + "\n")
     return path
 
 
@@ -94,6 +119,34 @@ def test_mlip_cfg(alloys: list[Labelled], evaluate: Evaluate, tmp_path: Path) ->
     assert "no element names. Name the elements in the order of the types with --species" in " ".join(
         refused.err.split()
     )
+
+
+@pytest.mark.parametrize("name", ["ML_AB", "ML_ABN.old"])
+def test_ml_ab(alloys: list[Labelled], evaluate: Evaluate, tmp_path: Path, name: str) -> None:
+    path = write_ml_ab(tmp_path / name, alloys)
+    assert_zero(evaluate(path), "energy", "forces", "stress")
+    assert_zero(evaluate(path, "--format", "ml-ab"), "energy", "forces", "stress")
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "message"),
+    [
+        ("Total energy (eV)", "Total", "the configuration has no section 'Total energy (eV)': is the file cut off?"),
+        ("XX YY ZZ", "XX YY", "no section 'XX YY ZZ'"),
+        ("Primitive lattice vectors (ang.)\n---\n", "Primitive lattice vectors (ang.)\n---\n 1.0 2.0\n", "has 4 rows"),
+    ],
+)
+def test_a_damaged_ml_ab(
+    alloys: list[Labelled], evaluate: Evaluate, tmp_path: Path, old: str, new: str, message: str
+) -> None:
+    path = write_ml_ab(tmp_path / "ML_AB", alloys)
+    path.write_text(path.read_text().replace(old, new, 1))
+    result = evaluate(path)
+    assert result.code == 1
+    assert result.numbers["n_structures"] == len(alloys) - 1
+    (failure,) = result.numbers["failures"]
+    assert failure["index"] == 0
+    assert message in failure["message"]
 
 
 def test_deepmd(alloys: list[Labelled], evaluate: Evaluate, tmp_path: Path) -> None:
