@@ -47,7 +47,7 @@ def read_structures(
     Args:
         path: the file or folder.
         index: which frames, in ASE's notation: 0, "-1", ":", "10:100", "::5".
-        format: the name of one of ASE's formats, or "mlip-cfg", "ml-ab", "deepmd"; found by content and name by default.
+        format: the name of one of ASE's formats, or "mlip-cfg", "ml-ab", "deepmd"; by default it is found by content.
         species: elements in the order of the types, for files that number them: LAMMPS dumps without a column element,
             .cfg of MLIP, POSCAR of VASP 4; ("Z",) where the numbers are atomic numbers.
 
