@@ -39,6 +39,7 @@ _HOME_OF_NAME = {
 _SUBMODULES = (
     "backend",
     "calculator",
+    "checks",
     "errors",
     "files",
     "learning",

@@ -11,6 +11,7 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from etn_gpu.checks import is_number
 from etn_gpu.errors import DataError, ModelFileError
 from etn_gpu.relaxation import relax
 from etn_gpu.screening.batching import BatchLimits, Candidate
@@ -67,7 +68,7 @@ def model_references(model: ETNPotential) -> References:
         ModelFileError: they are no energies.
     """
     found = model.metadata.get("formation_references") or {}
-    if not isinstance(found, Mapping) or not all(_is_energy(value) for value in found.values()):
+    if not isinstance(found, Mapping) or not all(is_number(value) for value in found.values()):
         raise ModelFileError(
             f"formation_references in the metadata of the model are {found!r}; expected an energy in eV/atom for each "
             "element, like {'W': -12.9}"
@@ -171,7 +172,3 @@ def _describe(energies: Mapping[str, float], origins: Mapping[str, str]) -> str:
         for symbol, energy in energies.items()
     ]
     return f"formation energies relative to, in eV/atom: {', '.join(parts)}"
-
-
-def _is_energy(value: Any) -> bool:
-    return isinstance(value, float | int) and not isinstance(value, bool) and math.isfinite(value)
