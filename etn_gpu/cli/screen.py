@@ -78,9 +78,13 @@ def screen(
     ] = False,
     overwrite: Overwrite = False,
     rank: Annotated[
-        RankBy,
-        typer.Option(help="What the table at the end sorts by, lowest first (pressure: smallest magnitude first)."),
-    ] = RankBy.formation_energy,
+        RankBy | None,
+        typer.Option(
+            help="What the table at the end sorts by, lowest first (pressure: smallest magnitude first). "
+            "Default: formation_energy, under --pressure formation_enthalpy.",
+            show_default=False,
+        ),
+    ] = None,
     top: Annotated[int, typer.Option(min=0, help="Rows of the table at the end; 0 for no table.")] = 20,
     where: Annotated[
         str | None,
@@ -202,11 +206,13 @@ def screen(
     closest_pair (the distance of the two closest atoms, A), energy (eV),
     energy_per_atom, formation_energy (relative to the pure elements: see
     --references) and energy_above_hull (all eV/atom; the hull is that of the pure
-    elements and of the structures with status ok; energies, whatever the
-    --pressure, not enthalpies), max_force (eV/A), pressure
+    elements and of the structures with status ok), max_force (eV/A), pressure
     (GPa, positive under compression), extrapolation_grade, status, message, with
     --relax relaxation_steps and initial_energy_per_atom, and what --id and --keep
-    ask for. In text, what is not printable is escaped as in Python
+    ask for. Under --pressure enthalpies are compared, E + p V: formation_energy
+    and energy_above_hull are empty, and there are enthalpy_per_atom,
+    formation_enthalpy and enthalpy_above_hull (eV/atom), relative to references
+    at the same pressure. In text, what is not printable is escaped as in Python
     (a byte that is not UTF-8: \\udcff), and what a spreadsheet would take for a
     formula is prefixed, names with ./ and messages with '.
 

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from etn_gpu import __version__
 from etn_gpu.screening.batching import BatchLimits, Candidate
+from etn_gpu.screening.enthalpies import INSTEAD, without_empty
 from etn_gpu.screening.html import BestStructure, ReportContent, write_report
 from etn_gpu.screening.rows import COLUMNS, Row
 from etn_gpu.screening.sources import FileSource, Source
@@ -60,7 +61,14 @@ class ReportFile:
         """One row, with its energy above the hull."""
         self._columns["formulas"].append(row.formula)
         for name in _SHOWN:
-            self._columns[name].append(getattr(row, name))
+            value = getattr(row, name)
+            # Under pressure, enthalpies are what is compared.
+            instead = INSTEAD.get(name) if self._means.pressure else None
+            self._columns[name].append(value if instead is None else row.more.get(instead))
+
+    def _shown(self, row: Row) -> dict[str, Any]:
+        named: dict[str, Any] = row.named()
+        return without_empty(named) if self._means.pressure else named
 
     def write(self, report: ScreeningReport) -> None:
         """Writes the page.
@@ -86,9 +94,10 @@ class ReportFile:
             hull=None if report.hull is None else report.hull.hull,
             grade_threshold=None if model.grade is None else self._threshold,
             best=[
-                BestStructure({"source": row.source, "index": row.index} | row.named(), atoms)
+                BestStructure({"source": row.source, "index": row.index} | self._shown(row), atoms)
                 for row, atoms in zip(best, pictures, strict=True)
             ],
+            enthalpies=bool(self._means.pressure),
             ranked_by=f"{report.ranking.by.value}, {report.ranking.by.order}",
             seconds=report.seconds,
             compilation=report.compilation,

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,6 +16,7 @@ from etn_gpu.potential.grade import THRESHOLD, check_threshold
 from etn_gpu.potential.warm_up import warm_up
 from etn_gpu.screening.batching import BatchLimits, Candidate
 from etn_gpu.screening.columns import Field, ResultColumn
+from etn_gpu.screening.enthalpies import without_empty
 from etn_gpu.screening.hulls import RunHull
 from etn_gpu.screening.kept import ID, Kept
 from etn_gpu.screening.ranking import RankBy, Ranking
@@ -70,7 +70,7 @@ class Screening:
         resume: go on with a run that was stopped. Where there is none, and no output, begin.
         overwrite: whether files that exist are replaced by `output` and `structures`.
         protected: further files that neither may replace, whatever `overwrite` is: the model's, for instance.
-        rank: what the ranking sorts by.
+        rank: what the ranking sorts by; by default formation energies, under pressure formation enthalpies.
         top: how many rows the ranking keeps.
         where: a condition (:mod:`etn_gpu.screening.where`) that rows must fulfil to be ranked.
         per_composition: rank only the best row of each composition.
@@ -116,7 +116,7 @@ class Screening:
         resume: bool = False,
         overwrite: bool = False,
         protected: Iterable[str | os.PathLike[str]] = (),
-        rank: RankBy | str = RankBy.formation_energy,
+        rank: RankBy | str | None = None,
         top: int = 20,
         where: str | None = None,
         per_composition: bool = False,
@@ -173,15 +173,19 @@ class Screening:
         check_outputs(self.output, self.structures, None if report is None else Path(report), inputs)
         if report is not None and not resume:
             files.check_replaced([report], overwrite, DataError)
-        condition = None if where is None else Condition(where, [*own, *self._kept.names])
+        pressed = bool(self._means.pressure)
+        kinds = {column.name: column.kind for column in (*COLUMNS, *self._further)} | dict.fromkeys(self._kept.names)
+        condition = None if where is None else Condition(where, without_empty(kinds) if pressed else kinds)
         ranking = Ranking(
-            rank, top, drop_extrapolating=drop_extrapolating, where=condition, per_composition=per_composition
-        )
-        if files.is_stream(self.output) and (report is not None or ranking.needs_hull):
+            rank, top, drop_extrapolating=drop_extrapolating, where=condition, per_composition=per_composition,
+            under_pressure=pressed,
+        )  # fmt: skip
+        if files.is_stream(self.output) and (report is not None or ranking.needs_all):
             raise DataError(
                 f"{self.output} is a pipe or a device, from which rows are not read again, and a report and energies "
                 "above the hull depend on all of them: choose a file as the output"
             )
+        ranking.late |= condition is not None and condition.of_unknown_kind and not files.is_stream(self.output)
         self.report = ScreeningReport(backend=name, ranking=ranking, kept=self._kept)
         self._identity = {
             "version": __version__,
@@ -247,11 +251,9 @@ class Screening:
             phases += relaxed_elements(
                 self.model, self._threshold, elements_of(phases), pressure=self._means.pressure, **self._options
             )
-        found = self._references.with_phases(phases) if phases else self._references
-        if isinstance(self._means, Relaxer) and self._means.pressure:
-            note = f"; energies at {self._means.pressure:g} GPa, not enthalpies: pressure times volume is not in them"
-            found = replace(found, description=found.description + note)
-        return found
+        # Those of the model are at no pressure.
+        known = References({}, pressure=self._means.pressure) if self._means.pressure else self._references
+        return (known.with_phases(phases) if phases else known).lacking(self.model.species)
 
     def _as_given(self, stream: Iterable[Candidate]) -> Iterator[Candidate]:
         """The structures; notes their labels, which are those of the results once they have been relaxed."""
@@ -304,9 +306,11 @@ class Screening:
     def _finish(self, progress: Mapping[str, Any]) -> None:
         """Makes the results of all rows, and puts the files in their places."""
         references = self.report.references
-        hull = self.report.hull = RunHull(references.energies, references.phases, of_run=self._hull_of_run)
+        hull = self.report.hull = RunHull(
+            references.energies, references.phases, of_run=self._hull_of_run, enthalpies=bool(references.pressure)
+        )
         seeing: list[Callable[[Row], None]] = []
-        if self.report.ranking.needs_hull:
+        if self.report.ranking.late:
             self.report.ranking = self.report.ranking.empty()
             seeing.append(self.report.ranking.offer)
         if self._page is not None:

@@ -6,7 +6,7 @@ import csv
 import gzip
 import io
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, cast
@@ -21,10 +21,7 @@ __all__ = ["PARQUET", "finish_rows", "read_rows"]
 PARQUET = (".parquet", ".pq")
 _LONGEST_FIELD = 2**31 - 1
 _MAGIC = b"\x1f\x8b"
-_FORMULA, _ENERGY, _ABOVE, _STATUS = (
-    [column.name for column in COLUMNS].index(name)
-    for name in ("formula", "energy_per_atom", "energy_above_hull", "status")
-)
+_FORMULA, _STATUS = ([column.name for column in COLUMNS].index(name) for name in ("formula", "status"))
 
 
 def read_rows(path: str | os.PathLike[str], more: Sequence[ResultColumn] = ()) -> Iterator[Row]:
@@ -54,33 +51,42 @@ def finish_rows(
     Raises:
         OSError: the system refuses.
     """
+    columns = [*COLUMNS, *more]
+    energy, above = ([column.name for column in columns].index(name) for name in (hull.compared, hull.result))
     for fields in _records(part):
-        if fields[_ENERGY] and fields[_FORMULA]:
-            hull.see(fields[_FORMULA], float(fields[_ENERGY]), fields[_STATUS] == "ok")
+        if fields[energy] and fields[_FORMULA]:
+            hull.see(fields[_FORMULA], float(fields[energy]), fields[_STATUS] == "ok")
+
+    def whole_records() -> Iterator[list[str]]:
+        for fields in _records(part):
+            if fields[energy] and fields[_FORMULA]:
+                fields[above] = as_field(hull.above(fields[_FORMULA], float(fields[energy])))
+            yield fields
+
     suffix = os.fspath(name).lower()
     if suffix.endswith(PARQUET):
-        columns = [*COLUMNS, *more]
-        write_parquet(whole, columns, (_values(fields, more) for fields in _whole_records(part, more, hull, show)))
+        write_parquet(whole, columns, map(_values, _seen(whole_records(), more, show)))
         return
     with _created(whole, compressed=suffix.endswith(".gz")) as file:
         writer = csv.writer(file, lineterminator="\n")
         writer.writerow([*(column.name for column in COLUMNS), *(as_field(column.name) for column in more)])
-        writer.writerows(_whole_records(part, more, hull, show))
+        for fields in whole_records():
+            if show is not None:
+                show(row_of(fields, more))
+            writer.writerow(fields)
 
 
-def _whole_records(
-    part: str, more: Sequence[ResultColumn], hull: RunHull, show: Callable[[Row], None] | None
-) -> Iterator[list[str]]:
-    for fields in _records(part):
-        if fields[_ENERGY] and fields[_FORMULA]:
-            fields[_ABOVE] = as_field(hull.above(fields[_FORMULA], float(fields[_ENERGY])))
+def _seen(
+    records: Iterable[list[str]], more: Sequence[ResultColumn], show: Callable[[Row], None] | None
+) -> Iterator[Row]:
+    for fields in records:
+        row = row_of(fields, more)
         if show is not None:
-            show(row_of(fields, more))
-        yield fields
+            show(row)
+        yield row
 
 
-def _values(fields: Sequence[str], more: Sequence[ResultColumn]) -> list[Field]:
-    row = row_of(fields, more)
+def _values(row: Row) -> list[Field]:
     return [row.shown_source, *row.values()[1:]]
 
 

@@ -48,7 +48,7 @@ class Work:
 
     Args:
         means: how structures are evaluated.
-        references: energies of the elements in eV per atom, for formation energies.
+        references: energies of the elements in eV per atom, for formation energies; under pressure, enthalpies.
         kept: makes the columns of kept entries, with nothing seen so far.
         frames: whether frames are wanted.
         symmetry: the tolerance of space groups in A, None where they are not wanted.
@@ -64,7 +64,7 @@ class Work:
         symmetry: float | None = None,
     ) -> None:
         self.means, self._symmetry = means, symmetry
-        self._make_rows, self._kept = RowMaker(references), kept
+        self._make_rows, self._kept = RowMaker(references, means.stress), kept
         self._frames = frames
 
     def batches(self, candidates: Iterable[Candidate], limits: BatchLimits) -> Iterator[Done]:
