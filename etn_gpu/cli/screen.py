@@ -67,6 +67,15 @@ def screen(
             "--output", "-o", help="File with one row per structure: CSV, compressed if named .csv.gz, or .parquet."
         ),
     ] = Path("results.csv"),
+    parts: Annotated[
+        int | None,
+        typer.Option(
+            min=1,
+            metavar="ROWS",
+            help="Make the .parquet output a folder of files with so many rows each, which readers take for one table.",
+            show_default=False,
+        ),
+    ] = None,
     structures: Annotated[
         Path | None,
         typer.Option(help="File of the evaluated structures with their results: extended XYZ, or .db for ASE's."),
@@ -116,6 +125,15 @@ def screen(
         typer.Option(
             metavar="TOLERANCE",
             help="Add the column spacegroup, found with this tolerance in A, such as 0.01 (needs spglib).",
+            show_default=False,
+        ),
+    ] = None,
+    unique: Annotated[
+        float | None,
+        typer.Option(
+            metavar="TOLERANCE",
+            help="Rank each structure once: others that are the same, to this tolerance in A, such as 0.02, name it in "
+            "the column duplicate_of.",
             show_default=False,
         ),
     ] = None,
@@ -255,6 +273,7 @@ def screen(
         potential,
         sources,
         output,
+        parts=parts,
         structures=structures,
         report=report,
         resume=resume,
@@ -267,6 +286,7 @@ def screen(
         keep=keep or (),
         id=id,
         spacegroup=spacegroup,
+        unique=unique,
         references=references,
         hull_of_run=hull is HullOf.run,
         grade_threshold=_threshold(potential, grade_threshold),

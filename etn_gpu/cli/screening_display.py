@@ -146,6 +146,8 @@ def _show_ranking(console: Console, report: ScreeningReport) -> None:
             style=style,
         )
     title = f"Best {len(rows)} of {ranking.n_ranked} by {ranking.by.value}, {ranking.by.order}"
+    if ranking.unique:
+        title += f"; {ranking.n_duplicates} duplicates left out"
     if ranking.drop_extrapolating:
         title += f"; {ranking.n_dropped} extrapolating left out"
     show_table(console, title, table)

@@ -120,6 +120,8 @@ def _notes(report: ScreeningReport) -> list[str]:
     found = []
     if report.n_before:
         found.append(f"The run went on with {report.n_before} rows from before; times are those of the rest.")
+    if report.ranking.unique:
+        found.append(f"{report.ranking.n_duplicates} structures are duplicates of others, and are not ranked.")
     if report.ranking.where is not None:
         found.append(f"Ranked are rows with {report.ranking.where.text}.")
     return found

@@ -113,7 +113,8 @@ PER_EV = 160.21766208  # GPa in one eV/A^3
 
 
 def test_enthalpies_under_pressure(tmp_path: Path, model: Any) -> None:
-    pressure, options = 30.0, {"cell": "full", "fmax": 1e-3}
+    pressure = 30.0
+    options: dict[str, Any] = {"cell": "full", "fmax": 1e-3}
     given = [bulk("W", "bcc", a=3.1, cubic=True) * (2, 1, 1) for _ in range(5)]
     for number, atoms in enumerate(given):
         atoms.symbols[:number] = "Mo"
