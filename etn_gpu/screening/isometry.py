@@ -1,11 +1,12 @@
 """Whether two structures are one, in another cell, orientation or order of atoms: the map between them is looked for.
 
 A map is x -> o' + F (x - o) of an atom o of the first structure to an atom o' of the second one, where F is orthogonal
-but for a small strain. Three neighbours of o that span the space decide about F, so that there are few maps to try:
-those that take these to neighbours of o' of the same elements, distances and angles. F is then fitted to all neighbours
-of o. The atom o is one with few others like it. The second structure is the first one when all atoms of a cell of the
-first lie on atoms of the second, and the second one does not change when it is shifted by the cell vectors of the
-first, for then the first lies in the second, and has as many atoms in a volume.
+but for a strain of crystals that is less than the tolerance over 5.5 A. Three neighbours of o that span the space
+decide about F, so that there are few maps to try: those that take these to neighbours of o' of the same elements,
+distances and angles. F is then fitted to all neighbours of o, which is an atom with few others like it. The second
+structure is the first one when all atoms of a cell of the first lie on atoms of the second, and the second one does not
+change when it is shifted by the cell vectors of the first, for then the first lies in the second, and has as many atoms
+in a volume.
 """
 
 from __future__ import annotations
@@ -109,6 +110,7 @@ def _maps(one: Surroundings, other: Surroundings, origin: int, image: int, matri
 
     vectors, numbers = one.around(origin)
     there, elements = other.around(image)
+    strained = False
     # Those near the reach may be beyond it in the other structure.
     inner = np.linalg.norm(vectors, axis=1) < REACH - 4.0 * tolerance
     if inner.any():
@@ -119,8 +121,13 @@ def _maps(one: Surroundings, other: Surroundings, origin: int, image: int, matri
             return False
         if np.linalg.matrix_rank(vectors[inner], tol=_FLAT) == 3:
             matrix = np.linalg.lstsq(vectors[inner], there[nearest], rcond=None)[0]
-    if np.abs(matrix @ matrix.T - np.eye(3)).max() > 2.0 * tolerance:  # lengths of an A differ by more
-        return False
+            strained = bool(one.pbc.any())
+    if strained:
+        if np.abs(matrix @ matrix.T - np.eye(3)).max() > 2.0 * tolerance / REACH:
+            return False  # lengths of the reach differ by more than the tolerance
+    else:
+        left, _, right = np.linalg.svd(matrix)
+        matrix = left @ right
     if not other.has_atoms_at(moved(matrix), one.numbers, tolerance):
         return False
     shifts = one.cell[one.pbc] @ matrix
@@ -172,14 +179,13 @@ def _candidates(
 def _matrices(vectors: Array, images: Array) -> Iterator[Array]:
     """Matrices M of V M = W, completed by what is normal to both where they do not span the space."""
     if len(vectors) == 3:
-        solved: Array = np.linalg.solve(vectors, images)
-        yield solved
+        yield np.asarray(np.linalg.solve(vectors, images), np.float64)
         return
     if len(vectors) == 2:
         normals = [np.cross(*pair) / np.linalg.norm(np.cross(*pair)) for pair in (vectors, images)]
         for sign in (1.0, -1.0):
-            completed: Array = np.linalg.solve(np.array([*vectors, normals[0]]), np.array([*images, sign * normals[1]]))
-            yield completed
+            whole, turned = np.array([*vectors, normals[0]]), np.array([*images, sign * normals[1]])
+            yield np.asarray(np.linalg.solve(whole, turned), np.float64)
         return
     # All on a line, or alone: any rotation that takes one to the other.
     first, second = (each[0] / np.linalg.norm(each[0]) if len(each) else np.eye(3)[0] for each in (vectors, images))
