@@ -99,7 +99,8 @@ def screen(
         str | None,
         typer.Option(
             metavar="CONDITION",
-            help="Rank only rows that fulfil it, such as \"status == 'ok' and n_atoms <= 8\".",
+            help="Rank only rows that fulfil it, such as \"status == 'ok' and n_atoms <= 8\"; names that need it stand in "
+            "back-quotes.",
             show_default=False,
         ),
     ] = None,
@@ -230,7 +231,8 @@ def screen(
     ask for. Under --pressure enthalpies are compared, E + p V: formation_energy
     and energy_above_hull are empty, and there are enthalpy_per_atom,
     formation_enthalpy and enthalpy_above_hull (eV/atom), relative to references
-    at the same pressure. In text, what is not printable is escaped as in Python
+    at the same pressure. With --unique there is duplicate_of: the id of the row
+    that this one is a copy of, or its source and index. In text, what is not printable is escaped as in Python
     (a byte that is not UTF-8: \\udcff), and what a spreadsheet would take for a
     formula is prefixed, names with ./ and messages with '.
 
@@ -245,6 +247,7 @@ def screen(
       etn-gpu screen nbmotaw big.extxyz.gz --rank max_force --top 50
       etn-gpu screen model.etn a.cif --grade-threshold 3 --drop-extrapolating
       etn-gpu screen nbmotaw big.extxyz --rank energy_above_hull --where "n_atoms <= 8"
+      etn-gpu screen nbmotaw big.extxyz --unique 0.02 -o results.parquet --parts 1000000
       etn-gpu screen nbmotaw big.extxyz --id uid --keep calc_id -o results.parquet --resume
     """
     _check_arguments(model, files, demo)
