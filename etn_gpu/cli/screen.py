@@ -99,8 +99,8 @@ def screen(
         str | None,
         typer.Option(
             metavar="CONDITION",
-            help="Rank only rows that fulfil it, such as \"status == 'ok' and n_atoms <= 8\"; names that need it stand in "
-            "back-quotes.",
+            help="Rank only rows that fulfil it, such as \"status == 'ok' and n_atoms <= 8\"; names that need it "
+            "stand in back-quotes.",
             show_default=False,
         ),
     ] = None,
