@@ -26,6 +26,8 @@ if TYPE_CHECKING:
 __all__ = ["Surroundings", "same"]
 
 Array = NDArray[np.float64]
+#: Neighbours that are looked at first.
+_FIRST = 16
 #: Points that are looked at together.
 _POINTS = 32
 #: Sine below which two neighbours span no plane; half of it, for the volume of three unit vectors.
@@ -79,11 +81,13 @@ def same(one: Surroundings, other: Surroundings, tolerance: float) -> bool:
     """
     if (one.pbc.sum() != other.pbc.sum()) or (not one.pbc.any() and len(one.numbers) != len(other.numbers)):
         return False
+    if len(one.numbers) < len(other.numbers):
+        one, other = other, one  # a small cell has few atoms like another one, for it has few
     origin, images = _origin(one, other, 2.0 * tolerance)
     vectors, numbers = one.around(origin)
     basis = _basis(vectors)
     return any(
-        _maps(one, other, origin, image, found, tolerance)
+        _maps(one, other, origin, image, found, tolerance, spans=len(basis) == 3)
         for image in images
         for found in _candidates(vectors, numbers, basis, *other.around(image), 2.0 * tolerance)
     )
@@ -104,24 +108,30 @@ def _origin(one: Surroundings, other: Surroundings, tolerance: float) -> tuple[i
     return origin, alike[similar].tolist()
 
 
-def _maps(one: Surroundings, other: Surroundings, origin: int, image: int, matrix: Array, tolerance: float) -> bool:
+def _maps(
+    one: Surroundings, other: Surroundings, origin: int, image: int, matrix: Array, tolerance: float, *, spans: bool
+) -> bool:
     def moved(by: Array) -> Array:
         return other.positions[image] + (one.positions - one.positions[origin]) @ by
 
     vectors, numbers = one.around(origin)
     there, elements = other.around(image)
-    strained = False
     # Those near the reach may be beyond it in the other structure.
     inner = np.linalg.norm(vectors, axis=1) < REACH - 4.0 * tolerance
-    if inner.any():
-        apart = np.square((vectors[inner] @ matrix)[:, None] - there).sum(axis=2)
-        apart[numbers[inner][:, None] != elements] = np.inf
+    vectors, numbers = vectors[inner], numbers[inner]
+    strained = spans and bool(one.pbc.any())
+    # The nearest first: they refuse most of what is to be refused.
+    for some in (slice(_FIRST), slice(None)) if len(vectors) else ():
+        apart = np.square((vectors[some] @ matrix)[:, None] - there).sum(axis=2)
+        apart[numbers[some][:, None] != elements] = np.inf
         nearest = apart.argmin(axis=1)
         if apart[np.arange(len(nearest)), nearest].max() > (6.0 * tolerance) ** 2:
             return False
-        if np.linalg.matrix_rank(vectors[inner], tol=_FLAT) == 3:
-            matrix = np.linalg.lstsq(vectors[inner], there[nearest], rcond=None)[0]
-            strained = bool(one.pbc.any())
+        if spans:
+            matrix = np.linalg.lstsq(vectors[some], there[nearest], rcond=None)[0]
+            # Both ends of a vector may differ by the tolerance.
+            if np.square(vectors[some] @ matrix - there[nearest]).sum(axis=1).max() > (2.0 * tolerance) ** 2:
+                return False
     if strained:
         if np.abs(matrix @ matrix.T - np.eye(3)).max() > 2.0 * tolerance / REACH:
             return False  # lengths of the reach differ by more than the tolerance
