@@ -41,6 +41,7 @@ _HOME_OF_NAME = {
 _SUBMODULES = (
     "backend",
     "calculator",
+    "checks",
     "errors",
     "files",
     "interop",

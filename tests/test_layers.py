@@ -17,6 +17,7 @@ KERNELS = PACKAGE.parent / "kernels"
 
 LAYERS = (
     "errors",
+    "checks",
     "files",
     "_kernels",
     "symmetry",

@@ -67,6 +67,15 @@ def screen(
             "--output", "-o", help="File with one row per structure: CSV, compressed if named .csv.gz, or .parquet."
         ),
     ] = Path("results.csv"),
+    parts: Annotated[
+        int | None,
+        typer.Option(
+            min=1,
+            metavar="ROWS",
+            help="Make the .parquet output a folder of files with so many rows each, which readers take for one table.",
+            show_default=False,
+        ),
+    ] = None,
     structures: Annotated[
         Path | None,
         typer.Option(help="File of the evaluated structures with their results: extended XYZ, or .db for ASE's."),
@@ -78,15 +87,20 @@ def screen(
     ] = False,
     overwrite: Overwrite = False,
     rank: Annotated[
-        RankBy,
-        typer.Option(help="What the table at the end sorts by, lowest first (pressure: smallest magnitude first)."),
-    ] = RankBy.formation_energy,
+        RankBy | None,
+        typer.Option(
+            help="What the table at the end sorts by, lowest first (pressure: smallest magnitude first). "
+            "Default: formation_energy, under --pressure formation_enthalpy.",
+            show_default=False,
+        ),
+    ] = None,
     top: Annotated[int, typer.Option(min=0, help="Rows of the table at the end; 0 for no table.")] = 20,
     where: Annotated[
         str | None,
         typer.Option(
             metavar="CONDITION",
-            help="Rank only rows that fulfil it, such as \"status == 'ok' and n_atoms <= 8\".",
+            help="Rank only rows that fulfil it, such as \"status == 'ok' and n_atoms <= 8\"; names that need it "
+            "stand in back-quotes.",
             show_default=False,
         ),
     ] = None,
@@ -112,6 +126,15 @@ def screen(
         typer.Option(
             metavar="TOLERANCE",
             help="Add the column spacegroup, found with this tolerance in A, such as 0.01 (needs spglib).",
+            show_default=False,
+        ),
+    ] = None,
+    unique: Annotated[
+        float | None,
+        typer.Option(
+            metavar="TOLERANCE",
+            help="Rank each structure once: others that are the same, to this tolerance in A, such as 0.02, name it in "
+            "the column duplicate_of.",
             show_default=False,
         ),
     ] = None,
@@ -202,11 +225,14 @@ def screen(
     closest_pair (the distance of the two closest atoms, A), energy (eV),
     energy_per_atom, formation_energy (relative to the pure elements: see
     --references) and energy_above_hull (all eV/atom; the hull is that of the pure
-    elements and of the structures with status ok; energies, whatever the
-    --pressure, not enthalpies), max_force (eV/A), pressure
+    elements and of the structures with status ok), max_force (eV/A), pressure
     (GPa, positive under compression), extrapolation_grade, status, message, with
     --relax relaxation_steps and initial_energy_per_atom, and what --id and --keep
-    ask for. In text, what is not printable is escaped as in Python
+    ask for. Under --pressure enthalpies are compared, E + p V: formation_energy
+    and energy_above_hull are empty, and there are enthalpy_per_atom,
+    formation_enthalpy and enthalpy_above_hull (eV/atom), relative to references
+    at the same pressure. With --unique there is duplicate_of: the id of the row
+    that this one is a copy of, or its source and index. In text, what is not printable is escaped as in Python
     (a byte that is not UTF-8: \\udcff), and what a spreadsheet would take for a
     formula is prefixed, names with ./ and messages with '.
 
@@ -221,6 +247,7 @@ def screen(
       etn-gpu screen nbmotaw big.extxyz.gz --rank max_force --top 50
       etn-gpu screen model.etn a.cif --grade-threshold 3 --drop-extrapolating
       etn-gpu screen nbmotaw big.extxyz --rank energy_above_hull --where "n_atoms <= 8"
+      etn-gpu screen nbmotaw big.extxyz --unique 0.02 -o results.parquet --parts 1000000
       etn-gpu screen nbmotaw big.extxyz --id uid --keep calc_id -o results.parquet --resume
     """
     _check_arguments(model, files, demo)
@@ -248,6 +275,7 @@ def screen(
         potential,
         sources,
         output,
+        parts=parts,
         structures=structures,
         report=report,
         resume=resume,
@@ -260,6 +288,7 @@ def screen(
         keep=keep or (),
         id=id,
         spacegroup=spacegroup,
+        unique=unique,
         references=references,
         hull_of_run=hull is HullOf.run,
         grade_threshold=_threshold(potential, grade_threshold),

@@ -25,6 +25,9 @@ _HEADINGS = {
     RankBy.energy_per_atom: "energy\neV/atom",
     RankBy.max_force: "max force\neV/A",
     RankBy.pressure: "pressure\nGPa",
+    RankBy.enthalpy_above_hull: "above hull\n(enthalpy)\neV/atom",
+    RankBy.formation_enthalpy: "formation\nenthalpy\neV/atom",
+    RankBy.enthalpy_per_atom: "enthalpy\neV/atom",
 }
 
 
@@ -36,6 +39,14 @@ def show_screening(console: Console, report: ScreeningReport, places: list[Path]
         _show_ranking(console, report)
         if report.ranking.rows() and report.references.description:
             console.print(report.references.description, soft_wrap=True, markup=False)
+    if report.ranking.n_unfit:
+        console.print(
+            f"warning: {report.ranking.n_unfit} rows are not ranked, because the condition cannot be asked of them: "
+            f"{escaped(report.ranking.unfit)}",
+            style="yellow",
+            soft_wrap=True,
+            markup=False,
+        )
     for row in report.failures:
         where = row.shown_source if row.index is None else f"{row.shown_source} [{row.index}]"
         console.print(f"failed: {where}: {row.message}", style="red", soft_wrap=True)
@@ -89,7 +100,9 @@ def _show_ranking(console: Console, report: ScreeningReport) -> None:
     ranking = report.ranking
     rows = ranking.rows()
     if not rows:
-        if ranking.n_dropped:
+        if ranking.late and report.hull is None:
+            console.print("rows are ranked when all are there", soft_wrap=True)
+        elif ranking.n_dropped:
             console.print(
                 f"all {ranking.n_dropped} structures that could be ranked are extrapolating; rank them without "
                 "--drop-extrapolating",
@@ -108,7 +121,8 @@ def _show_ranking(console: Console, report: ScreeningReport) -> None:
         justify: Literal["left", "right"] = "left" if is_text else "right"
         table.add_column(heading, justify=justify, overflow="fold", no_wrap=not is_text, min_width=len(heading))
     # The column that sorts comes first, then the others.
-    columns = [ranking.by, *(column for column in RankBy if column is not ranking.by)]
+    offered = RankBy.offered(under_pressure=ranking.under_pressure)
+    columns = [ranking.by, *(column for column in offered if column is not ranking.by)]
     for column in columns:
         table.add_column(_HEADINGS[column], justify="right", no_wrap=True)
     graded = any(row.extrapolation_grade is not None for row in rows)
@@ -116,7 +130,7 @@ def _show_ranking(console: Console, report: ScreeningReport) -> None:
         table.add_column("grade", justify="right", no_wrap=True)
     table.add_column("status", no_wrap=True)
     for place, row in enumerate(rows, start=1):
-        values = [getattr(row, column.value) for column in columns]
+        values = [column.of(row) for column in columns]
         numbers = ["-" if value is None else f"{value:.4f}" for value in values]
         if graded:
             numbers.append("-" if row.extrapolation_grade is None else f"{row.extrapolation_grade:.2f}")
@@ -132,6 +146,8 @@ def _show_ranking(console: Console, report: ScreeningReport) -> None:
             style=style,
         )
     title = f"Best {len(rows)} of {ranking.n_ranked} by {ranking.by.value}, {ranking.by.order}"
+    if ranking.unique:
+        title += f"; {ranking.n_duplicates} duplicates left out"
     if ranking.drop_extrapolating:
         title += f"; {ranking.n_dropped} extrapolating left out"
     show_table(console, title, table)

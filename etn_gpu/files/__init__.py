@@ -7,6 +7,7 @@
 :mod:`.locks`       one run at a time
 :mod:`.atomic`      a file that appears in one piece
 :mod:`.appended`    a file that grows by whole records
+:mod:`.folders`     a folder of numbered files as one output
 :mod:`.unfinished`  outputs that appear when they are whole, of runs that can be stopped and go on
 :mod:`.json_text`   reports as JSON, without NaN
 :mod:`.failures`    full disks and the like, which are nobody's wrong use
@@ -16,6 +17,7 @@
 from etn_gpu.files.appended import AppendedFile
 from etn_gpu.files.atomic import write_atomically
 from etn_gpu.files.failures import is_system_failure
+from etn_gpu.files.folders import others_in, part_name, parts_in
 from etn_gpu.files.formats import JSON, MODEL, PAGE, ROWS, STRUCTURES, Content, check_suffix
 from etn_gpu.files.identity import identity, is_stream
 from etn_gpu.files.json_text import json_text
@@ -42,5 +44,8 @@ __all__ = [
     "is_system_failure",
     "json_text",
     "locked",
+    "others_in",
+    "part_name",
+    "parts_in",
     "write_atomically",
 ]

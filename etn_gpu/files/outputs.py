@@ -4,16 +4,22 @@ from __future__ import annotations
 
 import os
 import stat
-from collections.abc import Hashable, Iterable, Sequence
+from collections.abc import Collection, Hashable, Iterable, Sequence
 from pathlib import Path
 
 from etn_gpu.errors import EtnGpuError
+from etn_gpu.files.folders import others_in
 from etn_gpu.files.identity import AnyPath, identity, is_stream
 
 __all__ = ["check_outputs", "check_replaced"]
 
 
-def check_outputs(outputs: Sequence[AnyPath], inputs: Iterable[AnyPath], error: type[EtnGpuError]) -> None:
+def check_outputs(
+    outputs: Sequence[AnyPath],
+    inputs: Iterable[AnyPath],
+    error: type[EtnGpuError],
+    folders: Collection[AnyPath] = (),
+) -> None:
     """Refuses outputs that cannot be written, or that would destroy an input or each other.
 
     Files are compared by :func:`~etn_gpu.files.identity.identity`, not by name.
@@ -22,14 +28,16 @@ def check_outputs(outputs: Sequence[AnyPath], inputs: Iterable[AnyPath], error: 
         outputs: all files that the run writes.
         inputs: all files that it reads, its model included.
         error: the class of the error.
+        folders: outputs that are to be folders of parts.
 
     Raises:
-        error: a folder does not exist, an output is a folder or a device, is one of the inputs, is given twice, or is
+        error: a folder does not exist, an output is a folder that is to be none, or one with other files in it, or is a
+            device, is one of the inputs, is given twice, or is
             where standard output goes.
     """
     taken: dict[Hashable, str] = {identity(path): f"the input file {os.fspath(path)}" for path in inputs}
     for path in outputs:
-        _check_place(path, error)
+        _check_place(path, error, folder=path in folders)
         if _discards(path):
             continue
         if other := taken.get(identity(path)):
@@ -64,7 +72,7 @@ def check_replaced(outputs: Sequence[AnyPath], overwrite: bool, error: type[EtnG
         )
 
 
-def _check_place(path: AnyPath, error: type[EtnGpuError]) -> None:
+def _check_place(path: AnyPath, error: type[EtnGpuError], *, folder: bool) -> None:
     name = os.fspath(path)
     try:
         mode = os.stat(path).st_mode
@@ -74,13 +82,20 @@ def _check_place(path: AnyPath, error: type[EtnGpuError]) -> None:
         if not isinstance(problem, NotADirectoryError):
             raise error(f"cannot write {name}: {getattr(problem, 'strerror', None) or problem}") from problem
         mode = 0
-    if stat.S_ISDIR(mode):
+    if folder and mode and not stat.S_ISDIR(mode) and not stat.S_ISREG(mode):
+        raise error(f"cannot write {name}: it is a pipe or a device, and a folder is to be there")
+    if folder and stat.S_ISDIR(mode):
+        if others := others_in(path):
+            raise error(
+                f"cannot write {name}: the folder holds {others[0]}, which is no part of a table; choose another name"
+            )
+    elif stat.S_ISDIR(mode):
         raise error(f"cannot write {name}: it is a folder; give the name of a file")
     if stat.S_ISBLK(mode) or stat.S_ISSOCK(mode):
         raise error(f"cannot write {name}: it is a device or a socket; give the name of a file")
-    folder = Path(path).parent
-    if not folder.is_dir():
-        raise error(f"cannot write {name}: the folder {folder} does not exist; create it first")
+    parent = Path(path).parent
+    if not parent.is_dir():
+        raise error(f"cannot write {name}: the folder {parent} does not exist; create it first")
 
 
 def _discards(path: AnyPath) -> bool:

@@ -21,13 +21,14 @@ from typing import Any, Self
 from etn_gpu.errors import EtnGpuError
 from etn_gpu.files.appended import AppendedFile
 from etn_gpu.files.atomic import permissions, write_atomically
+from etn_gpu.files.folders import parts_in, put_folder, remove
 from etn_gpu.files.identity import AnyPath, is_stream
 from etn_gpu.files.locks import locked
 from etn_gpu.files.outputs import check_replaced
 
 __all__ = ["Growing", "Making", "UnfinishedOutputs"]
 
-#: Makes a file of another one.
+#: Makes a file of another one, or a folder of parts (:mod:`etn_gpu.files.folders`).
 Making = Callable[[str, str], None]
 
 FORMAT = 1
@@ -168,9 +169,13 @@ class UnfinishedOutputs:
             return
         whole = _with(path, ".whole")
         try:
+            with suppress(FileNotFoundError):
+                remove(whole)  # of a run that was stopped here
             make(_with(path, ".part"), whole)
-            with open(whole, "rb+") as file:
-                os.fsync(file.fileno())
+            made = [os.path.join(whole, name) for name in parts_in(whole)] if os.path.isdir(whole) else [whole]
+            for name in made:
+                with open(name, "rb+") as file:
+                    os.fsync(file.fileno())
         except OSError as problem:
             raise self._error(f"cannot write {whole}: {problem.strerror or problem}") from problem
 
@@ -250,7 +255,7 @@ class UnfinishedOutputs:
         try:
             for output in self._plain:
                 with suppress(FileNotFoundError):
-                    os.unlink(_with(output.path, ".whole"))
+                    remove(_with(output.path, ".whole"))
             for output in self._outputs:
                 self.files.append(self._open(output))
             for file, output in zip(self.files, self._outputs, strict=True):
@@ -330,7 +335,9 @@ class UnfinishedOutputs:
                     with suppress(FileNotFoundError):
                         os.unlink(part)
                     part = whole
-                if os.path.exists(part):
+                if os.path.isdir(part):
+                    put_folder(part, target)
+                elif os.path.exists(part):
                     mode = permissions(target)
                     if mode is not None:
                         with suppress(OSError):  # file systems without permissions
@@ -350,7 +357,7 @@ class UnfinishedOutputs:
         own = [_with(output.path, suffix) for output in self._plain for suffix in (".part", ".whole")]
         for name in [*own, *notes]:
             with suppress(OSError):
-                os.unlink(name)
+                remove(name)
 
 
 def _with(path: AnyPath, suffix: str) -> str:

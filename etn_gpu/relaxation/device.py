@@ -18,7 +18,7 @@ from etn_gpu.potential import Potential
 from etn_gpu.potential.on_device import evaluator_of, lost_pairs, require_agreement
 from etn_gpu.relaxation.arithmetic import LARGEST_STRAIN, LONGEST_STEP, Fire, Lbfgs, optimiser
 from etn_gpu.relaxation.composition import Composition, nobody
-from etn_gpu.relaxation.flight import Measured, pressures_of
+from etn_gpu.relaxation.flight import Flight, Measured, pressures_of
 from etn_gpu.relaxation.held import Held
 from etn_gpu.relaxation.layout import Layout
 from etn_gpu.relaxation.options import Options
@@ -127,7 +127,7 @@ class RelaxationKernels:
         return results
 
 
-class DeviceFlight:
+class DeviceFlight(Flight):
     """See :class:`~.flight.Flight`; for the backend cuda.
 
     Raises:
@@ -147,11 +147,6 @@ class DeviceFlight:
         empty = self._optimiser.begin(self._all.layout)
         self._state = {field.name: self._device.to_device(getattr(empty, field.name)) for field in fields(empty)}
         self._forces, self._enthalpies = self._rows, np.empty(0)
-
-    @property
-    def layout(self) -> Layout:
-        """Sizes of the structures."""
-        return self._all.layout
 
     def enter(self, admitted: Admitted, held: Sequence[Held]) -> None:
         """Add structures after those that are there."""
@@ -251,11 +246,9 @@ class DeviceFlight:
         step = self._move(self._state, self._rows, self._forces, enthalpies, self._offsets)
         self._rows = self._kernels.advance(self._rows, step, self._fixed, self._offsets)
 
-    def places(self, structures: NDArray[np.int64]) -> list[tuple[Array, Array]]:
-        """Positions [n, 3] and cells [3, 3] of some structures as they were measured last."""
-        positions, cells = self._device.to_host(self._placed[0]), self._placed[1]
-        offsets = self.layout.atom_offsets
-        return [(positions[offsets[s] : offsets[s + 1]].copy(), cells[s].copy()) for s in structures]
+    def placed(self) -> tuple[Array, Array]:
+        """Positions [N, 3] and cells [S, 3, 3] of all of them as they were measured last."""
+        return self._device.to_host(self._placed[0]), self._placed[1]
 
 
 def _and_new(old: int, new: int) -> NDArray[np.int64]:

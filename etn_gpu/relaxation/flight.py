@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -42,30 +43,45 @@ class Measured:
     failures: dict[int, str]
 
 
-class Flight(Protocol):
+class Flight(ABC):
     """Structures that are relaxed together; what it keeps of them are arrays of its backend."""
+
+    #: The structures that are there.
+    _all: Composition
 
     @property
     def layout(self) -> Layout:
         """Sizes of the structures."""
+        return self._all.layout
 
+    @abstractmethod
     def enter(self, admitted: Admitted, held: Sequence[Held]) -> None:
         """Add structures after those that are there."""
 
+    @abstractmethod
     def leave(self, keep: NDArray[np.bool_]) -> None:
         """Keep some structures, ``keep`` [S]."""
 
+    @abstractmethod
     def measure(self) -> Measured:
         """Evaluate all of them."""
 
+    @abstractmethod
     def step(self) -> None:
         """Move all of them, by what was measured last."""
 
+    @abstractmethod
+    def placed(self) -> tuple[Array, Array]:
+        """Positions [N, 3] and cells [S, 3, 3] of all of them as they were measured last."""
+
     def places(self, structures: NDArray[np.int64]) -> list[tuple[Array, Array]]:
         """Positions [n, 3] and cells [3, 3] of some structures as they were measured last."""
+        positions, cells = self.placed()
+        offsets = self.layout.atom_offsets
+        return [(positions[offsets[s] : offsets[s + 1]].copy(), cells[s].copy()) for s in structures]
 
 
-class CpuFlight:
+class CpuFlight(Flight):
     """See :class:`Flight`; for the backends numpy and numba.
 
     ``most_edges``: structures with more edges than this are evaluated in parts.
@@ -88,11 +104,6 @@ class CpuFlight:
         self._all = nobody()
         self._rows, self._state = np.empty((0, 3)), self._optimiser.begin(self._all.layout)
         self._forces, self._enthalpies = np.empty((0, 3)), np.empty(0)
-
-    @property
-    def layout(self) -> Layout:
-        """Sizes of the structures."""
-        return self._all.layout
 
     def enter(self, admitted: Admitted, held: Sequence[Held]) -> None:
         """Add structures after those that are there."""
@@ -165,11 +176,9 @@ class CpuFlight:
         step = self._move(self._state, self._rows, self._forces, self._enthalpies, self.layout)
         self._rows = self._arithmetic.advance(self._rows, step, self._all.fixed, self.layout)
 
-    def places(self, structures: NDArray[np.int64]) -> list[tuple[Array, Array]]:
-        """Positions [n, 3] and cells [3, 3] of some structures as they were measured last."""
-        positions, cells = self._placed
-        offsets = self.layout.atom_offsets
-        return [(positions[offsets[s] : offsets[s + 1]].copy(), cells[s].copy()) for s in structures]
+    def placed(self) -> tuple[Array, Array]:
+        """Positions [N, 3] and cells [S, 3, 3] of all of them as they were measured last."""
+        return self._placed
 
 
 def pressures_of(virials: Array, volumes: Array) -> Array:

@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from math import isfinite
-from typing import Any, Literal
+from typing import Literal
 
-import numpy as np
-
+from etn_gpu.checks import is_number, is_whole
 from etn_gpu.errors import RelaxationError
 from etn_gpu.relaxation.limits import Limits
 from etn_gpu.structures.units import GPA
@@ -43,16 +41,16 @@ class Options:
         for name, known in (("cell", CELLS), ("optimizer", OPTIMIZERS)):
             if getattr(self, name) not in known:
                 raise RelaxationError(f"{name} = {getattr(self, name)!r}: expected one of {', '.join(known)}")
-        if not _is_number(self.fmax) or self.fmax <= 0.0:
+        if not is_number(self.fmax) or self.fmax <= 0.0:
             raise RelaxationError(f"fmax = {self.fmax!r}: expected a number of eV/A above 0")
-        if not _is_number(self.pressure):
+        if not is_number(self.pressure):
             raise RelaxationError(f"pressure = {self.pressure!r}: expected a number of GPa")
         if self.pressure != 0.0 and self.cell == "none":
             raise RelaxationError(
                 f"pressure = {self.pressure:g} GPa does nothing to a cell that is not relaxed: take cell = 'full' or "
                 "'volume'"
             )
-        if isinstance(self.steps, bool) or not isinstance(self.steps, int | np.integer) or self.steps < 1:
+        if not is_whole(self.steps, 1):
             raise RelaxationError(f"steps = {self.steps!r}: expected a whole number, 1 or more")
         if not isinstance(self.limits, Limits):
             raise RelaxationError(f"limits = {self.limits!r}: expected etn_gpu.relaxation.Limits")
@@ -61,7 +59,3 @@ class Options:
     def stress(self) -> float:
         """The external pressure in eV/A^3."""
         return self.pressure * GPA
-
-
-def _is_number(value: Any) -> bool:
-    return isinstance(value, int | float | np.number) and not isinstance(value, bool) and isfinite(value)

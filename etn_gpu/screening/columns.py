@@ -14,6 +14,8 @@ __all__ = ["Field", "Kind", "ResultColumn", "common_kind", "kind_of", "scalar"]
 #: A value of a column; None is an empty field.
 Field = str | int | float | bool | None
 _LARGEST_INTEGER = 2**63
+#: All integers up to here are floats as well.
+_LARGEST_EXACT = 2**53
 #: Python makes no text of integers of some more digits.
 _LARGEST_NUMBER = 2**1024
 
@@ -25,6 +27,8 @@ class Kind(StrEnum):
     integer = "integer"
     number = "number"
     flag = "flag"
+    #: Integers that a number would round; no column is of this kind (:func:`common_kind`).
+    large = "large integer"
 
 
 @dataclass(frozen=True)
@@ -57,12 +61,16 @@ def kind_of(value: str | int | float | bool) -> Kind:
     if isinstance(value, bool):
         return Kind.flag
     if isinstance(value, int):
-        return Kind.integer if -_LARGEST_INTEGER <= value < _LARGEST_INTEGER else Kind.text
+        if abs(value) <= _LARGEST_EXACT:
+            return Kind.integer
+        return Kind.large if -_LARGEST_INTEGER <= value < _LARGEST_INTEGER else Kind.text
     return Kind.number if isinstance(value, float) else Kind.text
 
 
 def common_kind(kinds: Collection[Kind]) -> Kind:
-    """The kind of a column that holds values of all of these; text where nothing else does."""
+    """The kind of a column that holds values of all of these; text where nothing else does without a loss."""
+    if kinds and set(kinds) <= {Kind.integer, Kind.large}:
+        return Kind.integer
     if len(kinds) == 1:
         return next(iter(kinds))
     return Kind.number if kinds and set(kinds) <= {Kind.integer, Kind.number} else Kind.text

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping
 import numpy as np
 
 from etn_gpu.screening.composition import reduced_composition
+from etn_gpu.screening.enthalpies import ABOVE_HULL, PER_ATOM
 from etn_gpu.screening.hull import EnergyHull, on_or_above
 
 __all__ = ["RunHull"]
@@ -24,11 +25,22 @@ class RunHull:
         references: energies of the elements in eV per atom.
         known: further phases, their formulas in Hill order and their energies in eV per atom.
         of_run: whether structures of the run are phases. Without, those below the hull of known phases are negative.
+        enthalpies: whether all these energies are enthalpies.
+
+    Attributes:
+        compared: the column of what is seen.
+        result: the column of what is above the hull.
     """
 
     def __init__(
-        self, references: Mapping[str, float], known: Iterable[tuple[str, float]] = (), *, of_run: bool = True
+        self,
+        references: Mapping[str, float],
+        known: Iterable[tuple[str, float]] = (),
+        *,
+        of_run: bool = True,
+        enthalpies: bool = False,
     ) -> None:
+        self.compared, self.result = (PER_ATOM, ABOVE_HULL) if enthalpies else ("energy_per_atom", "energy_above_hull")
         self._of_run = of_run
         self._lowest: dict[_Composition, float] = {((symbol, 1),): energy for symbol, energy in references.items()}
         for formula, energy in known:

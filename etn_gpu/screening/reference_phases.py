@@ -8,15 +8,17 @@ from __future__ import annotations
 
 import math
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
+from etn_gpu.checks import is_number
 from etn_gpu.errors import DataError, ModelFileError
 from etn_gpu.relaxation import relax
 from etn_gpu.screening.batching import BatchLimits, Candidate
 from etn_gpu.screening.composition import reduced_composition
 from etn_gpu.screening.references import DETAILED, describe_references
 from etn_gpu.screening.single_points import Settled
+from etn_gpu.structures.units import GPA
 
 if TYPE_CHECKING:
     from ase import Atoms
@@ -37,13 +39,14 @@ _FMAX = 1e-3
 @dataclass(frozen=True)
 class References:
     """Energies of the elements in eV per atom, and further phases, their formulas in Hill order and energies in eV per
-    atom; a line that says where the energies come from."""
+    atom; a line that says where the energies come from. With a ``pressure``, in GPa, they are enthalpies."""
 
     energies: dict[str, float]
     phases: tuple[tuple[str, float], ...] = ()
     description: str = ""
     #: For elements whose energy is not that of the model's metadata, what has it.
     origins: dict[str, str] = field(default_factory=dict)
+    pressure: float = 0.0
 
     def with_phases(self, phases: Sequence[tuple[str, float, str]]) -> References:
         """These with phases that go before them: formulas, energies in eV per atom, and what they are."""
@@ -57,7 +60,16 @@ class References:
         for symbol, (energy, what) in lowest.items():
             energies[symbol], origins[symbol] = energy, what
         known = (*self.phases, *((formula, energy) for formula, energy, _ in phases))
-        return References(energies, known, _describe(energies, origins), origins)
+        described = _describe(energies, origins, self.pressure)
+        return References(energies, known, described, origins, self.pressure)
+
+    def lacking(self, species: Sequence[str]) -> References:
+        """These, saying which of these elements have none under pressure; without pressure the line is all there is."""
+        lacks = [symbol for symbol in species if symbol not in self.energies] if self.pressure else []
+        if not lacks:
+            return self
+        note = f"no crystal relaxed at {self.pressure:g} GPa of {', '.join(lacks)}: give one by --references"
+        return replace(self, description="; ".join(filter(None, (self.description, note))))
 
 
 def model_references(model: Potential) -> References:
@@ -67,7 +79,7 @@ def model_references(model: Potential) -> References:
         ModelFileError: they are no energies.
     """
     found = model.metadata.get("formation_references") or {}
-    if not isinstance(found, Mapping) or not all(_is_energy(value) for value in found.values()):
+    if not isinstance(found, Mapping) or not all(is_number(value) for value in found.values()):
         raise ModelFileError(
             f"formation_references in the metadata of the model are {found!r}; expected an energy in eV/atom for each "
             "element, like {'W': -12.9}"
@@ -77,7 +89,7 @@ def model_references(model: Potential) -> References:
 
 def file_phases(source: FileSource, means: SinglePoints | Relaxer) -> list[tuple[str, float, str]]:
     """The phases of a file: formulas, energies in eV per atom by the model, relaxed if the run relaxes, and what they
-    are.
+    are. Under pressure, enthalpies.
 
     Raises:
         DataError: a structure that cannot be read, evaluated, or relaxed.
@@ -90,7 +102,10 @@ def file_phases(source: FileSource, means: SinglePoints | Relaxer) -> list[tuple
         if outcome.ended:
             raise DataError(f"a reference did not converge: {outcome.message}. Allow more steps.", place)
         formula = str(candidate.atoms.get_chemical_formula())
-        found.append((formula, outcome.energy / len(candidate.atoms), f"{formula}, {place}"))
+        energy = outcome.energy
+        if means.stress:  # and then it is a crystal
+            energy += means.stress * abs(float(candidate.atoms.cell.volume))
+        found.append((formula, energy / len(candidate.atoms), f"{formula}, {place}"))
     return found
 
 
@@ -107,21 +122,22 @@ def elements_of(phases: Sequence[tuple[str, float, str]]) -> set[str]:
 
 
 def relaxed_elements(
-    model: Potential, threshold: float, known: Collection[str] = (), **options: Any
+    model: Potential, threshold: float, known: Collection[str] = (), *, pressure: float = 0.0, **options: Any
 ) -> list[tuple[str, float, str]]:
-    """The best of some simple crystals of each element, relaxed with their cells: formula, energy in eV per atom, and
-    what it is. None of an element whose crystals all extrapolate.
+    """The best of some simple crystals of each element, relaxed with their cells: formula, energy in eV per atom, under
+    pressure enthalpy, and what it is. None of an element whose crystals all extrapolate.
 
     Args:
         model: the potential.
         threshold: the extrapolation grade above which a crystal is none to rely on.
         known: elements that need no crystal.
-        options: `backend`, `dtype` and `threads` of the evaluation, `pressure` in GPa.
+        pressure: in GPa.
+        options: `backend`, `dtype` and `threads` of the evaluation.
     """
     wanted = [symbol for symbol in model.species if symbol not in known]
     crystals = [(symbol, name, atoms) for symbol in wanted for name, atoms in _crystals(model, symbol)]
     found = []
-    relaxed = relax(model, [atoms for _, _, atoms in crystals], fmax=_FMAX, cell="full", **options)
+    relaxed = relax(model, [atoms for _, _, atoms in crystals], fmax=_FMAX, cell="full", pressure=pressure, **options)
     for (symbol, name, _), end in zip(crystals, relaxed, strict=True):
         if end.status != "converged" or end.energy is None:
             continue
@@ -129,7 +145,8 @@ def relaxed_elements(
             continue
         n_atoms = len(end.atoms)
         volume = abs(float(end.atoms.cell.volume)) / n_atoms
-        found.append((f"{symbol}", end.energy / n_atoms, f"{name}, relaxed by the model, {volume:.1f} A^3/atom"))
+        enthalpy = end.energy / n_atoms + pressure * GPA * volume
+        found.append((symbol, enthalpy, f"{name}, relaxed by the model, {volume:.1f} A^3/atom"))
     return found
 
 
@@ -164,14 +181,11 @@ def _usual_volume(model: Potential, symbol: str) -> float | None:
     return abs(float(usual.cell.volume)) / len(usual)
 
 
-def _describe(energies: Mapping[str, float], origins: Mapping[str, str]) -> str:
+def _describe(energies: Mapping[str, float], origins: Mapping[str, str], pressure: float) -> str:
     details = len(energies) <= DETAILED
     parts = [
         f"{symbol} {energy:.4f}" + (f" ({origins.get(symbol, 'training data')})" if details else "")
         for symbol, energy in energies.items()
     ]
-    return f"formation energies relative to, in eV/atom: {', '.join(parts)}"
-
-
-def _is_energy(value: Any) -> bool:
-    return isinstance(value, float | int) and not isinstance(value, bool) and math.isfinite(value)
+    what = f"formation enthalpies at {pressure:g} GPa" if pressure else "formation energies"
+    return f"{what} relative to, in eV/atom: {', '.join(parts)}"

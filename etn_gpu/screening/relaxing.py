@@ -1,6 +1,7 @@
 """Structures that are relaxed on their way: they leave the relaxation as they converge, and this in their own order.
 
-The columns of a relaxation are ``relaxation_steps`` and ``initial_energy_per_atom``.
+The columns of a relaxation are ``relaxation_steps`` and ``initial_energy_per_atom``, under pressure those of
+:mod:`etn_gpu.screening.enthalpies` as well.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ from itertools import islice
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from etn_gpu.relaxation import Relaxation, Relaxed
+from etn_gpu.screening import enthalpies
 from etn_gpu.screening.batching import BatchLimits, Candidate
 from etn_gpu.screening.columns import Field, Kind, ResultColumn
 from etn_gpu.screening.evaluation import Outcome, outcome_of, too_dense
@@ -46,17 +48,25 @@ class Relaxer:
         RelaxationError: an option that means nothing.
     """
 
-    #: Further columns.
-    columns = _COLUMNS
-
     def __init__(self, model: Potential, threshold: float, **options: Any) -> None:
         self._model, self._threshold = model, threshold
         self._relaxation = Relaxation(model, **options)
+        #: Further columns.
+        self.columns = (*_COLUMNS, *(enthalpies.COLUMNS if self.pressure else ()))
 
     @property
     def pressure(self) -> float:
         """The external pressure in GPa."""
         return self._relaxation.options.pressure
+
+    @property
+    def stress(self) -> float:
+        """The external pressure in eV/A^3."""
+        return self._relaxation.options.stress
+
+    def _nothing(self) -> dict[str, Field]:
+        """Empty fields of further columns."""
+        return dict.fromkeys(column.name for column in self.columns)
 
     def identity(self) -> dict[str, Any]:
         """The options that results depend on, as JSON has them."""
@@ -97,7 +107,7 @@ class Relaxer:
                 waiting.append(number)
                 refused = _refused(candidate)
                 if refused is not None or candidate.atoms is None:
-                    done[number] = (candidate, refused or Outcome(failed=True), dict.fromkeys(_NAMES))
+                    done[number] = (candidate, refused or Outcome(failed=True), self._nothing())
                     continue
                 read[number] = candidate
                 yield number, candidate.atoms
@@ -110,12 +120,12 @@ class Relaxer:
             yield done.pop(waiting.popleft())
 
     def _settled(self, candidate: Candidate, relaxed: Relaxed) -> Settled:
-        fields: dict[str, Field] = dict.fromkeys(_NAMES)
+        fields = self._nothing()
         if relaxed.status == "failed":
             return candidate, Outcome(failed=True, message=relaxed.message), fields
         steps, energy = relaxed.steps, relaxed.initial_energy
         per_atom = None if energy is None else energy / len(relaxed.atoms)
-        fields = dict(zip(_NAMES, (steps, per_atom), strict=True))
+        fields |= zip(_NAMES, (steps, per_atom), strict=True)
         outcome = Outcome(failed=True)
         if relaxed.result is not None:
             relaxed.result.extrapolating = _extrapolating(relaxed, self._threshold)

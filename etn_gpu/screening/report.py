@@ -103,5 +103,5 @@ class ScreeningReport:
                     self.failures.append(row)
                 continue
             self.n_atoms += row.n_atoms or 0
-            if not self.ranking.needs_hull:
+            if not self.ranking.late:
                 self.ranking.offer(row)

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from etn_gpu import __version__
 from etn_gpu.potential import Architecture
 from etn_gpu.screening.batching import BatchLimits, Candidate
+from etn_gpu.screening.enthalpies import INSTEAD, without_empty
 from etn_gpu.screening.html import BestStructure, ReportContent, write_report
 from etn_gpu.screening.rows import COLUMNS, Row
 from etn_gpu.screening.sources import FileSource, Source
@@ -61,7 +62,14 @@ class ReportFile:
         """One row, with its energy above the hull."""
         self._columns["formulas"].append(row.formula)
         for name in _SHOWN:
-            self._columns[name].append(getattr(row, name))
+            value = getattr(row, name)
+            # Under pressure, enthalpies are what is compared.
+            instead = INSTEAD.get(name) if self._means.pressure else None
+            self._columns[name].append(value if instead is None else row.more.get(instead))
+
+    def _shown(self, row: Row) -> dict[str, Any]:
+        named: dict[str, Any] = row.named()
+        return without_empty(named) if self._means.pressure else named
 
     def write(self, report: ScreeningReport) -> None:
         """Writes the page.
@@ -87,9 +95,10 @@ class ReportFile:
             hull=None if report.hull is None else report.hull.hull,
             grade_threshold=None if model.grade is None else self._threshold,
             best=[
-                BestStructure({"source": row.source, "index": row.index} | row.named(), atoms)
+                BestStructure({"source": row.source, "index": row.index} | self._shown(row), atoms)
                 for row, atoms in zip(best, pictures, strict=True)
             ],
+            enthalpies=bool(self._means.pressure),
             ranked_by=f"{report.ranking.by.value}, {report.ranking.by.order}",
             seconds=report.seconds,
             compilation=report.compilation,
@@ -112,6 +121,8 @@ def _notes(report: ScreeningReport) -> list[str]:
     found = []
     if report.n_before:
         found.append(f"The run went on with {report.n_before} rows from before; times are those of the rest.")
+    if report.ranking.unique:
+        found.append(f"{report.ranking.n_duplicates} structures are duplicates of others, and are not ranked.")
     if report.ranking.where is not None:
         found.append(f"Ranked are rows with {report.ranking.where.text}.")
     return found

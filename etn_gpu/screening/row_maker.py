@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from etn_gpu.screening.batching import Candidate
 from etn_gpu.screening.columns import Field
+from etn_gpu.screening.enthalpies import FORMATION, PER_ATOM
 from etn_gpu.screening.evaluation import Outcome
 from etn_gpu.screening.rows import Row
 from etn_gpu.structures.geometry import cell_volumes
@@ -29,13 +30,15 @@ class RowMaker:
     """Makes the rows of structures, batch by batch.
 
     Args:
-        references: energy per atom [eV] of the pure elements.
+        references: energy per atom [eV] of the pure elements; under pressure, enthalpy.
+        stress: an external pressure [eV/A^3]. Rows have enthalpies then, and no formation energies.
     """
 
-    def __init__(self, references: Mapping[str, float]) -> None:
+    def __init__(self, references: Mapping[str, float], stress: float = 0.0) -> None:
         from ase.data import chemical_symbols
 
         self._references = {z: references[symbol] for z, symbol in enumerate(chemical_symbols) if symbol in references}
+        self._stress = stress
         self._compositions: dict[bytes, tuple[str | None, float | None]] = {}
 
     def __call__(
@@ -68,17 +71,20 @@ class RowMaker:
                 rows.append(Row(source, index, formula, n_atoms, status=status, message=message, more=own))
                 continue
             energy = outcome.energy
+            volume = None if outcome.stress is None else next(volumes)
+            if self._stress and volume is not None:
+                own = {**own, **_enthalpies(energy + self._stress * volume, reference, n_atoms)}
             rows.append(
                 Row(
                     source,
                     index,
                     formula,
                     n_atoms,
-                    None if outcome.stress is None else next(volumes) / n_atoms,
+                    None if volume is None else volume / n_atoms,
                     outcome.closest_pair,
                     energy,
                     energy / n_atoms,
-                    None if reference is None else (energy - reference) / n_atoms,
+                    None if reference is None or self._stress else (energy - reference) / n_atoms,
                     None,
                     next(forces),
                     None if outcome.stress is None else next(pressures),
@@ -114,6 +120,12 @@ class RowMaker:
     def _energy_of_elements(self, numbers: Sequence[int]) -> float | None:
         known = self._references
         return math.fsum(known[z] for z in numbers) if known.keys() >= set(numbers) else None
+
+
+def _enthalpies(enthalpy: float, reference: float | None, n_atoms: int) -> dict[str, Field]:
+    """Those columns of a row that do not depend on others."""
+    formation = None if reference is None else (enthalpy - reference) / n_atoms
+    return {PER_ATOM: enthalpy / n_atoms, FORMATION: formation}
 
 
 #: More different compositions than these are not remembered.

@@ -45,6 +45,7 @@ class Row:
         message: the reason for any status but "ok".
         more: fields of further columns that the run has, by their names: of relaxations
             (:mod:`etn_gpu.screening.relaxing`), and entries of `info` that are kept (:mod:`etn_gpu.screening.kept`).
+        structure: what duplicates are found by (:mod:`etn_gpu.screening.packed`), until all rows are there.
     """
 
     source: str
@@ -63,6 +64,7 @@ class Row:
     status: Status = "failed"
     message: str = ""
     more: Mapping[str, Field] = field(default_factory=dict)
+    structure: str = field(default="", repr=False)
 
     @property
     def shown_source(self) -> str:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,8 +15,10 @@ from etn_gpu.interop import load
 from etn_gpu.potential.file import model_path
 from etn_gpu.potential.grade import THRESHOLD, check_threshold
 from etn_gpu.potential.warm_up import warm_up
+from etn_gpu.screening import duplicates
 from etn_gpu.screening.batching import BatchLimits, Candidate
 from etn_gpu.screening.columns import Field, ResultColumn
+from etn_gpu.screening.enthalpies import without_empty
 from etn_gpu.screening.hulls import RunHull
 from etn_gpu.screening.kept import ID, Kept
 from etn_gpu.screening.ranking import RankBy, Ranking
@@ -65,13 +66,15 @@ class Screening:
             consumed as a stream, once), a :class:`~etn_gpu.screening.Source`, or a list of any of these. When an
             iterable raises an exception, the rows of the structures before are written first.
         output: the file of rows: CSV, or Parquet if it is named so.
+        parts: with a Parquet file as the output, make it a folder of files with so many rows each, which readers take
+            for one table.
         structures: file of the evaluated structures with their results: extended XYZ, or a database of ASE if it is
             named ``.db``.
         report: HTML file with a report to look at (:mod:`etn_gpu.screening.html`).
         resume: go on with a run that was stopped. Where there is none, and no output, begin.
         overwrite: whether files that exist are replaced by `output` and `structures`.
         protected: further files that neither may replace, whatever `overwrite` is: the model's, for instance.
-        rank: what the ranking sorts by.
+        rank: what the ranking sorts by; by default formation energies, under pressure formation enthalpies.
         top: how many rows the ranking keeps.
         where: a condition (:mod:`etn_gpu.screening.where`) that rows must fulfil to be ranked.
         per_composition: rank only the best row of each composition.
@@ -80,6 +83,9 @@ class Screening:
         keep: entries of `info` that become columns.
         id: the entry of `info` with a name of each structure, which becomes the column ``id``.
         spacegroup: a tolerance in A, for the column ``spacegroup`` (needs spglib); none by default.
+        unique: a tolerance in A, for the column ``duplicate_of``: rows that are the structure of another one name it,
+            by its id or its source and index, and are not ranked (:mod:`etn_gpu.screening.duplicates`); none by
+            default. Memory then grows with the structures, by some 20 bytes for each of their atoms.
         references: a file of phases that formation energies and the hull refer to, evaluated by the model, and relaxed
             if `relax` is set. A run that relaxes lets the model relax crystals of the elements that it lacks; the
             report says what was used.
@@ -112,12 +118,13 @@ class Screening:
         sources: Sources,
         output: str | os.PathLike[str],
         *,
+        parts: int | None = None,
         structures: str | os.PathLike[str] | None = None,
         report: str | os.PathLike[str] | None = None,
         resume: bool = False,
         overwrite: bool = False,
         protected: Iterable[str | os.PathLike[str]] = (),
-        rank: RankBy | str = RankBy.formation_energy,
+        rank: RankBy | str | None = None,
         top: int = 20,
         where: str | None = None,
         per_composition: bool = False,
@@ -126,6 +133,7 @@ class Screening:
         keep: Sequence[str] = (),
         id: str | None = None,
         spacegroup: float | None = None,
+        unique: float | None = None,
         references: str | os.PathLike[str] | None = None,
         hull_of_run: bool = True,
         limits: BatchLimits | None = None,
@@ -162,7 +170,12 @@ class Screening:
         else:
             self._means = SinglePoints(model, self._threshold, **self._options)
         self._symmetry = None if spacegroup is None else check_tolerance(spacegroup)
-        self._further = [*self._means.columns, *([] if spacegroup is None else [SPACEGROUP])]
+        self._unique = None if unique is None else duplicates.check_tolerance(unique)
+        self._further = [
+            *self._means.columns,
+            *([] if spacegroup is None else [SPACEGROUP]),
+            *([] if unique is None else [duplicates.COLUMN]),
+        ]
         own = [column.name for column in (*COLUMNS, *self._further)]
         self._kept = Kept(keep, id, own)
         self._hull_of_run = hull_of_run
@@ -171,18 +184,22 @@ class Screening:
         self._given = None if references is None else FileSource(references)
         read = [*self.sources, *([] if self._given is None else [self._given])]
         inputs = [*protected, *(source.path for source in read if isinstance(source, FileSource))]
-        check_outputs(self.output, self.structures, None if report is None else Path(report), inputs)
+        check_outputs(self.output, self.structures, None if report is None else Path(report), inputs, parts)
         if report is not None and not resume:
             files.check_replaced([report], overwrite, DataError)
-        condition = None if where is None else Condition(where, [*own, *self._kept.names])
+        pressed = bool(self._means.pressure)
+        kinds = {column.name: column.kind for column in (*COLUMNS, *self._further)} | dict.fromkeys(self._kept.names)
+        condition = None if where is None else Condition(where, without_empty(kinds) if pressed else kinds)
         ranking = Ranking(
-            rank, top, drop_extrapolating=drop_extrapolating, where=condition, per_composition=per_composition
-        )
-        if files.is_stream(self.output) and (report is not None or ranking.needs_hull):
+            rank, top, drop_extrapolating=drop_extrapolating, where=condition, per_composition=per_composition,
+            unique=unique is not None, under_pressure=pressed,
+        )  # fmt: skip
+        if files.is_stream(self.output) and (report is not None or ranking.needs_all):
             raise DataError(
-                f"{self.output} is a pipe or a device, from which rows are not read again, and a report and energies "
-                "above the hull depend on all of them: choose a file as the output"
+                f"{self.output} is a pipe or a device, from which rows are not read again, and a report, duplicates "
+                "and energies above the hull depend on all of them: choose a file as the output"
             )
+        ranking.late |= condition is not None and condition.of_unknown_kind and not files.is_stream(self.output)
         self.report = ScreeningReport(backend=name, ranking=ranking, kept=self._kept)
         self._identity = {
             "version": __version__,
@@ -194,11 +211,13 @@ class Screening:
             "relaxation": self._means.identity(),
             "references": self._given and self._given.identity(),
             "spacegroup": self._symmetry,
+            "unique": self._unique,
+            "parts": parts,
             "kept entries": self._kept.identity(),
         }
         self._writer = ResultWriter(
-            self.output, self.structures, more=[column.name for column in self._columns()], identity=self._identity,
-            resume=resume, overwrite=overwrite,
+            self.output, self.structures, more=[column.name for column in self._columns()],
+            parts=parts, unique=unique is not None, identity=self._identity, resume=resume, overwrite=overwrite,
         )  # fmt: skip
         self._writer.check()
         check_inputs(read)
@@ -222,7 +241,7 @@ class Screening:
                 self.report.begin(compilation)
                 work = Work(
                     self._means, references.energies, self._kept.fresh(), frames=self.structures is not None,
-                    symmetry=self._symmetry,
+                    symmetry=self._symmetry, unique=self._unique is not None,
                 )  # fmt: skip
                 for done in self._done(work, stream):
                     self._write(done)
@@ -248,11 +267,9 @@ class Screening:
             phases += relaxed_elements(
                 self.model, self._threshold, elements_of(phases), pressure=self._means.pressure, **self._options
             )
-        found = self._references.with_phases(phases) if phases else self._references
-        if isinstance(self._means, Relaxer) and self._means.pressure:
-            note = f"; energies at {self._means.pressure:g} GPa, not enthalpies: pressure times volume is not in them"
-            found = replace(found, description=found.description + note)
-        return found
+        # Those of the model are at no pressure.
+        known = References({}, pressure=self._means.pressure) if self._means.pressure else self._references
+        return (known.with_phases(phases) if phases else known).lacking(self.model.species)
 
     def _as_given(self, stream: Iterable[Candidate]) -> Iterator[Candidate]:
         """The structures; notes their labels, which are those of the results once they have been relaxed."""
@@ -305,9 +322,11 @@ class Screening:
     def _finish(self, progress: Mapping[str, Any]) -> None:
         """Makes the results of all rows, and puts the files in their places."""
         references = self.report.references
-        hull = self.report.hull = RunHull(references.energies, references.phases, of_run=self._hull_of_run)
+        hull = self.report.hull = RunHull(
+            references.energies, references.phases, of_run=self._hull_of_run, enthalpies=bool(references.pressure)
+        )
         seeing: list[Callable[[Row], None]] = []
-        if self.report.ranking.needs_hull:
+        if self.report.ranking.late:
             self.report.ranking = self.report.ranking.empty()
             seeing.append(self.report.ranking.offer)
         if self._page is not None:
@@ -325,7 +344,8 @@ class Screening:
             if self._page is not None:
                 self._page.write(self.report)
 
-        self._writer.finish(progress, hull, self._columns(), show if seeing else None, last)
+        copies = None if self._unique is None else duplicates.Duplicates(self._unique)
+        self._writer.finish(progress, hull, self._columns(), show if seeing else None, last, copies)
 
 
 def _loaded(model: Any) -> tuple[Potential, list[Path]]:

@@ -29,6 +29,8 @@ class SinglePoints:
 
     #: Further columns.
     columns: tuple[ResultColumn, ...] = ()
+    #: The external pressure.
+    pressure = stress = 0.0
 
     def __init__(self, model: Potential, threshold: float, **options: Any) -> None:
         self._model, self._threshold, self._options = model, threshold, options

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import importlib.util
-import math
 from typing import TYPE_CHECKING
 
+from etn_gpu.checks import is_number
 from etn_gpu.errors import DataError
 from etn_gpu.screening.columns import Kind, ResultColumn
 
@@ -23,7 +23,7 @@ def check_tolerance(tolerance: float) -> float:
     Raises:
         DataError: it is none, or spglib is not installed.
     """
-    if isinstance(tolerance, bool) or not isinstance(tolerance, int | float) or not 0.0 < tolerance < math.inf:
+    if not is_number(tolerance) or tolerance <= 0.0:
         raise DataError(f"spacegroup = {tolerance!r}: expected a tolerance in A above 0, such as 0.01")
     if importlib.util.find_spec("spglib") is None:
         raise DataError("space groups need spglib, which is not installed: pip install 'etn_gpu[symmetry]'")

@@ -2,7 +2,7 @@
 
 A condition is a Python expression of column names, numbers, strings, ``and or not``, comparisons, ``in``, ``+ - * /``
 and ``abs()``, and nothing else of Python. A comparison with an empty field is false, as in SQL; ``== None`` and
-``!= None`` ask for empty fields.
+``!= None`` ask for empty fields. Names that are none in Python stand in back-quotes: ```my key` > 3``.
 """
 
 from __future__ import annotations
@@ -10,10 +10,14 @@ from __future__ import annotations
 import ast
 import difflib
 import operator
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Mapping
+from itertools import pairwise
 from typing import Any
 
 from etn_gpu.errors import DataError
+from etn_gpu.screening.columns import Kind
+from etn_gpu.screening.quoted_names import QuotedNames
+from etn_gpu.screening.where_kinds import check_kinds
 
 __all__ = ["Condition"]
 
@@ -38,22 +42,27 @@ class Condition:
 
     Args:
         text: the expression.
-        columns: names that it may use.
+        columns: names that it may use, and their kinds, None where these are not known yet.
 
     Raises:
-        DataError: it is no such expression, or names a column that there is not.
+        DataError: it is no such expression, names a column that there is not, or brings text and numbers together.
 
-    >>> Condition("n_atoms <= 8 and 'W' in formula", ["n_atoms", "formula"])({"n_atoms": 2, "formula": "MoW"})
+    >>> columns = {"n_atoms": Kind.integer, "formula": Kind.text}
+    >>> Condition("n_atoms <= 8 and 'W' in formula", columns)({"n_atoms": 2, "formula": "MoW"})
     True
     """
 
-    def __init__(self, text: str, columns: Collection[str]) -> None:
+    def __init__(self, text: str, columns: Mapping[str, Kind | None]) -> None:
         self.text = text
         self._columns = columns
         #: The columns that it uses.
         self.names: set[str] = set()
         try:
-            self._function = self._of(ast.parse(text.strip(), mode="eval").body)
+            self._quoted = QuotedNames(text.strip())
+            expression = ast.parse(self._quoted.text, mode="eval").body
+            self._function = self._of(expression)
+            if problem := check_kinds(expression, {self._quoted.written(name): columns[name] for name in self.names}):
+                raise DataError(f"the condition {text!r} does not fit the columns: {self._quoted.restored(problem)}")
         except DataError:
             raise
         except (SyntaxError, ValueError, RecursionError, MemoryError) as error:
@@ -61,6 +70,11 @@ class Condition:
             raise DataError(
                 f"the condition {text!r} cannot be read ({reason}): expected an expression like {_EXAMPLE}"
             ) from None
+
+    @property
+    def of_unknown_kind(self) -> bool:
+        """Whether it uses a column whose kind was not known."""
+        return any(self._columns[name] is None for name in self.names)
 
     def __call__(self, values: Mapping[str, Any]) -> bool:
         """Whether a row, by the names of its columns, fulfils it.
@@ -80,7 +94,7 @@ class Condition:
             value = node.value
             return lambda values: value
         if isinstance(node, ast.Name):
-            return self._column(node.id)
+            return self._column(self._quoted.meant(node.id))
         if isinstance(node, ast.Tuple | ast.List | ast.Set):
             members = [self._of(member) for member in node.elts]
             return lambda values: [member(values) for member in members]
@@ -104,7 +118,7 @@ class Condition:
         ):
             argument = self._of(node.args[0])
             return lambda values: None if (value := argument(values)) is None else abs(value)
-        raise ValueError(f"{ast.unparse(node)!r} is not allowed in it")
+        raise ValueError(f"{self._quoted.restored(ast.unparse(node))!r} is not allowed in it")
 
     def _column(self, name: str) -> _Function:
         if name in self._columns:
@@ -114,10 +128,10 @@ class Condition:
             value = _LITERALS[name.lower()]
             return lambda values: value
         close = difflib.get_close_matches(name, self._columns, 1)
-        hint = f"; did you mean {close[0]}?" if close else "."
+        hint = f"; did you mean {self._quoted.shown(close[0])}?" if close else "."
         raise DataError(
             f"the condition {self.text!r} names {name}, which is no column{hint} There are "
-            f"{', '.join(self._columns)}. Text stands in quotes"
+            f"{', '.join(map(self._quoted.shown, self._columns))}. Text stands in quotes"
         )
 
     def _unary(self, node: ast.UnaryOp) -> _Function:
@@ -136,9 +150,12 @@ class Condition:
 
         def holds(values: _Values) -> bool:
             found = [operand(values) for operand in operands]
-            return None not in found and all(
-                comparison(a, b) for comparison, a, b in zip(comparisons, found, found[1:], strict=False)
-            )
+            if None in found:
+                return False
+            pairs = list(pairwise(found))
+            for a, b in pairs:
+                _check_comparable(a, b)
+            return all(comparison(a, b) for comparison, (a, b) in zip(comparisons, pairs, strict=True))
 
         return holds
 
@@ -149,6 +166,13 @@ class Condition:
         wanted = isinstance(node.ops[0], ast.Eq)
         first, second = operands
         return lambda values: (first(values) == second(values)) is wanted
+
+
+def _check_comparable(a: Any, b: Any) -> None:
+    """TypeError for text and a number, which Python calls different and so would answer what was not asked."""
+    for member in b if isinstance(b, list) else [b]:
+        if not isinstance(member, list | None) and isinstance(a, str) is not isinstance(member, str):
+            raise TypeError(f"{a!r} cannot be compared with {member!r}")
 
 
 def _with_numbers(function: Callable[[Any, Any], Any], left: _Function, right: _Function) -> _Function:

@@ -11,6 +11,8 @@ from etn_gpu.screening.batching import BatchLimits, Candidate
 from etn_gpu.screening.evaluation import Outcome
 from etn_gpu.screening.frames import FrameWriter
 from etn_gpu.screening.kept import Kept
+from etn_gpu.screening.packed import packed
+from etn_gpu.screening.ranking import DUPLICATE_OF
 from etn_gpu.screening.row_maker import RowMaker
 from etn_gpu.screening.rows import Row
 from etn_gpu.screening.single_points import Settled
@@ -48,10 +50,11 @@ class Work:
 
     Args:
         means: how structures are evaluated.
-        references: energies of the elements in eV per atom, for formation energies.
+        references: energies of the elements in eV per atom, for formation energies; under pressure, enthalpies.
         kept: makes the columns of kept entries, with nothing seen so far.
         frames: whether frames are wanted.
         symmetry: the tolerance of space groups in A, None where they are not wanted.
+        unique: whether duplicates will be looked for.
     """
 
     def __init__(
@@ -62,9 +65,10 @@ class Work:
         *,
         frames: bool,
         symmetry: float | None = None,
+        unique: bool = False,
     ) -> None:
-        self.means, self._symmetry = means, symmetry
-        self._make_rows, self._kept = RowMaker(references), kept
+        self.means, self._symmetry, self._unique = means, symmetry, unique
+        self._make_rows, self._kept = RowMaker(references, means.stress), kept
         self._frames = frames
 
     def batches(self, candidates: Iterable[Candidate], limits: BatchLimits) -> Iterator[Done]:
@@ -86,10 +90,16 @@ class Work:
                 fields | {SPACEGROUP.name: None if atoms is None else spacegroup(atoms, self._symmetry)}
                 for fields, atoms in zip(more, (candidate.atoms for candidate in candidates), strict=True)
             ]
+        if self._unique:
+            more = [fields | {DUPLICATE_OF: None} for fields in more]
         kept = self._kept.fresh()
         if kept.names:
             more = [fields | own for fields, own in zip(more, kept.of(candidates), strict=True)]
         rows = self._make_rows(candidates, outcomes, more)
+        if self._unique:
+            for row, candidate in zip(rows, candidates, strict=True):
+                if row.energy is not None and candidate.atoms is not None:
+                    row.structure = packed(candidate.atoms)
         frames, writer = None, FrameWriter()
         if self._frames:
             frames = writer.texts(rows, [candidate.atoms for candidate in candidates], outcomes)

@@ -13,10 +13,11 @@ from etn_gpu import files
 from etn_gpu.errors import DataError
 from etn_gpu.screening.columns import ResultColumn
 from etn_gpu.screening.database import DATABASE, write_database
+from etn_gpu.screening.duplicates import Duplicates
 from etn_gpu.screening.hulls import RunHull
-from etn_gpu.screening.parquet import check_parquet
+from etn_gpu.screening.parquet import check_parquet, check_parts
 from etn_gpu.screening.rows import COLUMNS, Row, as_field, csv_line, fields_of
-from etn_gpu.screening.table import PARQUET, finish_rows, read_rows
+from etn_gpu.screening.table import PARQUET, STRUCTURE, finish_rows, read_rows
 
 __all__ = ["ResultWriter", "check_outputs"]
 
@@ -24,21 +25,30 @@ _STRUCTURE_SUFFIXES = (".extxyz", ".xyz", ".extxyz.gz", ".xyz.gz", DATABASE)
 
 
 def check_outputs(
-    output: Path, structures: Path | None, report: Path | None, inputs: Iterable[str | os.PathLike[str]]
+    output: Path,
+    structures: Path | None,
+    report: Path | None,
+    inputs: Iterable[str | os.PathLike[str]],
+    parts: int | None = None,
 ) -> None:
     """Refuses outputs that cannot be written or that would destroy something.
 
     Raises:
         DataError: the folder of an output does not exist, an output is a folder, is one of the inputs, is given twice
             or its name promises another format than CSV or Parquet, or the structures are asked for in another
-            format than extended XYZ or a database of ASE.
+            format than extended XYZ or a database of ASE; `parts`, rows of each file of a folder, for what is not
+            Parquet, or for a folder with other files in it.
     """
     outputs = [path for path in (output, structures, report) if path is not None]
-    files.check_outputs(outputs, inputs, DataError)
+    files.check_outputs(outputs, inputs, DataError, folders=() if parts is None else [output])
     if report is not None:
         files.check_suffix(report, files.PAGE, DataError)
     if output.name.lower().endswith(PARQUET) and not files.is_stream(output):
         check_parquet(output)
+        if parts is not None:
+            check_parts(output, parts)
+    elif parts is not None:
+        raise DataError(f"parts = {parts!r}: only Parquet has parts, name the output like results.parquet")
     else:
         files.check_suffix(output, files.ROWS, DataError)
     if structures is not None and not (
@@ -63,6 +73,8 @@ class ResultWriter:
         output: the file of rows.
         structures: the file of structures.
         more: names of further columns.
+        parts: rows of each file of a folder of Parquet files; one file by default.
+        unique: whether duplicates will be looked for, for which rows have their structures until all are there.
         identity: what must be the same for a run to go on.
         resume: go on with a run that was stopped.
         overwrite: whether files that exist are replaced.
@@ -74,11 +86,14 @@ class ResultWriter:
         structures: Path | None = None,
         *,
         more: Sequence[str] = (),
+        parts: int | None = None,
+        unique: bool = False,
         identity: Mapping[str, Any] | None = None,
         resume: bool = False,
         overwrite: bool = False,
     ) -> None:
-        heading = csv_line([*(column.name for column in COLUMNS), *map(as_field, more)])
+        self._unique, self._parts = unique, parts
+        heading = csv_line([*(column.name for column in COLUMNS), *map(as_field, more), *[STRUCTURE] * unique])
         outputs = [files.Growing(output, "rows", heading)]
         if structures is not None:
             outputs.append(files.Growing(structures, "frames"))
@@ -116,7 +131,7 @@ class ResultWriter:
 
     def rows(self, more: Sequence[ResultColumn]) -> Iterator[Row]:
         """The rows that were there when the run went on; ``more`` are further columns."""
-        return read_rows(self._outputs.place(0), more)
+        return read_rows(self._outputs.place(0), more, structures=self._unique)
 
     def places(self) -> list[Path]:
         """Where the files are: with the suffix ``.part`` until they are whole."""
@@ -128,7 +143,7 @@ class ResultWriter:
         Raises:
             DataError: the disk refuses, because it is full for instance. Both files then hold what there was room for.
         """
-        lines = [csv_line(fields_of(row)) for row in rows]
+        lines = [csv_line([*fields_of(row), row.structure] if self._unique else fields_of(row)) for row in rows]
         row_file, *frame_files = self._outputs.files
         if not frame_files or frames is None:
             row_file.append(lines)
@@ -157,6 +172,7 @@ class ResultWriter:
         more: Sequence[ResultColumn],
         show: Callable[[Row], None] | None = None,
         last: Callable[[], None] | None = None,
+        duplicates: Duplicates | None = None,
     ) -> None:
         """Makes the file of rows with what depends on all of them, and puts the files in their places.
 
@@ -165,6 +181,7 @@ class ResultWriter:
             hull: sees all rows.
             more: further columns.
             show: is shown all rows.
+            duplicates: sees all rows, where duplicates are looked for.
             last: is called when all rows have been shown, and before the files are in their places.
 
         Raises:
@@ -172,7 +189,7 @@ class ResultWriter:
         """
 
         def make(part: str, whole: str) -> None:
-            finish_rows(part, whole, self._output, more, hull, show)
+            finish_rows(part, whole, self._output, more, hull, show, duplicates, self._parts)
             if last is not None:
                 last()
 

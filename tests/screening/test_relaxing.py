@@ -13,11 +13,12 @@ from ase import Atoms
 from ase.build import bulk
 from ase.calculators.singlepoint import SinglePointCalculator
 from ase.io import read, write
+from pyarrow import parquet
 
 import etn_gpu
 from etn_gpu.errors import DataError, RelaxationError
 from etn_gpu.files import unfinished
-from etn_gpu.screening import BatchLimits, MemorySource, Screening, screen
+from etn_gpu.screening import BatchLimits, MemorySource, Screening, enthalpies, screen
 
 OPTIONS: dict[str, Any] = {"relax": True, "cell": "full", "fmax": 0.02}
 
@@ -102,10 +103,86 @@ def test_elements_that_are_missing_in_a_file_of_references(tmp_path: Path, model
     ).references
     assert "training data" not in mixed.description
     assert mixed.description.count("refs.extxyz, structure") == 1
-    assert mixed.description.endswith("; energies at 50 GPa, not enthalpies: pressure times volume is not in them")
+    assert mixed.description.startswith("formation enthalpies at 50 GPa relative to, in eV/atom: ")
     assert {symbol: mixed.energies[symbol] for symbol in ("Nb", "Mo", "Ta")} == {
         symbol: alone.energies[symbol] for symbol in ("Nb", "Mo", "Ta")
     }
+
+
+PER_EV = 160.21766208  # GPa in one eV/A^3
+
+
+def test_enthalpies_under_pressure(tmp_path: Path, model: Any) -> None:
+    pressure = 30.0
+    options: dict[str, Any] = {"cell": "full", "fmax": 1e-3}
+    given = [bulk("W", "bcc", a=3.1, cubic=True) * (2, 1, 1) for _ in range(5)]
+    for number, atoms in enumerate(given):
+        atoms.symbols[:number] = "Mo"
+    given.append(Atoms("W2", positions=[[0.0] * 3, [0.0, 0.0, 2.6]]))  # has no volume
+    write(tmp_path / "in.extxyz", given)
+    report = screen(
+        model, tmp_path / "in.extxyz", tmp_path / "out.csv", relax=True, pressure=pressure, **options,
+        where="enthalpy_above_hull < 1", report=tmp_path / "report.html",
+    )  # fmt: skip
+    rows = rows_of(tmp_path / "out.csv")
+
+    def enthalpy(atoms: Atoms) -> float:
+        [end] = etn_gpu.relax(model, [atoms], pressure=pressure, **options)
+        assert end.energy is not None
+        return (end.energy + pressure / PER_EV * end.atoms.get_volume()) / len(atoms)
+
+    found = [enthalpy(atoms) for atoms in given[:5]]
+    pure = {symbol: enthalpy(bulk(symbol, "bcc", a=3.1)) for symbol in ("W", "Mo")}
+    shares = [number / 4 for number in range(5)]
+    phases = [(x, h) for x, h, row in zip(shares, found, rows, strict=False) if row["status"] == "ok"]
+    assert len(phases) > 1
+    phases += [(0.0, pure["W"]), (1.0, pure["Mo"])]
+    for x, h, row in zip(shares, found, rows, strict=False):
+        # The lowest of all straight lines between two phases on both sides.
+        hull = min(
+            h1 if x1 == x2 else h1 + (h2 - h1) * (x - x1) / (x2 - x1)
+            for x1, h1 in phases for x2, h2 in phases if x1 <= x <= x2 and (x1 < x2 or x1 == x)
+        )  # fmt: skip
+        assert float(row["enthalpy_per_atom"]) == pytest.approx(h, abs=1e-9)
+        assert float(row["formation_enthalpy"]) == pytest.approx(h - (1 - x) * pure["W"] - x * pure["Mo"], abs=1e-5)
+        assert float(row["enthalpy_above_hull"]) == pytest.approx(h - hull, abs=1e-5)
+        assert row["formation_energy"] == row["energy_above_hull"] == ""
+    assert [rows[5][name] for name in ("enthalpy_per_atom", "formation_enthalpy", "enthalpy_above_hull")] == [""] * 3
+    assert report.ranking.by == "formation_enthalpy"
+    assert [row.index for row in report.ranking.rows()] == sorted(
+        range(5), key=lambda number: float(rows[number]["formation_enthalpy"])
+    )
+    assert report.references.description.startswith("formation enthalpies at 30 GPa relative to, in eV/atom: ")
+    page = (tmp_path / "report.html").read_text()
+    assert "ormation enthalpy" in page
+    assert "ormation energy" not in page
+    screen(model, given, tmp_path / "out.parquet", relax=True, pressure=pressure, **options)
+    schema = parquet.read_schema(tmp_path / "out.parquet")
+    assert {schema.field(column.name).metadata[b"unit"] for column in enthalpies.COLUMNS} == {b"eV/atom"}
+
+
+@pytest.mark.parametrize(
+    ("pressed", "options", "message"),
+    [
+        (True, {"rank": "energy_above_hull"}, r"rank = 'energy_above_hull': expected one of .* under pressure"),
+        (False, {"rank": "formation_enthalpy"}, r"rank = 'formation_enthalpy': expected one of .* without pressure"),
+        (True, {"where": "energy_above_hull < 1"}, r"energy_above_hull, .*; did you mean enthalpy_above_hull\?"),
+        (False, {"where": "enthalpy_above_hull < 1"}, r"enthalpy_above_hull, .*; did you mean energy_above_hull\?"),
+    ],
+)
+def test_what_a_run_does_not_compare(
+    tmp_path: Path, model: Any, pressed: bool, options: dict[str, Any], message: str
+) -> None:
+    with pytest.raises(DataError, match=message):
+        Screening(model, [], tmp_path / "out.csv", relax=True, cell="full", pressure=20.0 * pressed, **options)
+
+
+def test_references_under_pressure_need_volumes(tmp_path: Path, model: Any) -> None:
+    write(tmp_path / "refs.extxyz", Atoms("W2", positions=[[0.0] * 3, [0.0, 0.0, 2.6]]))
+    with pytest.raises(DataError, match=r"refs\.extxyz, structure 0: .* a pressure needs periodicity in all three"):
+        screen(
+            model, [], tmp_path / "out.csv", relax=True, cell="full", pressure=5.0, references=tmp_path / "refs.extxyz"
+        )
 
 
 def test_ends_that_are_none(tmp_path: Path, model: Any, structures: list[Atoms]) -> None:

@@ -18,6 +18,7 @@ from etn_gpu.errors import DataError, ModelFileError
 from etn_gpu.screening import BatchLimits, MemorySource, Screening, demo_structures, screen
 from etn_gpu.screening.composition import composition
 from etn_gpu.screening.hull import EnergyHull
+from etn_gpu.screening.rows import row_of
 
 ELEMENTS = ("Mo", "Nb", "Ta", "W")
 
@@ -198,6 +199,40 @@ def test_conditions_on_kept_entries(tmp_path: Path, model: Any, structures: list
     )  # fmt: skip
     ages = {atoms.info["name"]: atoms.info["age"] for atoms in structures}
     assert {row.more["id"] for row in report.ranking.rows()} <= {n for n, age in ages.items() if age > 20} - {"=031"}
+
+
+def test_conditions_that_do_not_fit_kept_entries_lose_nothing(tmp_path: Path, model: Any) -> None:
+    given = [Atoms("W", info={"my key": value}) for value in (3, 4.5, "abc", True)]
+    report = screen(
+        model, [MemorySource("m", given)], tmp_path / "out.csv", keep=["my key"], rank="energy_per_atom",
+        where="`my key` > 3.5",
+    )  # fmt: skip
+    assert [row["my key"] for row in rows_of(tmp_path / "out.csv")] == ["3", "4.5", "abc", "True"]
+    assert report.ranking.n_unfit == 4  # what holds text is a column of text
+    assert report.ranking.unfit.startswith("m [0]: the condition '`my key` > 3.5' does not fit the columns: '3' cannot")
+    fits = screen(
+        model, [MemorySource("m", given[:2])], tmp_path / "numbers.csv", keep=["my key"], rank="energy_per_atom",
+        where="`my key` > 3.5",
+    ).ranking  # fmt: skip
+    assert [row.index for row in fits.rows()] == [1]
+    assert fits.unfit == ""
+    with pytest.raises(DataError, match="status is text, 1 is a number"):
+        Screening(model, given, tmp_path / "new.csv", where="status == 1")
+    assert not any(tmp_path.glob("new*"))
+
+
+def test_rows_are_parsed_once(tmp_path: Path, model: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    calls = 0
+
+    def counted(*arguments: Any) -> Any:
+        nonlocal calls
+        calls += 1
+        return row_of(*arguments)
+
+    monkeypatch.setattr("etn_gpu.screening.table.row_of", counted)
+    options: dict[str, Any] = {"rank": "energy_above_hull"}
+    screen(model, [Atoms("W")] * 5, tmp_path / "out.parquet", **options)
+    assert calls == 5
 
 
 def test_references_of_a_file(tmp_path: Path, model: Any) -> None:

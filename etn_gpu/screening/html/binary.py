@@ -58,14 +58,14 @@ def binary_diagram(
         (-0.03, 1.03),
         _energies(y, hull_y if whole else np.zeros(1)),
         f"Share of {system[1]}",
-        "Formation energy (eV/atom)",
+        content.quantity("formation_energy").axis,
     )
     dots, n = points(frame.x(x), frame.y(y), rows, groups, hover, limit, beyond=frame.beyond(x, y))
     zero = svg.polyline([(frame.x.start, frame.y.at(0.0)), (frame.x.end, frame.y.at(0.0))], class_="zero")
     parts = [frame.drawn(), zero, dots]
     entries = entries_of(groups, rows)
     name = "–".join(system)
-    caption = f"{name}: formation energy over composition{chosen_of(n, len(rows))}."
+    caption = f"{name}: {content.quantity('formation_energy').label} over composition{chosen_of(n, len(rows))}."
     if whole:
         places = list(zip(frame.x(hull_x).tolist(), frame.y(hull_y).tolist(), strict=True))
         parts += [svg.polyline(places, class_="hull"), _stable(places, [mine.formulas[p] for p in order])]

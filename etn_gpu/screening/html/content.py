@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from etn_gpu.errors import DataError
+from etn_gpu.screening.html.units import Quantity, quantity
 
 if TYPE_CHECKING:
     from ase import Atoms
@@ -34,6 +35,8 @@ _COLUMNS = (
     "status",
     "message",
 )
+#: What is that of enthalpies in a run under pressure.
+_COMPARED = ("formation_energy", "energy_above_hull")
 #: Larger numbers are shown at the end of an axis anyway, and their differences would overflow.
 _LARGEST = 1e30
 
@@ -83,6 +86,7 @@ class ReportContent:
         message: the reason for the status.
         hull: the hull that `energy_above_hull` refers to.
         grade_threshold: the grade above which a structure is extrapolating.
+        enthalpies: whether formation energies, energies above the hull and the hull are those of enthalpies.
         best: the structures at the head of the ranking, best first.
         ranked_by: what the ranking sorts by.
         seconds: wall time without compilation.
@@ -116,6 +120,7 @@ class ReportContent:
     message: Sequence[str] = ()
     hull: EnergyHull | None = None
     grade_threshold: float | None = None
+    enthalpies: bool = False
     best: Sequence[BestStructure] = ()
     ranked_by: str = ""
     seconds: float | None = None
@@ -133,6 +138,13 @@ class ReportContent:
     def n_rows(self) -> int:
         """Structures that the columns have."""
         return len(self.formulas)
+
+    def quantity(self, name: str) -> Quantity:
+        """What a column is called, and its unit."""
+        found = quantity(name)
+        if self.enthalpies and name in _COMPARED:
+            return replace(found, label=found.label.replace("energy", "enthalpy"))
+        return found
 
     @property
     def n_structures(self) -> int:

@@ -60,7 +60,7 @@ class Hover:
     @property
     def script(self) -> str:
         """The table as data for the script of the page."""
-        heads = [[QUANTITIES[name].label, QUANTITIES[name].unit] for name in self._columns]
+        heads = [[quantity.label, quantity.unit] for quantity in map(self._content.quantity, self._columns)]
         rows = np.fromiter(self._place, np.int64, len(self._place))
         columns = []
         for name, column in self._columns.items():

@@ -12,7 +12,6 @@ from etn_gpu.screening.html.content import Array, ReportContent
 from etn_gpu.screening.html.figure import Figure, Hover, points
 from etn_gpu.screening.html.groups import Group, entries_of, legend
 from etn_gpu.screening.html.sampling import axis_range
-from etn_gpu.screening.html.units import QUANTITIES
 
 __all__ = ["chosen_of", "distribution", "energy_of_volume", "outside_of"]
 
@@ -54,7 +53,7 @@ def distribution(content: ReportContent, name: str, groups: list[Group], limit: 
         low, high = float(edges[0]), float(edges[-1])
     counts = [np.histogram(np.clip(drawn[known & group.members], low, high), edges)[0] for group in reversed(groups)]
     total = np.sum(counts, axis=0)
-    quantity = QUANTITIES[name]
+    quantity = content.quantity(name)
     frame = Frame.around(
         WIDTH, HEIGHT, (low - room, high + room), (0.0, 1.06 * float(total.max())), quantity.axis, "Structures"
     )
@@ -115,10 +114,15 @@ def energy_of_volume(content: ReportContent, groups: list[Group], hover: Hover, 
         return None
     x, y = x[rows], y[rows]
     frame = Frame.around(
-        WIDTH, HEIGHT, axis_range(x), axis_range(y), QUANTITIES["volume_per_atom"].axis, QUANTITIES[name].axis
+        WIDTH,
+        HEIGHT,
+        axis_range(x),
+        axis_range(y),
+        content.quantity("volume_per_atom").axis,
+        content.quantity(name).axis,
     )
     dots, n = points(frame.x(x), frame.y(y), rows, groups, hover, limit, beyond=frame.beyond(x, y))
-    caption = f"{QUANTITIES[name].label.capitalize()} against volume per atom{chosen_of(n, len(rows))}."
+    caption = f"{content.quantity(name).label.capitalize()} against volume per atom{chosen_of(n, len(rows))}."
     caption += outside_of(frame, x, y)
     drawing = svg.drawing(WIDTH, HEIGHT, frame.drawn() + dots, caption)
     return Figure(drawing, caption, legend(entries_of(groups, rows)))

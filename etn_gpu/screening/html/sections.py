@@ -32,6 +32,8 @@ _ENERGIES = ("energy_above_hull", "formation_energy")
 _ON_A_CARD = {
     "energy_above_hull": "above hull",
     "formation_energy": "formation energy",
+    "enthalpy_above_hull": "above hull",
+    "formation_enthalpy": "formation enthalpy",
     "energy_per_atom": "energy",
     "max_force": "largest force",
     "extrapolation_grade": "grade",
@@ -61,7 +63,7 @@ def summary(content: ReportContent) -> str:
         lowest = int(np.nanargmin(formation))
         amount = shown(float(formation[lowest]), quantity("formation_energy").digits)
         name = svg.subscripted(content.formulas[lowest] or "–")
-        tiles.append(_tile("lowest formation energy", amount, f"eV/atom, {name}"))
+        tiles.append(_tile(f"lowest {content.quantity('formation_energy').label}", amount, f"eV/atom, {name}"))
     if content.seconds:
         tiles.append(_tile("structures a second", rate(n, content.seconds), f"in {duration(content.seconds)}"))
     return svg.tag("div", "".join(tiles), class_="tiles")

@@ -64,10 +64,11 @@ def phase_table(content: ReportContent, phases: Phases) -> str:
         _, others = own.within(elements)
         number = int((np.abs(others - shares[shares > 0.0]).max(axis=1, initial=0.0) < _SAME).sum())
         rows.append([(name, formula(name)), _cell("formation_energy", formation), _cell("n_atoms", number)])
-    heads = [("stable phase", ""), ("formation energy", "eV/atom"), ("structures of this run", "")]
+    what = content.quantity("formation_energy")
+    heads = [("stable phase", ""), (what.label, what.unit), ("structures of this run", "")]
     markup = svg.tag("h3", "Stable phases") + _table(heads, rows)
     if (left := len(phases.shares) - len(rows)) > 0:
-        markup += svg.tag("p", f"{left:,} more with higher formation energies.", class_="note")
+        markup += svg.tag("p", f"{left:,} more with a higher {what.label}.", class_="note")
     return svg.tag("div", markup, class_="small")
 
 

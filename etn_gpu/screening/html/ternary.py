@@ -14,7 +14,6 @@ from etn_gpu.screening.html.content import Array, ReportContent
 from etn_gpu.screening.html.figure import Figure, Hover, points
 from etn_gpu.screening.html.groups import Group, legend
 from etn_gpu.screening.html.plots import chosen_of
-from etn_gpu.screening.html.units import QUANTITIES
 
 __all__ = ["ternary_diagram", "tie_lines"]
 
@@ -60,7 +59,7 @@ def ternary_diagram(
     corners = mine.shares @ _CORNERS
     ties = "".join(svg.polyline([tuple(corners[p]), tuple(corners[q])], class_="tie") for p, q in tie_lines(mine))
     title = "–".join(system)
-    quantity = QUANTITIES[name]
+    quantity = content.quantity(name)
     caption = f"{title}: {quantity.label} by composition{chosen_of(n, len(rows))}; the lowest is on top."
     entries = []
     if len(mine.shares):
