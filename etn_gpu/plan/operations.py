@@ -223,8 +223,8 @@ class Functions:
     """Functions F_f, or their ``order``-th derivatives, of each of ``count`` components: z[f * count + c] = F_f(x[c]).
 
     ``code`` computes numbers from x, each from earlier ones: ('variable',), ('parameter', k), ('constant', value),
-    ('add', i, j), ('multiply', i, j), ('power', i, exponent), ('exp', i), ('sin', i), ('cos', i), ('tanh', i) and
-    ('below', i, limit, j, k), which is number j where number i < limit, else number k. Function f is number
+    ('add', i, j), ('multiply', i, j), ('power', i, exponent), ('exp', i), ('log', i), ('sin', i), ('cos', i),
+    ('tanh', i) and ('below', i, limit, j, k), which is number j where number i < limit, else number k. Function f is number
     ``results[f]``. :class:`~etn_gpu.plan.formula.Formula` writes it. With ``parameters`` > 0 there is a second operand
     p of so many components, from which no derivative comes.
     """
