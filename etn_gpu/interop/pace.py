@@ -15,13 +15,24 @@ import numpy as np
 from numpy.typing import NDArray
 
 from etn_gpu.errors import ModelFileError
-from etn_gpu.interop.pace_basis import Basis, complex_basis
+from etn_gpu.interop.pace_basis import complex_basis
 from etn_gpu.interop.pace_energy import Embeddings, core_ramp, core_switch
 from etn_gpu.interop.pace_file import PaceFile, read_pace_file
 from etn_gpu.interop.pace_radial import RadialPart, radial_part
 from etn_gpu.interop.translation import Translation, directions, harmonics, vectors
 from etn_gpu.plan import Program, ProgramBuilder, Term
-from etn_gpu.plan.operations import Constant, EdgeSum, EdgeSumBlock, Mix, MixBlock, PairTable, Products
+from etn_gpu.plan.operations import (
+    Constant,
+    Copy,
+    CopyBlock,
+    EdgeSum,
+    EdgeSumBlock,
+    Mix,
+    MixBlock,
+    Nearest,
+    PairTable,
+    Products,
+)
 from etn_gpu.plan.polynomial_steps import Monomials, product_steps
 from etn_gpu.plan.polynomials import share_products
 from etn_gpu.plan.program import Value, identity
@@ -44,25 +55,25 @@ def read_pace(path: str | Path, species: Sequence[str] | None = None) -> Transla
 
 def translate(file: PaceFile, name: str) -> Translation:
     """The Program of a file and its numbers; ``name`` it has in errors."""
-    if file.bonds[0][0].inner_kind == "zbl":
-        raise ModelFileError(
-            f"{name}: the inner_cutoff_type zbl is not done here: the nearest neighbour alone would switch the site; "
-            f"use a potential with the inner_cutoff_type density or distance"
-        )
-    for e, row in zip(file.embeddings, file.bonds, strict=True):
-        lowest = e.core_cutoff - e.core_width
-        if e.core_width <= 0 and any(b.core_prefactor for b in row):
-            raise ModelFileError(f"{name}: the energy would jump at rho_core_cutoff: drho_core_cutoff must be above 0")
-        if lowest < 0:
-            raise ModelFileError(
-                f"{name}: rho_core_cutoff - drho_core_cutoff is {lowest:g}, below 0: the energy of an atom without close "
-                f"neighbours would be switched off"
-            )
+    if file.bonds[0][0].inner_kind != "zbl":
+        _check_core(file, name)
     build = _Build(file)
     form = Formulation("PACE", file.elements, max(b.cutoff for r in file.bonds for b in r), build.program)
     functions = [len(f) for f in file.functions]
     metadata = {"format": "yace", "functions": functions, "spline_step": file.spline_step}
     return Translation(form, build.parameters, np.array(file.references), metadata)
+
+
+def _check_core(file: PaceFile, name: str) -> None:
+    """Refuse a switch by the density of cores that would jump, or be on where there is none."""
+    for e, row in zip(file.embeddings, file.bonds, strict=True):
+        if e.core_width <= 0 and any(b.core_prefactor for b in row):
+            raise ModelFileError(f"{name}: the energy would jump at rho_core_cutoff: drho_core_cutoff must be above 0")
+        if e.core_cutoff < e.core_width:
+            raise ModelFileError(
+                f"{name}: rho_core_cutoff - drho_core_cutoff is {e.core_cutoff - e.core_width:g}, below 0: the energy "
+                f"of atoms far from others would be switched off"
+            )
 
 
 class _Build:
@@ -75,18 +86,20 @@ class _Build:
         self.embeddings = Embeddings(file.embeddings)
         self.basis = complex_basis(file.functions, self.embeddings.n_densities)
         self.n_base = max(b.n_base for row in file.bonds for b in row)
-        self.radial: RadialPart = radial_part(file.bonds, self.n_base)
+        self.radial: RadialPart = radial_part(file.bonds, self.n_base, file.elements)
         summed, starts = self._sum()
         rho = self._densities(summed, starts)
         energy = self._embed(rho)
-        if self.radial.core:
+        if self.radial.marked:
+            energy = self._with_zbl(energy, summed)
+        elif self.radial.core:
             energy = self._with_core(energy, summed)
         self.program: Program = self.builder.build({"e": energy.name})
 
     @property
     def _width(self) -> int:
-        """Sums of l = 0 for each species of neighbours: g_k and the core."""
-        return self.n_base + self.radial.core
+        """Sums of l = 0 for each species of neighbours: g_k, the core, and whether the nearest is close."""
+        return self.radial.size
 
     def _input(self, name: str, numbers: Array) -> Value:
         self.parameters[name] = np.ascontiguousarray(numbers, np.float64).ravel()
@@ -104,6 +117,8 @@ class _Build:
             numbers = PairTable(radial.operation.parameters, self.n)
             operands.append(builder.step("pair_numbers", "edge", (Term(numbers, 1, (table.name,)),)).name)
         g = builder.step("radial", "edge", (Term(radial.operation, len(operands), tuple(operands)),))
+        if radial.marked:
+            g = self._of_nearest(g)
         starts, blocks, at = {}, [], 0
         for l in sorted({0, *self.basis.radial}):
             count = self._width if l == 0 else self.n_base
@@ -112,6 +127,17 @@ class _Build:
             at += self.n * count * (2 * l + 1)
         edge_sum = EdgeSum((g.size, y.size, at), tuple(blocks), self.n)
         return builder.step("S", "atom", (Term(edge_sum, 2, (g.name, y.name)),)), starts
+
+    def _of_nearest(self, g: Value) -> Value:
+        """The last of the radial functions for the nearest neighbour alone, measured from where it has no part."""
+        starts = np.array([[b.inner_cutoff - b.inner_width for b in row] for row in self.file.bonds])
+        cutoffs = np.array([[b.cutoff for b in row] for row in self.file.bonds])
+        table = self._input("inner", np.stack([starts, cutoffs]))
+        mark = self.builder.step("nearest", "edge", (Term(Nearest(self.n), 2, ("x", table.name)),))
+        last = g.size - 1
+        keep = Copy((g.size, g.size), (CopyBlock((0, 0), (last, 1, 1), ((1, 0, 0), (1, 0, 0))),))
+        times = Products((g.size, 1, g.size), ((last, 0, last, 1.0),))
+        return self.builder.step("marked", "edge", (Term(keep, 1, (g.name,)), Term(times, 2, (g.name, mark.name))))
 
     def _densities(self, summed: Value, starts: dict[int, int]) -> Value:
         """rho_p, from sums of g_k directly and from monomials."""
@@ -141,10 +167,11 @@ class _Build:
     def _monomials(self, summed: Value, starts: dict[int, int]) -> Monomials:
         basis = self.basis
         site, places = self._site(summed, starts)
-        return product_steps(
-            self.builder, share_products(basis.monomials, basis.real),
-            [(site, places[mu, n, l] + l + m, None if m == 0 else places[mu, n, l] + l - m) for mu, n, l, m in basis.variables],
-        )  # fmt: skip
+        found = []
+        for mu, n, l, m in basis.variables:
+            centre = places[mu, n, l] + l
+            found.append((site, centre + m, centre - m if m else None))
+        return product_steps(self.builder, share_products(basis.monomials, basis.real), found)
 
     def _site(self, summed: Value, starts: dict[int, int]) -> tuple[Value, dict[tuple[int, int, int], int]]:
         """The real and imaginary parts z of all A, and where those of species, n and l begin."""
@@ -190,6 +217,18 @@ class _Build:
     def _form(self, weights: Value, x: Value, source: int, cols: int, stride: int, first: int) -> Term:
         mix = Mix((weights.size, x.size, 1), (MixBlock(first, cols, 1, cols, 1, source, 0),), stride)
         return Term(mix, 2, (weights.name, x.name))
+
+    def _with_zbl(self, energy: Value, summed: Value) -> Value:
+        """The energy, or the repulsion of the cores in its place where the nearest neighbour is close."""
+        cols = self.n * self._width
+        table = np.zeros((2, cols))
+        table[0, self.n_base :: self._width] = table[1, self.n_base + 1 :: self._width] = 1.0
+        weights = self._input("core", table)
+        core = self._mixed("core_sum", weights, summed, 0, cols, 0)
+        close = self._mixed("close", weights, summed, 0, cols, 0, cols)
+        times = Products((1, 1, 1), ((0, 0, 0, 1.0),))
+        terms = (Term(times, 2, (core.name, close.name)), Term(times, 2, (energy.name, close.name), -1.0))
+        return self.builder.step("e", "atom", (*terms, identity(energy, energy.name)))
 
     def _with_core(self, energy: Value, summed: Value) -> Value:
         """The energy switched off where cores come close, and their repulsion."""

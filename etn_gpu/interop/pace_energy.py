@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from etn_gpu.interop.pace_file import Embedding
-from etn_gpu.interop.pace_radial import fade
+from etn_gpu.interop.pace_pairs import fade
 from etn_gpu.plan.formula import Formula, Number
 from etn_gpu.plan.operations import Functions
 

@@ -1,4 +1,4 @@
-"""What a `.yace` file says, and nothing else: the potential that pacemaker and the CPU engines of PACE call C-tilde basis."""
+"""What a `.yace` file says, and nothing else: the potential that the engines of PACE call a C-tilde basis."""
 
 from __future__ import annotations
 
@@ -50,6 +50,11 @@ class Bond:
     cutoff: float
     width: float
     inner: tuple[float | None, float | None, str | None] = (None, None, None)
+
+    @property
+    def basis(self) -> str:
+        """The kind of the radial functions, by one name."""
+        return self.kind.removeprefix("TEST_")
 
     @property
     def inner_cutoff(self) -> float:
@@ -167,14 +172,16 @@ def _bonds(node: Node, n: int) -> tuple[tuple[Bond, ...], ...]:
         node.refuse(f"bonds lacks the pairs {missing[:4]} of {n} elements; is the file complete?")
     kinds = {bond.inner_kind for bond in found.values()}
     if len(kinds) > 1:
-        node.refuse(f"bonds have the inner_cutoff_type {sorted(kinds)}; python-ace takes the last for all: make them equal")
+        node.refuse(
+            f"bonds have the inner_cutoff_type {sorted(kinds)}; python-ace takes the last for all: make them equal"
+        )
     return tuple(tuple(found[i, j] for j in range(n)) for i in range(n))
 
 
 def _bond(node: Node) -> Bond:
     required = (
-        "nradmax", "lmax", "nradbasemax", "radbasename", "radparameters", "radcoefficients", "prehc", "lambdahc", "rcut",
-        "dcut",
+        "nradmax", "lmax", "nradbasemax", "radbasename", "radparameters", "radcoefficients", "prehc", "lambdahc",
+        "rcut", "dcut",
     )  # fmt: skip
     kinds = [value.word() for key, value in node.entries() if key.word() == "radbasename"]
     if kinds and kinds[0] not in RADIAL_KINDS:
@@ -188,8 +195,9 @@ def _bond(node: Node) -> Bond:
         f["inner_cutoff_type"].word() if "inner_cutoff_type" in f else None,
     )
     bond = Bond(
-        n, lmax, base, f["radbasename"].word(), f["radparameters"].numbers(), _coefficients(f["radcoefficients"], n, lmax, base),
-        f["prehc"].number(), f["lambdahc"].number(), f["rcut"].number(), f["dcut"].number(), inner,
+        n, lmax, base, f["radbasename"].word(), f["radparameters"].numbers(),
+        _coefficients(f["radcoefficients"], n, lmax, base), f["prehc"].number(), f["lambdahc"].number(),
+        f["rcut"].number(), f["dcut"].number(), inner,
     )  # fmt: skip
     _check_bond(bond, f)
     return bond
@@ -227,8 +235,10 @@ def _check_bond(bond: Bond, f: dict[str, Node]) -> None:
         f["rcut"].refuse("rcut_in and dcut_in must not be below 0")
     if bond.inner_kind == "density" and start > 0:
         f["rcut"].refuse("radial functions would jump at rcut_in - dcut_in, with the inner_cutoff_type density")
-    if bond.inner_kind == "distance" and bond.inner_cutoff > 0 and bond.inner_width == 0:
-        f["rcut"].refuse("radial functions would jump at rcut_in: give it a width dcut_in above 0")
+    if bond.inner_width == 0 and (
+        bond.inner_kind == "zbl" or (bond.inner_kind == "distance" and bond.inner_cutoff > 0)
+    ):
+        f["rcut"].refuse("energies would jump at rcut_in: give it a width dcut_in above 0")
 
 
 @dataclass(frozen=True)
@@ -245,7 +255,9 @@ def _function(node: Node, species: int, n_densities: int, limits: _Limits) -> Fu
     if f["mu0"].integer(0) != species:
         f["mu0"].refuse(f"mu0 is {f['mu0'].word()} among the functions of species {species}")
     if f["ndensity"].integer(1) != n_densities:
-        f["ndensity"].refuse(f"ndensity is {f['ndensity'].word()}, but the embedding of species {species} has {n_densities}")
+        f["ndensity"].refuse(
+            f"ndensity is {f['ndensity'].word()}, but the embedding of species {species} has {n_densities}"
+        )
     rank, count = f["rank"].integer(1, LARGEST_RANK), f["num_ms_combs"].integer(1)
     mus = f["mus"].integers(rank, 0, limits.species - 1)
     ns = f["ns"].integers(rank, 1, limits.base if rank == 1 else limits.n)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
@@ -25,7 +26,7 @@ class Monomials:
     values: tuple[Value, ...]
     places: tuple[tuple[int, int], ...]
 
-    @property
+    @cached_property
     def spans(self) -> tuple[tuple[int, int], ...]:
         """First component and number of components that hold monomials, for each value."""
         reached: list[list[int]] = [[] for _ in self.values]
@@ -36,9 +37,10 @@ class Monomials:
     def weights(self, coefficients: NDArray[np.float64]) -> NDArray[np.float64]:
         """Coefficients [..., outputs, monomials] in the order in which :meth:`linear_forms` reads them: [..., size]."""
         *lead, outputs, _ = coefficients.shape
-        parts = [np.zeros((*lead, outputs, count)) for _, count in self.spans]
+        spans = self.spans
+        parts = [np.zeros((*lead, outputs, count)) for _, count in spans]
         for monomial, (value, component) in enumerate(self.places):
-            parts[value][..., component - self.spans[value][0]] += coefficients[..., monomial]
+            parts[value][..., component - spans[value][0]] += coefficients[..., monomial]
         return np.concatenate([p.reshape(*lead, -1) for p in parts], axis=-1)
 
     def linear_forms(self, outputs: int, weights: Value, first: int = 0, species_stride: int = 0) -> list[Term]:

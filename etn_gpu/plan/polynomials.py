@@ -21,9 +21,9 @@ Monomial = tuple[int, ...]
 
 @dataclass(frozen=True)
 class SharedProducts:
-    """Factors beyond the ``n_variables`` first are products, ``nodes``, of two earlier ones; ``real`` has a flag for each.
+    """Factors beyond the ``n_variables`` first are products, ``nodes``, of two earlier ones.
 
-    ``monomials`` are what is left of the given ones: one factor or two.
+    ``real`` says of every factor whether it is real. ``monomials`` are what is left of the given ones: one factor or two.
     """
 
     n_variables: int
@@ -85,12 +85,12 @@ class _Sharing:
 
     def _pair(self, a: int, b: int) -> tuple[tuple[int, int], bool]:
         """The product of two factors or its conjugate, whichever stands for both, and whether it is the conjugate."""
-        a, b = sorted((a, b), key=lambda v: (abs(v), v))
-        lead = next((v for v in (a, b) if not self.real[abs(v) - 1]), 1)
-        if lead < 0 and a != -b:
-            flipped = sorted((self._conjugate(a), self._conjugate(b)), key=lambda v: (abs(v), v))
-            return (flipped[0], flipped[1]), True
-        return (a, b), False
+        if (abs(b), b) < (abs(a), a):
+            a, b = b, a
+        lead = b if self.real[abs(a) - 1] else a
+        if lead > 0 or a == -b:
+            return (a, b), False
+        return (self._conjugate(a), self._conjugate(b)), True
 
     def _conjugate(self, v: int) -> int:
         return v if self.real[abs(v) - 1] else -v

@@ -5,8 +5,8 @@
 
 With the path of `Al-Ni_opt_all.yace`, a test file of python-ace, numbers for it are made too. python-ace interpolates
 radial functions; tables are made so fine here (`deltaSplineBins`) that little of that is left. Where ChebPow has an
-exponent p that is no whole number, (rcut - r)^p is rough at the cutoff: with p = 2.3 forces differ by 5e-6 eV/A at a step
-of 2.5e-4 A, 1e-6, 5e-7 and 2e-8 at a half, a quarter and an eighth of it. So the exponent here is a larger one.
+exponent p that is no whole number, (rcut - r)^p is rough at the cutoff: with p = 2.3 forces differ by 5e-6 eV/A at a
+step of 2.5e-4 A, 1e-6, 5e-7 and 2e-8 at a half, a quarter and an eighth of it. So the exponent here is a larger one.
 """
 
 from __future__ import annotations
@@ -27,19 +27,35 @@ FOLDER = Path(__file__).parent / "references"
 SPLINE_STEP = 2.5e-4
 
 
-def embedding(*parameters: float, kind: str = "FinnisSinclairShiftedScaled", core: tuple[float, float] = (1e5, 250.0)) -> dict[str, Any]:
+def embedding(
+    *parameters: float, kind: str = "FinnisSinclairShiftedScaled", core: tuple[float, float] = (1e5, 250.0)
+) -> dict[str, Any]:
     return {
         "npot": kind, "fs_parameters": list(parameters), "ndensity": len(parameters) // 2, "rho_core_cut": core[0],
         "drho_core_cut": core[1],
     }  # fmt: skip
 
 
-def bond(kind: str, parameter: float, cutoff: float, width: float = 0.5, core: tuple[float, float] | None = None, inner: tuple[float, float] | None = None) -> dict[str, Any]:
-    found = {"radbase": kind, "radparameters": [parameter], "rcut": cutoff, "dcut": width, "NameOfCutoffFunction": "cos"}
+def bond(
+    kind: str,
+    parameter: float,
+    cutoff: float,
+    width: float = 0.5,
+    core: tuple[float, float] | None = None,
+    inner: tuple[float, float] | None = None,
+    inner_kind: str = "distance",
+) -> dict[str, Any]:
+    found = {
+        "radbase": kind,
+        "radparameters": [parameter],
+        "rcut": cutoff,
+        "dcut": width,
+        "NameOfCutoffFunction": "cos",
+    }
     if core:
         found["core-repulsion"] = list(core)
     if inner:
-        found |= {"r_in": inner[0], "delta_in": inner[1], "inner_cutoff_type": "distance"}
+        found |= {"r_in": inner[0], "delta_in": inner[1], "inner_cutoff_type": inner_kind}
     else:
         found["inner_cutoff_type"] = "density"
     return found
@@ -54,7 +70,11 @@ POTENTIALS: dict[str, tuple[list[str], dict[str, Any], dict[str, Any], dict[str,
     "exponential": (
         ["Al", "Ni"],
         {"ALL": embedding(1.0, 1.0, 0.7, 0.5)},
-        {"ALL": bond("ChebExpCos", 5.25, 6.0), "Al": bond("ChebExpCos", 3.0, 6.5, 1.0), "AlNi": bond("ChebExpCos", 4.0, 5.5)},
+        {
+            "ALL": bond("ChebExpCos", 5.25, 6.0),
+            "Al": bond("ChebExpCos", 3.0, 6.5, 1.0),
+            "AlNi": bond("ChebExpCos", 4.0, 5.5),
+        },
         {"UNARY": functions([5, 3, 2, 1], [0, 2, 2, 1]), "BINARY": functions([4, 2, 1], [0, 2, 1])},
         2.7,
     ),
@@ -69,15 +89,33 @@ POTENTIALS: dict[str, tuple[list[str], dict[str, Any], dict[str, Any], dict[str,
         ["Nb", "Mo", "W"],
         {"ALL": embedding(1.0, 1.0, 1.0, 0.36)},
         {"ALL": bond("SBessel", 5.25, 6.0, core=(50.0, 0.6), inner=(2.6, 0.5))},
-        {"UNARY": functions([5, 2, 1], [0, 3, 1]), "BINARY": functions([3, 1], [0, 2]), "TERNARY": functions([2, 1], [0, 1])},
+        {
+            "UNARY": functions([5, 2, 1], [0, 3, 1]),
+            "BINARY": functions([3, 1], [0, 2]),
+            "TERNARY": functions([2, 1], [0, 1]),
+        },
         2.7,
     ),
     "mixed": (
         ["Si", "O"],
         {"Si": embedding(1.0, 1.0), "O": embedding(1.0, 1.0, 0.5, 1.7, core=(4.0, 3.0))},
-        {"Si": bond("ChebPow", 2.0, 5.0, core=(80.0, 0.8)), "O": bond("ChebExpCos", 4.5, 4.5, core=(60.0, 1.2)), "SiO": bond("SBessel", 1.0, 5.2, core=(70.0, 0.9))},
+        {
+            "Si": bond("ChebPow", 2.0, 5.0, core=(80.0, 0.8)),
+            "O": bond("ChebExpCos", 4.5, 4.5, core=(60.0, 1.2)),
+            "SiO": bond("SBessel", 1.0, 5.2, core=(70.0, 0.9)),
+        },
         {"UNARY": functions([4, 2, 2], [0, 2, 1]), "BINARY": functions([4, 2, 1], [0, 2, 1])},
         2.0,
+    ),
+    "nearest": (
+        ["Be", "W"],
+        {"ALL": embedding(1.0, 1.0, 0.5, 0.8)},
+        {
+            "ALL": bond("ChebExpCos", 4.0, 5.0, core=(1.0, 1.0), inner=(2.8, 0.9), inner_kind="zbl"),
+            "W": bond("ChebPow", 2.0, 5.5, 1.0, core=(1.2, 1.0), inner=(2.5, 0.9), inner_kind="zbl"),
+        },
+        {"ALL": functions([3, 2, 1], [0, 2, 1])},
+        2.6,
     ),
     "linear": (
         ["Mg"],
@@ -86,7 +124,7 @@ POTENTIALS: dict[str, tuple[list[str], dict[str, Any], dict[str, Any], dict[str,
         {"ALL": functions([5, 3, 2], [0, 2, 2])},
         3.0,
     ),
-}  # fmt: skip
+}
 
 
 def write(name: str, seed: int) -> Path:
@@ -110,7 +148,14 @@ def write(name: str, seed: int) -> Path:
 def evaluated(path: Path, elements: list[str], seed: int, spacing: float) -> dict[str, Any]:
     """Energies (eV), forces (eV/A) and stresses (eV/A^3, Voigt) of the structures."""
     calculator = PyACECalculator(str(path))
-    found: dict[str, Any] = {"species": elements, "seed": seed, "spacing": spacing, "energies": [], "forces": [], "stresses": []}
+    found: dict[str, Any] = {
+        "species": elements,
+        "seed": seed,
+        "spacing": spacing,
+        "energies": [],
+        "forces": [],
+        "stresses": [],
+    }
     for atoms in structures(elements, seed, spacing):
         atoms.calc = calculator
         found["energies"].append(round(float(atoms.get_potential_energy()), 12))

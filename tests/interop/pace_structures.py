@@ -1,4 +1,4 @@
-"""Small structures for comparisons with python-ace, made from a seed: the script that makes references uses them too."""
+"""Small structures for comparisons with python-ace, from a seed: the script that makes references uses them too."""
 
 from __future__ import annotations
 

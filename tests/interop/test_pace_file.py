@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import re
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -47,7 +47,9 @@ def test_a_small_file_is_written_as_it_was() -> None:
 
 
 def test_block_style_says_the_same() -> None:
-    block = SMALL.replace("elements: [Al, Ni]", "elements:\n  - Al\n  - Ni").replace("  [0, 0]: {", "  ? - 0\n    - 0\n  : {")
+    block = SMALL.replace("elements: [Al, Ni]", "elements:\n  - Al\n  - Ni").replace(
+        "  [0, 0]: {", "  ? - 0\n    - 0\n  : {"
+    )
     assert parse_pace(block, "block") == parse_pace(SMALL, "small")
 
 
@@ -81,6 +83,7 @@ BAD = [
     ("rcut: 5, dcut: 0.01", "rcut: 5, dcut: 0.01, smooth: 1", 8, "unknown key 'smooth' of the bond"),
     ("inner_cutoff_type: density", "inner_cutoff_type: cosine", 9, "inner_cutoff_type 'cosine' is not known"),
     ("inner_cutoff_type: density", "inner_cutoff_type: distance", 8, "takes the last for all: make them equal"),
+    ("rcut: 5, dcut: 0.01", "rcut: 5, dcut: 0.01, inner_cutoff_type: zbl", 8, "give it a width dcut_in above 0"),
     ("rcut_in: 0, dcut_in: 0,", "rcut_in: 2, dcut_in: 1,", 9, "would jump at rcut_in - dcut_in"),
     ("mu0: 0, rank: 1", "mu0: 1, rank: 1", 14, "mu0 is 1 among the functions of species 0"),
     ("rank: 1, ndensity: 1", "rank: 1, ndensity: 2", 14, "ndensity is 2, but the embedding of species 0 has 1"),
@@ -135,26 +138,21 @@ def test_files_that_cannot_be_read(tmp_path: Path) -> None:
 @settings(max_examples=60)
 def test_truncated_files_are_refused(end: int) -> None:
     """Unless what is cut is only the end of a line, or the list of functions, which may be short."""
-    try:
-        file = parse_pace(SMALL[:end], "cut.yace")
-    except ModelFileError as error:
-        assert re.match(r"cut\.yace", str(error))
-    else:
-        assert file == parse_pace(SMALL, "small")
+    found = None
+    with suppress(ModelFileError):
+        found = parse_pace(SMALL[:end], "cut.yace")
+    assert found in (None, parse_pace(SMALL, "small"))
 
 
 @pytest.mark.parametrize(
     ("old", "new", "message"),
     [
-        ("inner_cutoff_type: density", "inner_cutoff_type: zbl", "inner_cutoff_type zbl is not done here"),
-        ("rho_core_cutoff: 3, drho_core_cutoff: 2", "rho_core_cutoff: 3, drho_core_cutoff: 0", "would jump at rho_core"),
-        ("rho_core_cutoff: 3, drho_core_cutoff: 2", "rho_core_cutoff: 3, drho_core_cutoff: 5", "is -2, below 0"),
+        ("drho_core_cutoff: 2", "drho_core_cutoff: 0", "would jump at rho_core"),
+        ("drho_core_cutoff: 2", "drho_core_cutoff: 5", "is -2, below 0"),
     ],
 )  # fmt: skip
 def test_what_is_not_done(old: str, new: str, message: str, tmp_path: Path) -> None:
     text = SMALL.replace(old, new)
-    if "zbl" in new:
-        text = re.sub(r"dcut: 0.01(, rcut_in.*)?}", "dcut: 0.01, rcut_in: 1, dcut_in: 1, inner_cutoff_type: zbl}", text)
     (tmp_path / "a.yace").write_text(text)
     with pytest.raises(ModelFileError, match=message):
         read_pace(tmp_path / "a.yace")

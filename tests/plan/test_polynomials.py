@@ -33,7 +33,9 @@ def values(real: list[bool], n_atoms: int = 3) -> np.ndarray:
 
 def monomial(z: np.ndarray, factors: Monomial) -> np.ndarray:
     """Its real part for each atom."""
-    return np.asarray(prod((z[:, abs(v) - 1] if v > 0 else z[:, abs(v) - 1].conj() for v in factors), start=1.0 + 0j).real)
+    return np.asarray(
+        prod((z[:, abs(v) - 1] if v > 0 else z[:, abs(v) - 1].conj() for v in factors), start=1.0 + 0j).real
+    )
 
 
 @given(case=polynomials())
@@ -48,7 +50,9 @@ def test_products_are_the_monomials(case: tuple[list[bool], list[Monomial]]) -> 
             np.testing.assert_allclose(number.imag, 0.0, atol=1e-12 * np.abs(number).max())
     for left, factors in zip(plan.monomials, monomials, strict=True):
         assert 1 <= len(left) <= 2
-        np.testing.assert_allclose(monomial(np.array(z).T, left), monomial(values(real), factors), rtol=1e-12, atol=1e-12)
+        np.testing.assert_allclose(
+            monomial(np.array(z).T, left), monomial(values(real), factors), rtol=1e-12, atol=1e-12
+        )
 
 
 def test_what_is_shared_is_made_once() -> None:
@@ -80,7 +84,17 @@ def test_factors_that_there_are_not(monomials: list[Monomial]) -> None:
         share_products(monomials, [True] * 3)
 
 
-MONOMIALS: list[Monomial] = [(2,), (1, 1), (1, -1), (1, 2, 3), (-1, 2, 3), (1, 2), (1, 1, 3, 3, -3), (2, 2, 2, 2, 2, 2), (3, -1)]
+MONOMIALS: list[Monomial] = [
+    (2,),
+    (1, 1),
+    (1, -1),
+    (1, 2, 3),
+    (-1, 2, 3),
+    (1, 2),
+    (1, 1, 3, 3, -3),
+    (2, 2, 2, 2, 2, 2),
+    (3, -1),
+]
 
 
 def test_steps_give_linear_forms_and_gradients(backend: str) -> None:

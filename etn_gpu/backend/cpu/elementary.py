@@ -1,4 +1,6 @@
-"""Exponentials, logarithms, sines and cosines of vectors, by polynomials in every lane: libraries would be called lane by lane.
+"""Exponentials, logarithms, sines and cosines of vectors, by polynomials in every lane.
+
+Libraries would be called lane by lane.
 
 Arguments are reduced with a number so large that adding it rounds to whole numbers, which then stand in the last bits.
 """
