@@ -38,8 +38,9 @@ def zbl(pairs: Pairs, elements: Sequence[str], r: Number, q: Number) -> Number:
         screened = screened + factor * (rate * x).exp()
     inside = r - pairs.number(lambda b: b.cutoff - b.width)
     w = inside.below(0.0, 0.0, inside)
-    third, fourth, shift = (pairs.number(lambda b, k=k: _shift(b, range_of(b))[k]) for k in range(3))
-    smooth = shift + w * w * w * (third + fourth * w)
+    third = pairs.number(lambda b: _shift(b, range_of(b))[0])
+    fourth = pairs.number(lambda b: _shift(b, range_of(b))[1])
+    smooth = pairs.number(lambda b: _shift(b, range_of(b))[2]) + w * w * w * (third + fourth * w)
     faded = fade(inside * pairs.number(lambda b: 1.0 / b.width if b.width else 0.0))
     return q.below(1.0, pairs.number(amplitude) * (screened / r + smooth) * faded, 0.0)
 

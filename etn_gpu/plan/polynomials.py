@@ -23,7 +23,8 @@ Monomial = tuple[int, ...]
 class SharedProducts:
     """Factors beyond the ``n_variables`` first are products, ``nodes``, of two earlier ones.
 
-    ``real`` says of every factor whether it is real. ``monomials`` are what is left of the given ones: one factor or two.
+    ``real`` says of every factor whether it is real. ``monomials`` are what is left of the given ones: one factor or
+    two.
     """
 
     n_variables: int

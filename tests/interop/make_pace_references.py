@@ -1,7 +1,7 @@
 """Makes `references/pace_*.yace` and `references/pace.json.gz`, what python-ace gives for them: run by hand.
 
     python3.11 -m venv native && native/bin/pip install python-ace==0.4.0rc1
-    native/bin/python tests/interop/make_pace_references.py [AL_NI.yace]
+    PYTHONPATH=. native/bin/python tests/interop/make_pace_references.py [AL_NI.yace]
 
 With the path of `Al-Ni_opt_all.yace`, a test file of python-ace, numbers for it are made too. python-ace interpolates
 radial functions; tables are made so fine here (`deltaSplineBins`) that little of that is left. Where ChebPow has an
@@ -19,8 +19,9 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from pace_structures import structures
 from pyace import ACEBBasisSet, PyACECalculator, create_multispecies_basis_config
+
+from tests.interop.pace_structures import structures
 
 FOLDER = Path(__file__).parent / "references"
 #: A, of the tables of python-ace: its error goes with the fourth power.
