@@ -46,6 +46,9 @@ class Arithmetic(Protocol[N]):
     def exp(self, a: N) -> N:
         """e^a."""
 
+    def log(self, a: N) -> N:
+        """The natural logarithm."""
+
     def sin(self, a: N) -> N:
         """The sine of a in radians, |a| < 1e5."""
 

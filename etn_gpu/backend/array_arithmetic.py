@@ -66,6 +66,10 @@ class ArrayArithmetic:
         """e^a."""
         return Numbers(np.exp(a.array))
 
+    def log(self, a: Numbers) -> Numbers:
+        """The natural logarithm."""
+        return Numbers(np.log(a.array))
+
     def sin(self, a: Numbers) -> Numbers:
         """The sine."""
         return Numbers(np.sin(a.array))

@@ -55,6 +55,22 @@ def with_merged_neighbours(geometry: Geometry) -> Geometry:
     return replace(geometry, edge_species=np.zeros_like(geometry.edge_species))
 
 
+def nearest_neighbours(
+    geometry: Geometry, n_species: int, x: NDArray[np.floating], w: NDArray[np.floating]
+) -> NDArray[np.float64]:
+    """See :class:`~etn_gpu.plan.operations.Nearest`; x [E, 3] and w -> [E]."""
+    marks = np.zeros(geometry.n_edges)
+    pairs = pairs_of_edges(geometry, n_species)
+    r = np.sqrt(x[:, 0] ** 2 + x[:, 1] ** 2 + x[:, 2] ** 2)
+    distance = np.where(r < w[n_species**2 + pairs], r - w[pairs], np.inf)
+    counts = np.diff(geometry.edge_offsets)
+    starts = geometry.edge_offsets[:-1][counts > 0]
+    least = np.repeat(np.minimum.reduceat(distance, starts), counts[counts > 0]) if len(starts) else distance
+    marks[(distance == least) & np.isfinite(distance)] = 1.0
+    shared = np.repeat(np.add.reduceat(marks, starts), counts[counts > 0]) if len(starts) else marks
+    return marks / np.maximum(shared, 1.0)
+
+
 def pairs_of_edges(geometry: Geometry, n_species: int) -> NDArray[np.int64]:
     """t_i n_species + t_j of each edge, with the species of its centre and of its neighbour."""
     centres = np.repeat(geometry.species.astype(np.int64), np.diff(geometry.edge_offsets))

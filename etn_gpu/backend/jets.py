@@ -66,6 +66,21 @@ class Jets(Generic[N]):
             jet.append(self._chained(a, jet, k))
         return jet
 
+    def log(self, a: Jet[N]) -> Jet[N]:
+        """log a, from a y' = a'."""
+        f = self.f
+        first = _there(a[0])
+        jet: Jet[N] = [f.log(first)]
+        if self.order:
+            over = f.divide(f.constant(1.0), first)
+        for k in range(1, self.order + 1):
+            rest = self._sum((comb(k - 1, j), a[j], jet[k - j]) for j in range(1, k))
+            slope = a[k]
+            if rest is not None:
+                slope = f.negate(rest) if slope is None else f.subtract(slope, rest)
+            jet.append(None if slope is None else f.multiply(over, slope))
+        return jet
+
     def sin_cos(self, a: Jet[N]) -> tuple[Jet[N], Jet[N]]:
         """sin a and cos a."""
         sines: Jet[N] = [self.f.sin(_there(a[0]))]
@@ -127,7 +142,7 @@ class Jets(Generic[N]):
                 then, otherwise = (numbers[int(k)] for k in arguments[2:])
                 numbers.append(self.below(a, float(arguments[1]), then, otherwise))
             else:
-                numbers.append(self.exp(a) if name == "exp" else self.tanh(a))
+                numbers.append({"exp": self.exp, "log": self.log, "tanh": self.tanh}[str(name)](a))
         return [numbers[k] for k in operation.results]
 
     def _whole_power(self, a: Jet[N], exponent: int) -> Jet[N]:

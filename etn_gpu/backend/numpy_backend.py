@@ -18,7 +18,7 @@ from numpy.lib.stride_tricks import as_strided
 from numpy.typing import NDArray
 
 from etn_gpu.backend.array_arithmetic import functions
-from etn_gpu.backend.geometry import Geometry, pairs_of_edges
+from etn_gpu.backend.geometry import Geometry, nearest_neighbours, pairs_of_edges
 from etn_gpu.backend.radial import inverse_powers, radial_functions
 from etn_gpu.errors import BackendError
 from etn_gpu.plan.operations import (
@@ -32,6 +32,7 @@ from etn_gpu.plan.operations import (
     Functions,
     Harmonics,
     Mix,
+    Nearest,
     PairTable,
     Powers,
     Products,
@@ -128,6 +129,8 @@ def _apply(term: Term, at: list[Array], geometry: Geometry) -> None:
         _edge_sum(operation, term, at, geometry)
     elif isinstance(operation, PairTable):
         _pair_table(operation, term, at, geometry)
+    elif isinstance(operation, Nearest):
+        at[2][0] += term.scale * nearest_neighbours(geometry, operation.n_species, at[0].T, at[1])
     elif isinstance(operation, Fold):
         _fold(operation, term, at)
     elif isinstance(operation, Copy):

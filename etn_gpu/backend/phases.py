@@ -10,15 +10,19 @@ from collections.abc import Sequence
 from functools import lru_cache
 
 from etn_gpu.errors import BackendError
-from etn_gpu.plan.operations import EdgeSum, Mix, PairTable
+from etn_gpu.plan.operations import EdgeSum, Mix, Nearest, PairTable
 from etn_gpu.plan.program import Program, Step, Value, identity
 
 _SUMMED = "#summed"
 
 
 def pair_steps(body: Sequence[Step]) -> list[Step]:
-    """The steps that bring numbers of pairs of species to the edges."""
-    return [s for s in body if any(isinstance(t.operation, PairTable) for t in s.terms)]
+    """The steps that bring numbers of pairs of species, and marks of nearest neighbours, to the edges."""
+    found = [s for s in body if any(isinstance(t.operation, PairTable | Nearest) for t in s.terms)]
+    made = {s.out.name for s in body}
+    if wrong := [s.out.name for s in found if any(n in made for t in s.terms for n in t.operands)]:
+        raise BackendError(f"the values {wrong} take numbers of pairs from what the Program computes; only inputs do")
+    return found
 
 
 def merges_neighbours(program: Program) -> bool:

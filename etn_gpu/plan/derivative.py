@@ -22,6 +22,7 @@ from etn_gpu.plan.operations import (
     CoupleBlock,
     Functions,
     Harmonics,
+    Nearest,
     OfScalars,
 )
 from etn_gpu.plan.program import Program, Term, Value, identity
@@ -124,7 +125,7 @@ def _forward(builder: ProgramBuilder, term: Term, tangent: Mapping[str, str]) ->
                 operands = (*term.operands[:i], tangent[name], *term.operands[i + 1 :])
                 out.append(replace(term, operands=operands))
         return out
-    if isinstance(term.operation, Constant) or not _differentiable(term, tangent):
+    if isinstance(term.operation, Constant | Nearest) or not _differentiable(term, tangent):
         return []
     form, other, slot = _linearise(builder, term)
     operands = _ordered({slot: tangent[term.operands[0]], **other})
@@ -132,7 +133,7 @@ def _forward(builder: ProgramBuilder, term: Term, tangent: Mapping[str, str]) ->
 
 
 def _backward(builder: ProgramBuilder, term: Term, bar: str, active: set[str]) -> list[tuple[str, Term]]:
-    if isinstance(term.operation, Constant):
+    if isinstance(term.operation, Constant | Nearest):
         return []
     if isinstance(term.operation, MULTILINEAR):
         at = dict(zip(term.operand_slots, term.operands, strict=True))

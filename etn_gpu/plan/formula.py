@@ -21,7 +21,7 @@ Instruction = tuple[str | float, ...]
 #: What follows the name of an instruction: numbers computed before (n) and literals (v).
 SHAPES = {
     "variable": "", "parameter": "v", "constant": "v", "add": "nn", "multiply": "nn", "power": "nv", "exp": "n",
-    "sin": "n", "cos": "n", "tanh": "n", "below": "nvnn",
+    "log": "n", "sin": "n", "cos": "n", "tanh": "n", "below": "nvnn",
 }  # fmt: skip
 
 
@@ -63,6 +63,10 @@ class Number:
     def exp(self) -> Number:
         """e to this power."""
         return self.formula.emit("exp", self.index)
+
+    def log(self) -> Number:
+        """The natural logarithm, of numbers above zero."""
+        return self.formula.emit("log", self.index)
 
     def sin(self) -> Number:
         """The sine, of radians."""

@@ -12,7 +12,7 @@ Seven operations are multilinear: :class:`Couple`, :class:`Products`, :class:`Mi
 and a term of a Program evaluates the derivative of the form with respect to one of its slots: the *output slot*. The
 adjoint of a term is therefore the same form with another output slot, so derivatives of every order stay inside this
 list. The others (:class:`Radial`, :class:`Powers`, :class:`Functions`, :class:`Harmonics`, :class:`Constant`) have
-derivatives that are couplings (see ``derivative.py``).
+derivatives that are couplings (see ``derivative.py``); that of :class:`Nearest` is zero.
 """
 
 from __future__ import annotations
@@ -223,10 +223,10 @@ class Functions:
     """Functions F_f, or their ``order``-th derivatives, of each of ``count`` components: z[f * count + c] = F_f(x[c]).
 
     ``code`` computes numbers from x, each from earlier ones: ('variable',), ('parameter', k), ('constant', value),
-    ('add', i, j), ('multiply', i, j), ('power', i, exponent), ('exp', i), ('sin', i), ('cos', i), ('tanh', i) and
-    ('below', i, limit, j, k), which is number j where number i < limit, else number k. Function f is number
-    ``results[f]``. :class:`~etn_gpu.plan.formula.Formula` writes it. With ``parameters`` > 0 there is a second operand
-    p of so many components, from which no derivative comes.
+    ('add', i, j), ('multiply', i, j), ('power', i, exponent), ('exp', i), ('log', i), ('sin', i), ('cos', i),
+    ('tanh', i) and ('below', i, limit, j, k), which is number j where number i < limit, else number k. Function f is
+    number ``results[f]``. :class:`~etn_gpu.plan.formula.Formula` writes it. With ``parameters`` > 0 there is a second
+    operand p of so many components, from which no derivative comes.
     """
 
     code: tuple[tuple[str | float, ...], ...]
@@ -262,6 +262,24 @@ class Harmonics:
 
 
 @dataclass(frozen=True)
+class Nearest:
+    """Marks the nearest neighbour of each atom: z = 1 on its edge and 0 on others, no derivative.
+
+    Of the edges with |x| < ``w[n_species^2 + pair]`` it is the one with the least |x| - w[pair], where pair is
+    t_i n_species + t_j; 1 is shared among equal ones. ``x`` is an input of the Program.
+    """
+
+    n_species: int
+    name: ClassVar[str] = "nearest"
+    slots: ClassVar[tuple[str, ...]] = ("x", "w", "z")
+
+    @property
+    def sizes(self) -> tuple[int, int, int]:
+        """Components of the slots: vectors, two numbers for each pair, the mark."""
+        return (3, 2 * self.n_species**2, 1)
+
+
+@dataclass(frozen=True)
 class Constant:
     """Adds ``value`` to the components ``offset .. offset + count - 1`` of its output; it has no operand."""
 
@@ -280,5 +298,5 @@ class Constant:
 
 #: Functions of a scalar that know their derivatives of every order.
 OfScalars = Radial | Powers | Functions
-Operation = Couple | Products | Mix | EdgeSum | PairTable | Fold | Copy | OfScalars | Harmonics | Constant
+Operation = Couple | Products | Mix | EdgeSum | PairTable | Fold | Copy | OfScalars | Harmonics | Nearest | Constant
 MULTILINEAR = (Couple, Products, Mix, EdgeSum, PairTable, Fold, Copy)

@@ -19,6 +19,7 @@ from etn_gpu.plan.operations import (
     Functions,
     Harmonics,
     Mix,
+    Nearest,
     OfScalars,
     Operation,
     PairTable,
@@ -197,6 +198,8 @@ def _check_term(out: Value, term: Term, known: dict[str, Value]) -> None:
                 f"{operation.name} in {out.name!r}: slot {operation.slots[slot]!r} has {operation.sizes[slot]} "
                 f"components, but {known[name]} was given"
             )
+    if isinstance(operation, Nearest) and term.slot != 2:
+        raise PlanError(f"{operation.name} gives z only, not {operation.slots[term.slot]!r}")
     if out.size != operation.sizes[term.slot]:
         raise PlanError(f"{operation.name} writes {operation.sizes[term.slot]} components into {out}")
     spaces = [known[n].space for n in term.operands]
@@ -212,6 +215,8 @@ def _spaces_fit(operation: Operation, spaces: list[Space]) -> bool:
         return spaces[0] == "param" and spaces[1] == spaces[2] == "atom"
     if isinstance(operation, PairTable):
         return spaces == ["param", "edge"]
+    if isinstance(operation, Nearest):
+        return spaces == ["edge", "param", "edge"]
     if isinstance(operation, Fold):
         return set(spaces) == {"param"}
     if isinstance(operation, Functions | Products) and "param" in spaces:

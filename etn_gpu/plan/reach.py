@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from etn_gpu.plan.operations import Constant, Copy, Couple, EdgeSum, Fold, Mix, Operation, PairTable, Products
+from etn_gpu.plan.operations import Constant, Copy, Couple, EdgeSum, Fold, Mix, Nearest, Operation, PairTable, Products
 
 #: Slot, first component addressed, last component addressed plus one.
 Span = tuple[int, int, int]
@@ -49,7 +49,7 @@ def species_count(operation: Operation) -> int | None:
     """Species that the tables of the operation hold, None where it does not look at species."""
     if isinstance(operation, EdgeSum) and not operation.merged:
         return operation.n_species
-    if isinstance(operation, PairTable):
+    if isinstance(operation, PairTable | Nearest):
         return operation.n_species
     if isinstance(operation, Mix) and operation.species_stride:
         end = max((stop for slot, _, stop in spans(operation) if slot == 0), default=0)

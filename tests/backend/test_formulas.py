@@ -24,6 +24,9 @@ RULES: dict[str, Rule] = {
     "inverse": (lambda x: 3.0 / x - x**-2.5, lambda x: 3 / x - x**-2.5, np.linspace(0.5, 4, 41)),
     "exp": (lambda x: (-1.5 * x * x).exp(), lambda x: np.exp(-1.5 * x * x), np.linspace(-3, 3, 41)),
     "far exp": (lambda x: x.exp(), np.exp, np.array([-80.0, -30.0, -1e-9, 0.0, 0.3, 12.0, 80.0])),
+    "log": (lambda x: x.log(), np.log, np.geomspace(0.1, 1e3, 41)),
+    "far log": (lambda x: x.log(), np.log, np.array([1e-36, 1e-9, 0.5, 1.0 - 2**-20, 1.0, 1.0 + 2**-20, 2.0, 1e38])),
+    "general power": (lambda x: (0.7 * x.log()).exp(), lambda x: x**0.7, np.linspace(0.1, 30, 41)),
     "sin": (lambda x: x.sin(), np.sin, np.linspace(-9, 30, 157)),
     "cos": (lambda x: (2.0 * x).cos(), lambda x: np.cos(2 * x), np.linspace(-9, 30, 157)),
     "tanh": (lambda x: x.tanh(), np.tanh, np.array([-60.0, -9.0, -1.0, -1e-3, 0.0, 0.2, 1.5, 7.0, 90.0])),
@@ -73,7 +76,7 @@ def test_formulas_are_what_they_say(backend: str, rule: str, space: str, dtype: 
 
 
 @pytest.mark.parametrize("order", [1, 2, 3])
-@pytest.mark.parametrize("rule", [name for name in RULES if name != "far exp"])
+@pytest.mark.parametrize("rule", [name for name in RULES if not name.startswith("far")])
 def test_derivatives_are_finite_differences(backend: str, rule: str, order: int) -> None:
     write, _, x = RULES[rule]
     # Not where one formula ends and the next begins.
@@ -95,8 +98,18 @@ def test_each_component_on_its_own(backend: str, space: str) -> None:
 
 
 @pytest.mark.parametrize("space", ["edge", "atom"])
-@pytest.mark.parametrize("rule", ["exp", "sin", "tanh", "root", "below"])
+@pytest.mark.parametrize("rule", ["exp", "log", "sin", "tanh", "root", "below"])
 def test_not_a_number_stays_one(backend: str, rule: str, space: str) -> None:
     x = np.array([[1.0], [np.nan], [1.5]])
     out = evaluate(backend, operation_of(RULES[rule][0]), space, x)[:, 0, 0]
     np.testing.assert_array_equal(np.isnan(out), [False, True, False])
+
+
+@pytest.mark.parametrize("space", ["edge", "atom"])
+@pytest.mark.parametrize(("dtype", "small"), [("float64", 1e-310), ("float32", 1e-41)])
+def test_logarithms_at_the_ends(backend: str, dtype: str, small: float, space: str) -> None:
+    x = np.array([0.0, -1.0, small]).astype(dtype).astype(np.float64)
+    with np.errstate(invalid="ignore"):
+        out = evaluate(backend, operation_of(lambda x: x.log()), space, x[:, None], dtype)[:, 0, 0]
+    assert not np.isfinite(out[:2]).any()
+    assert out[2] == pytest.approx(np.log(x[2]), rel=1e-6)

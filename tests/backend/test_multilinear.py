@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from etn_gpu.backend import Geometry, run
+from etn_gpu.errors import BackendError
 from etn_gpu.plan import Program, Step, Term, Value
 from etn_gpu.plan.operations import (
     Copy,
@@ -23,6 +24,7 @@ from etn_gpu.plan.operations import (
     Fold,
     Mix,
     MixBlock,
+    Nearest,
     Operation,
     PairTable,
     Products,
@@ -327,6 +329,36 @@ def test_gradient_of_a_pair_table(geometry: Geometry, inputs_for: Callable[..., 
         return out.ravel()
 
     check("numpy", "float64", operation, 0, ("param", "edge"), geometry, inputs_for, expected)
+
+
+def test_nearest(backend: str) -> None:
+    """Beyond its cutoff a pair does not count; equal ones share the mark; an atom may have no neighbours."""
+    counts, edge_species = [3, 0, 2, 2], [0, 0, 1, 0, 1, 1, 1]
+    geometry = Geometry(
+        np.concatenate(([0], np.cumsum(counts))), np.array([0, 1, 1, 0], np.int32), np.array(edge_species, np.int32)
+    )
+    lengths = np.array([2.0, 1.5, 1.9, 2.0, 2.0, 1.2, 1.3])
+    x = lengths[:, None] * np.array([0.6, 0.0, -0.8])
+    starts, cutoffs = [0.0, 0.5, 0.3, 0.3], [3.0, 1.1 + 0.9, 3.0, 3.0]
+    operation = Nearest(2)
+    out = Value("out", "edge", 1)
+    terms = (Term(operation, 2, ("x", "w"), 3.0), Term(operation, 2, ("x", "w"), -1.0))
+    program = Program((Value("x", "edge", 3), Value("w", "param", 8)), (Step(out, terms),), (("out", "out"),))
+    found = run(program, {"x": x, "w": np.array(starts + cutoffs)}, geometry, backend=backend)["out"][:, 0]
+    np.testing.assert_array_equal(found, [0.0, 0.0, 2.0, 1.0, 1.0, 2.0, 0.0])
+    cutoffs[1] = 1.0
+    found = run(program, {"x": x, "w": np.array(starts + cutoffs)}, geometry, backend=backend)["out"][:, 0]
+    np.testing.assert_array_equal(found, [0.0, 2.0, 0.0, 1.0, 1.0, 0.0, 0.0])
+
+
+def test_nearest_of_what_is_computed_is_refused(geometry: Geometry) -> None:
+    shifted = Step(
+        Value("y", "edge", 3), (Term(Copy((3, 3), (CopyBlock((0, 0), (3, 1, 1), ((1, 0, 0), (1, 0, 0))),)), 1, ("x",)),)
+    )
+    mark = Step(Value("out", "edge", 1), (Term(Nearest(5), 2, ("y", "w")),))
+    program = Program((Value("x", "edge", 3), Value("w", "param", 50)), (shifted, mark), (("out", "out"),))
+    with pytest.raises(BackendError, match="take numbers of pairs from what the Program computes"):
+        run(program, {"x": np.ones((geometry.n_edges, 3)), "w": np.ones(50)}, geometry, backend="numba")
 
 
 @pytest.mark.parametrize("slot", [0, 1, 2, 3])

@@ -1,28 +1,66 @@
-"""Exponentials, sines and cosines of vectors, by polynomials in every lane: libraries would be called lane by lane.
+"""Exponentials, logarithms, sines and cosines of vectors, by polynomials in every lane.
+
+Libraries would be called lane by lane.
 
 Arguments are reduced with a number so large that adding it rounds to whole numbers, which then stand in the last bits.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
-from math import factorial, log, pi
+from math import factorial, pi
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from etn_gpu.backend.cpu.ir import Function, Vector
+
+_LOG2 = math.log(2.0)
 
 
 def exp(f: Function, x: Vector) -> Vector:
     """e^x, from 2^k e^y with |y| <= log(2) / 2; arguments that would overflow count as those that just do not."""
     double = f.module.dtype.itemsize == 8
     x = _between(f, x, -708.0 if double else -87.0, 709.0 if double else 88.0)
-    shifted, k = _rounded(f, x, 1.0 / log(2.0))
-    y = _less(f, x, k, log(2.0))
+    shifted, k = _rounded(f, x, 1.0 / _LOG2)
+    y = _less(f, x, k, _LOG2)
     polynomial = _polynomial(f, y, [1.0 / factorial(n) for n in range(14 if double else 8)])
     exponent = _integer(f, "shl", _bits(f, shifted), 52 if double else 23, x.lanes)
     total = f.emit(f"add {_kind(f, x.lanes)} {_bits(f, polynomial)}, {exponent}")
     return type(x)(f.emit(f"bitcast {_kind(f, x.lanes)} {total} to {f.kind(x.lanes)}"), x.lanes)
+
+
+def log(f: Function, x: Vector) -> Vector:
+    """k log(2) + log(m) with x = 2^k m, sqrt(1/2) <= m < sqrt(2), and log(m) = 2 artanh((m - 1)/(m + 1)).
+
+    Infinity counts as a number just above the largest; zero gives minus infinity, less is not a number.
+    """
+    double = f.module.dtype.itemsize == 8
+    digits, half, smallest = (52, 1022, 2.0**-1022) if double else (23, 126, 2.0**-126)
+    one, two, zero = f.constant(1.0), f.constant(2.0), f.constant(0.0)
+    normal = f.constant(smallest)
+    # Numbers too small to have all their digits are scaled.
+    scaled = f.below(x, normal, f.multiply(x, f.constant(2.0**digits)), x)
+    shift = f.below(x, normal, f.constant(-float(digits)), zero)
+    bits = _bits(f, scaled)
+    n = x.lanes
+    mantissa = _integer(f, "or", _integer(f, "and", bits, (1 << digits) - 1, n), half << digits, n)
+    m = type(x)(f.emit(f"bitcast {_kind(f, n)} {mantissa} to {f.kind(n)}"), n)
+    exponent = _integer(f, "sub", _integer(f, "lshr", bits, digits, n), half, n)
+    k = f.add(type(x)(f.emit(f"sitofp {_kind(f, n)} {exponent} to {f.kind(n)}"), n), shift)
+    bound = f.constant(0.5**0.5)
+    k = f.subtract(k, f.below(m, bound, one, zero))
+    m = f.below(m, bound, f.add(m, m), m)
+    y = f.divide(f.subtract(m, one), f.add(m, one))
+    square = f.multiply(y, y)
+    series = _polynomial(f, square, [2.0 / (2 * j + 3) for j in range(10 if double else 4)])
+    first, rest = _split(f, _LOG2)
+    value = f.fma(f.multiply(y, square), series, f.multiply(k, f.constant(rest)))
+    value = f.fma(two, y, value)
+    value = f.fma(k, f.constant(first), value)
+    # Not above zero: minus infinity, or not a number.
+    under = f.negate(f.divide(one, f.add(f.sqrt(x), zero)))
+    return f.below(x, f.constant(2.0**-1074 if double else 2.0**-149), under, value)
 
 
 def sine(f: Function, x: Vector, quarter: int = 0) -> Vector:
@@ -62,16 +100,20 @@ def _rounded(f: Function, x: Vector, factor: float) -> tuple[Vector, Vector]:
 
 def _less(f: Function, x: Vector, k: Vector, unit: float) -> Vector:
     """x - k ``unit``, with the digits of ``unit`` that one number does not hold."""
-    kind = f.module.dtype.type
-    first = kind(unit)
-    rest = _rest(unit) if f.module.dtype.itemsize == 8 else unit - float(first)
-    x = f.fma(f.negate(k), f.constant(float(first)), x)
+    first, rest = _split(f, unit)
+    x = f.fma(f.negate(k), f.constant(first), x)
     return f.fma(f.negate(k), f.constant(rest), x)
+
+
+def _split(f: Function, unit: float) -> tuple[float, float]:
+    """``unit`` as a number of the module's type, and the digits that it does not hold."""
+    first = float(f.module.dtype.type(unit))
+    return first, _rest(unit) if f.module.dtype.itemsize == 8 else unit - first
 
 
 def _rest(unit: float) -> float:
     """What a double of pi/2 or log 2 lacks of it."""
-    return {pi / 2.0: 6.123233995736766e-17, log(2.0): 2.3190468138462996e-17}[unit]
+    return {pi / 2.0: 6.123233995736766e-17, _LOG2: 2.3190468138462996e-17}[unit]
 
 
 def _polynomial(f: Function, x: Vector, coefficients: Sequence[float]) -> Vector:

@@ -19,10 +19,10 @@ from etn_gpu.backend.cpu.jit import Library, object_code
 from etn_gpu.backend.cpu.lowering import VECTORS, Lowered, lower, phase_name
 from etn_gpu.backend.cpu.panels import RUN
 from etn_gpu.backend.cpu.threads import share, workers
-from etn_gpu.backend.geometry import Geometry, pairs_of_edges, with_merged_neighbours
+from etn_gpu.backend.geometry import Geometry, nearest_neighbours, pairs_of_edges, with_merged_neighbours
 from etn_gpu.backend.parameters import fold, parameter_outputs
 from etn_gpu.backend.phases import merges_neighbours
-from etn_gpu.plan.operations import PairTable
+from etn_gpu.plan.operations import Nearest, PairTable
 from etn_gpu.plan.program import Program
 
 Array = NDArray[np.floating]
@@ -110,7 +110,7 @@ def run(
     width = lanes * VECTORS
     # Inputs stay float64 until they are staged: edge vectors lose no digits before the cast.
     edge_in = _gather(
-        tables.inputs["edge"], {**inputs, **_of_pairs(tables, parameters, geometry)}, geometry.n_edges
+        tables.inputs["edge"], {**inputs, **_of_pairs(tables, parameters, geometry, inputs)}, geometry.n_edges
     )  # fmt: skip
     if merges_neighbours(program):
         geometry = with_merged_neighbours(geometry)
@@ -199,16 +199,22 @@ def _gather(columns: Columns, inputs: Mapping[str, Array], count: int) -> NDArra
     return out
 
 
-def _of_pairs(tables: Lowered, parameters: Array, geometry: Geometry) -> dict[str, Array]:
-    """Numbers of pairs of species for each edge, [E, count] by name."""
+def _of_pairs(tables: Lowered, parameters: Array, geometry: Geometry, inputs: Mapping[str, Array]) -> dict[str, Array]:
+    """Numbers of pairs of species for each edge and marks of nearest neighbours, [E, count] by name."""
     found: dict[str, Array] = {}
     for step in tables.pairs:
         found[step.out.name] = np.zeros((geometry.n_edges, step.out.size))
         for term in step.terms:
-            assert isinstance(term.operation, PairTable)
-            offset, size = tables.parameters[term.operands[0]]
-            table = term.scale * parameters[offset : offset + size].reshape(-1, step.out.size)
-            found[step.out.name] += table[pairs_of_edges(geometry, term.operation.n_species)]
+            offset, size = tables.parameters[term.operands[-1]]
+            numbers = parameters[offset : offset + size]
+            if isinstance(term.operation, Nearest):
+                x = np.asarray(inputs[term.operands[0]], np.float64)
+                marks = nearest_neighbours(geometry, term.operation.n_species, x, numbers)
+                found[step.out.name][:, 0] += term.scale * marks
+            else:
+                assert isinstance(term.operation, PairTable)
+                table = term.scale * numbers.reshape(-1, step.out.size)
+                found[step.out.name] += table[pairs_of_edges(geometry, term.operation.n_species)]
     return found
 
 

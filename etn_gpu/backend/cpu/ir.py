@@ -307,6 +307,10 @@ class Function:
         """e^a in every lane."""
         return elementary.exp(self, a)
 
+    def log(self, a: Vector) -> Vector:
+        """Natural logarithm of every lane."""
+        return elementary.log(self, a)
+
     def sin(self, a: Vector) -> Vector:
         """Sine of every lane."""
         return elementary.sine(self, a)

@@ -115,6 +115,10 @@ class Scalars:
         """e^a."""
         return self.emit(f"exp({a.name})")
 
+    def log(self, a: Scalar) -> Scalar:
+        """The natural logarithm."""
+        return self.emit(f"log({a.name})")
+
     def sin(self, a: Scalar) -> Scalar:
         """The sine."""
         return self.emit(f"sin({a.name})")
