@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import product
 
 import numpy as np
 from ase import Atoms
@@ -12,6 +13,7 @@ from numpy.typing import NDArray
 from etn_gpu.interop.snap_bispectrum import components
 from etn_gpu.interop.snap_file import SnapElement, SnapFile, SnapSettings
 
+Array = NDArray[np.float64]
 RADII = {"Ta": 0.5, "Mo": 0.48, "Nb": 0.52, "W": 0.5, "In": 0.46, "P": 0.41, "Si": 0.5}
 WEIGHTS = {"Ta": 0.8, "Mo": 1.0, "Nb": 0.65, "W": -0.3, "In": 1.0, "P": 0.93, "Si": 1.0}
 
@@ -34,12 +36,14 @@ class Case:
         blocks = len(self.species) ** 3 if self.settings.chemflag else 1
         sizes = np.tile([1.0 if self.settings.bnormflag else 1.0 / (q + 1) for _, _, q in triples], blocks)
         sizes *= 0.2 / len(sizes)
+        average = exchanges(self.settings.twojmax, len(self.species) if self.settings.chemflag else 1)
         elements = []
         for name in self.listed or self.species:
-            values = [rng.normal(-3.0), *(rng.normal(size=len(sizes)) * sizes)]
+            values = [rng.normal(-3.0), *(average @ (rng.normal(size=len(sizes)) * sizes))]
             if self.settings.quadraticflag:
-                rows, columns = np.triu_indices(len(sizes))
-                values += list(rng.normal(size=len(rows)) * sizes[rows] * sizes[columns])
+                square = rng.normal(size=(len(sizes), len(sizes))) * sizes[:, None] * sizes
+                square = average @ (square + square.T) @ average
+                values += list(square[np.triu_indices(len(sizes))])
             coefficients = tuple(float(v) for v in values)
             elements.append(SnapElement(name, RADII[name], WEIGHTS[name], coefficients))
         return SnapFile(tuple(elements), self.settings)
@@ -49,6 +53,21 @@ class Case:
         rng = np.random.default_rng(seed + 1000)
         kinds = (crystal, slab, cluster, skewed)
         return [kinds[k % len(kinds)](rng, self.species) for k in range(self.count)]
+
+
+def exchanges(twojmax: int, channels: int) -> Array:
+    """The matrix that takes the mean over components with the same pairs (j, element): they are equal.
+
+    LAMMPS computes energies with the coefficient of each of them but forces with that of one: where the coefficients
+    differ, which no fit to its components asks for, its forces are not the derivatives of its energies.
+    """
+    keys = [
+        sorted(zip(qs, es, strict=True))
+        for es in product(range(channels), repeat=3)
+        for qs in components(twojmax)
+    ]  # fmt: skip
+    same = np.array([[float(a == b) for b in keys] for a in keys])
+    return same / same.sum(axis=1)
 
 
 def crystal(rng: np.random.Generator, species: tuple[str, ...]) -> Atoms:
@@ -153,6 +172,3 @@ def published_structures(name: str) -> list[Atoms]:
 def seed(name: str) -> int:
     """The seed of a case."""
     return sorted(CASES).index(name)
-
-
-Array = NDArray[np.float64]
