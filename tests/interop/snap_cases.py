@@ -120,7 +120,7 @@ def _settings(twojmax: int, **others: float | tuple[float, ...]) -> SnapSettings
 
 CASES: dict[str, Case] = {
     "linear": Case(_settings(4), ("W",), zbl=(2.0, 3.4)),
-    "alloy": Case(_settings(3, bzeroflag=0), ("Mo", "Nb", "Ta"), listed=("Ta", "W", "Nb", "Mo"), zbl=(3.0, 4.9)),
+    "alloy": Case(_settings(2, bzeroflag=0), ("Mo", "Nb", "Ta"), listed=("Ta", "W", "Nb", "Mo"), zbl=(3.0, 4.9)),
     "quadratic": Case(_settings(3, quadraticflag=1), ("Ta", "W")),
     "quadratic bzero": Case(_settings(2, quadraticflag=1, bzeroflag=0, bnormflag=1), ("Mo", "Nb"), zbl=(2.2, 3.0)),
     "chem": Case(_settings(2, chemflag=1, bnormflag=1, wselfallflag=1), ("P", "In"), listed=("In", "P")),
@@ -130,9 +130,9 @@ CASES: dict[str, Case] = {
         _settings(2, chemflag=1, quadraticflag=1, wselfallflag=1, bzeroflag=0), ("In", "P"), count=5
     ),
     "inner": Case(
-        _settings(3, switchinnerflag=1, sinner=(2.6, 2.9), dinner=(0.4, 0.7)), ("Ta", "Mo"), listed=("Mo", "Ta")
+        _settings(2, switchinnerflag=1, sinner=(2.6, 2.9), dinner=(0.4, 0.7)), ("Ta", "Mo"), listed=("Mo", "Ta")
     ),
-    "no switch": Case(_settings(3, switchflag=0, rfac0=0.9, rmin0=0.5), ("W", "Nb")),
+    "no switch": Case(_settings(2, switchflag=0, rfac0=0.9, rmin0=0.5), ("W", "Nb")),
     "core": Case(_settings(5, rmin0=2.6, rfac0=1.15), ("Nb", "Mo")),
     "chem inner": Case(
         _settings(1, chemflag=1, switchinnerflag=1, sinner=(2.2, 2.5), dinner=(0.3, 0.5)), ("P", "In"),
