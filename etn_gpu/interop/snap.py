@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -97,11 +98,19 @@ def translate(
     pairs = _pair_numbers(architecture, settings, cutoffs, neighbour, [SYMBOLS.index(s) + 1 for s in species])
     coefficients = np.array([e.coefficients for e in elements])
     references, numbers = _numbers(architecture, settings, coefficients)
+    notes = list(file.notes)
+    if not _equal_where_components_are(architecture, coefficients):
+        notes.append(
+            "components that are equal (same j and elements in another order) have different coefficients: LAMMPS "
+            "computes energies with all of them but forces with one, so that its forces are not derivatives; ours are"
+        )
+    if zbl is None:
+        notes.append("no ZBL term: give zbl if the LAMMPS input has one")
     cutoff = max(float(np.max(cutoffs)), zbl.outer if zbl else 0.0)
     form = Formulation("SNAP", tuple(species), cutoff, energy_program(architecture))
     given = {"pair": pairs, **numbers}
     return Translation(
-        form, {name: given[name] for name in form.network_shapes}, references, _metadata(file, species, zbl, ordered)
+        form, {name: given[name] for name in form.network_shapes}, references, _metadata(file, species, zbl, notes)
     )
 
 
@@ -128,24 +137,19 @@ def _numbers(
     The Program works with components beyond those of an isolated atom, B = b + b0: with c(B - z) + (B - z) A (B - z)/2,
     z what bzeroflag subtracts, and d = b0 - z, this is c d + d A d/2 + (c + A d) b + b A b/2.
     """
-    species, count = len(coefficients), architecture.invariants
+    count = architecture.invariants
     own, isolated = _isolated(architecture, bool(settings.wselfallflag))
     rest = np.zeros_like(isolated) if settings.bzeroflag else isolated
     constant, beta = coefficients[:, 0], coefficients[:, 1 : 1 + count]
-    alpha = np.zeros((species, count, count))
-    if architecture.quadratic:
-        # Upper triangle row by row; the square of a component has the factor 1/2.
-        upper = np.triu_indices(count)
-        alpha[:, upper[0], upper[1]] = coefficients[:, 1 + count :]
-        alpha[:, upper[1], upper[0]] = coefficients[:, 1 + count :]
+    if not architecture.quadratic:
+        weights = weight_table(architecture.layout, beta, architecture.normalised)
+        shift = -np.sum(beta * isolated, axis=1)
+        return constant + np.sum(beta * rest, axis=1), {"self": own, "shift": shift, "W": weights.ravel()}
+    # The square of a component has the factor 1/2 in the file.
+    alpha = _symmetric(coefficients[:, 1 + count :], count)
     slope = beta + np.einsum("sab,sb->sa", alpha, rest)
     references = constant + np.sum((beta + slope) / 2 * rest, axis=1)
-    if architecture.quadratic:
-        return references, {
-            "self": own, "shift": -isolated.ravel(), "beta": slope.ravel(), "alpha": alpha.ravel()
-        }  # fmt: skip
-    weights = weight_table(architecture.layout, slope, architecture.normalised)
-    return references, {"self": own, "shift": -np.sum(slope * isolated, axis=1), "W": weights.ravel()}
+    return references, {"self": own, "shift": -isolated.ravel(), "beta": slope.ravel(), "alpha": alpha.ravel()}
 
 
 def _isolated(architecture: SnapArchitecture, everywhere: bool) -> tuple[Array, Array]:
@@ -162,13 +166,36 @@ def _isolated(architecture: SnapArchitecture, everywhere: bool) -> tuple[Array, 
     return np.concatenate(own, axis=1).ravel(), isolated
 
 
-def _metadata(file: SnapFile, species: Sequence[str], zbl: ZBL | None, ordered: Sequence[str]) -> dict[str, Any]:
+def _equal_where_components_are(architecture: SnapArchitecture, coefficients: Array) -> bool:
+    """Whether components with the same pairs (j, element) have the same coefficients, but for rounding."""
+    found: dict[tuple[tuple[int, int], ...], int] = {}
+    first = []
+    for channels in product(range(architecture.channels), repeat=3):
+        for qs in components(architecture.twojmax):
+            first.append(found.setdefault(tuple(sorted(zip(qs, channels, strict=True))), len(first)))
+    count = architecture.invariants
+    tables = [coefficients[:, 1 : 1 + count]]
+    if architecture.quadratic:
+        tables.append(_symmetric(coefficients[:, 1 + count :], count))
+    return all(np.allclose(t, t[:, first], rtol=1e-9, atol=1e-9 * float(np.max(np.abs(t)))) for t in tables)
+
+
+def _symmetric(upper: Array, count: int) -> Array:
+    """Matrices [species, count, count] from their upper triangles, row by row."""
+    rows, columns = np.triu_indices(count)
+    out = np.empty((len(upper), count, count))
+    out[:, rows, columns] = upper
+    out[:, columns, rows] = upper
+    return out
+
+
+def _metadata(file: SnapFile, species: Sequence[str], zbl: ZBL | None, notes: Sequence[str]) -> dict[str, Any]:
     return {
         "format": "SNAP",
         "species": list(species),
-        "species_order_matters": bool(ordered),
+        "species_order_matters": bool(file.settings.chemflag or file.settings.switchinnerflag),
         "zbl": None if zbl is None else [zbl.inner, zbl.outer],
-        "notes": [*file.notes, *(["no ZBL term: give zbl if the LAMMPS input has one"] if zbl is None else [])],
+        "notes": list(notes),
         "file": file.to_json(),
     }
 
