@@ -37,11 +37,13 @@ def read_snap(
     Args:
         path: the ``.snapcoeff`` or the ``.snapparam`` file; the other one is the file of the same name beside it.
         parameters: the ``.snapparam`` file where it has another name.
-        species: elements to take from the file; all of them by default. With ``chemflag`` and with inner switching the
-            blocks of coefficients and the lists ``sinner`` and ``dinner`` follow **the order of the elements on the line
-            pair_coeff** of the LAMMPS input, which the files do not tell: there the species must be given in that order.
-        zbl: the radii in A of ``pair_style hybrid/overlay ... zbl inner outer``: published SNAP potentials of metals are
-            used together with this repulsion, which only the LAMMPS input tells. Its charges are the atomic numbers.
+        species: elements to take from the file; all of them by default. With ``chemflag`` and with inner switching
+            the blocks of coefficients and the lists ``sinner`` and ``dinner`` follow **the order of the elements on
+            the line pair_coeff** of the LAMMPS input, which the files do not tell: there the species must be given,
+            all of them, in that order.
+        zbl: the radii in A of ``pair_style hybrid/overlay ... zbl inner outer``: published SNAP potentials of metals
+            are used together with this repulsion, of which only the LAMMPS input tells. Its charges are the atomic
+            numbers.
 
     Raises:
         ModelFileError: a file is missing, cut off or something else, or says what LAMMPS or we do not do.
@@ -75,8 +77,8 @@ def translate(
     if species is None:
         if ordered and len(file.elements) > 1:
             raise ModelFileError(
-                f"{names[1]} has {ordered[0]} 1: the order of the elements on the line pair_coeff of the LAMMPS input is "
-                f"part of the potential; give it as species, for example {[e.name for e in file.elements]}"
+                f"{names[1]} has {ordered[0]} 1: the order of the elements on the line pair_coeff of the LAMMPS input "
+                f"is part of the potential; give it as species, for example {[e.name for e in file.elements]}"
             )
         species = [e.name for e in file.elements]
     check_species(file, species, names)
@@ -169,7 +171,7 @@ def _isolated(architecture: SnapArchitecture, everywhere: bool) -> tuple[Array, 
 def _equal_where_components_are(architecture: SnapArchitecture, coefficients: Array) -> bool:
     """Whether components with the same pairs (j, element) have the same coefficients, but for rounding."""
     found: dict[tuple[tuple[int, int], ...], int] = {}
-    first = []
+    first: list[int] = []
     for channels in product(range(architecture.channels), repeat=3):
         for qs in components(architecture.twojmax):
             first.append(found.setdefault(tuple(sorted(zip(qs, channels, strict=True))), len(first)))
@@ -224,8 +226,8 @@ def _paths(path: Path, parameters: Path | None) -> tuple[Path, Path]:
     for there in found:
         if not there.exists():
             raise ModelFileError(
-                f"a SNAP potential is two files, and there is no {there}; if it has another name, give path (coefficients)"
-                " and parameters (settings)"
+                f"a SNAP potential is two files, and there is no {there}; if it has another name, give path "
+                "(coefficients) and parameters (settings)"
             )
     return found
 

@@ -68,11 +68,15 @@ class SnapFile:
     def from_json(content: Mapping[str, Any]) -> SnapFile:
         """What :meth:`to_json` gave; ModelFileError where it is something else."""
         try:
-            elements = tuple(SnapElement(**{**e, "coefficients": tuple(e["coefficients"])}) for e in content["elements"])
+            elements = tuple(
+                SnapElement(**{**e, "coefficients": tuple(e["coefficients"])}) for e in content["elements"]
+            )
             lists = {name: tuple(content["settings"][name]) for name in LISTS}
             return SnapFile(elements, SnapSettings(**{**content["settings"], **lists}), tuple(content["notes"]))
         except (KeyError, TypeError) as error:
-            raise ModelFileError(f"this is no description of a SNAP potential: {error!r} is missing or wrong") from error
+            raise ModelFileError(
+                f"this is no description of a SNAP potential: {error!r} is missing or wrong"
+            ) from error
 
 
 @dataclass(frozen=True)
@@ -124,7 +128,8 @@ def _elements(lines: _Lines) -> tuple[SnapElement, ...]:
     if len(words) != 2 or not all(w.isascii() and w.isdigit() and int(w) for w in words):
         given = " ".join(words)[:60]
         raise lines.error(
-            at, f"expected the numbers of elements and of coefficients of each, got {given!r}; is this a .snapcoeff file?"
+            at,
+            f"expected the numbers of elements and of coefficients of each, got {given!r}; is this a .snapcoeff file?",
         )
     n_elements, count = int(words[0]), int(words[1])
     expected = n_elements * (count + 1)
@@ -147,7 +152,9 @@ def _elements(lines: _Lines) -> tuple[SnapElement, ...]:
             raise lines.error(at, f"expected 'element radius weight', got {' '.join(words)!r}")
         if words[0] in (e.name for e in elements):
             raise lines.error(at, f"the element {words[0]} is there twice")
-        radius, weight = (lines.number(at, w, what) for w, what in zip(words[1:], ("a radius", "a weight"), strict=True))
+        radius, weight = (
+            lines.number(at, w, what) for w, what in zip(words[1:], ("a radius", "a weight"), strict=True)
+        )
         if radius <= 0:
             raise lines.error(at, f"the radius of {words[0]} must be positive, got {words[1]}")
         for number, line in values:
@@ -175,7 +182,9 @@ def _settings(lines: _Lines) -> tuple[SnapSettings, tuple[str, ...]]:
             raise lines.error(at, f"{name} takes one value, got {' '.join(values) or 'none'}")
         if name == "diagonalstyle":
             if values != ["3"]:
-                raise lines.error(at, f"diagonalstyle {values[0]} is not supported, only 3, the one that LAMMPS has left")
+                raise lines.error(
+                    at, f"diagonalstyle {values[0]} is not supported, only 3, the one that LAMMPS has left"
+                )
             notes.append("diagonalstyle 3 is left out: it is what LAMMPS does, which refuses the word since 2019")
         elif name in IGNORED:
             notes.append(f"{name} {values[0]} is left out: it does not change the energy")
@@ -223,7 +232,9 @@ def check_species(file: SnapFile, species: Sequence[str], names: tuple[str, str]
     if not species or len(set(species)) != len(species):
         raise ModelFileError(f"species must be one or more different elements, got {list(species)}")
     if missing := [s for s in species if s not in there]:
-        raise ModelFileError(f"{names[0]} has no coefficients of {', '.join(missing)}; its elements are {', '.join(there)}")
+        raise ModelFileError(
+            f"{names[0]} has no coefficients of {', '.join(missing)}; its elements are {', '.join(there)}"
+        )
     for name in LISTS:
         values = getattr(settings, name)
         if settings.switchinnerflag and len(values) != len(species):

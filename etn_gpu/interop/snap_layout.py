@@ -138,7 +138,9 @@ def terms(layout: Layout, normalised: bool) -> dict[Triple, Terms]:
             factor = c / (qs[2] + 1) if normalised else c
             for e, channels in enumerate(product(range(layout.channels), repeat=3)):
                 # Largest degree first; among equal ones in the order of the layout.
-                legs = sorted((-l, q % 2, layout.place(channel, q, l)) for l, q, channel in zip(ls, qs, channels))
+                legs = sorted(
+                    (-l, q % 2, layout.place(channel, q, l)) for l, q, channel in zip(ls, qs, channels, strict=True)
+                )
                 (m1, p1, a), (m2, p2, b), (m3, p3, d) = legs
                 l1, l2, l3 = -m1, -m2, -m3
                 width = 2 * l3 + 1

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from math import pi, sqrt
 
-from etn_gpu.interop.snap_bispectrum import components, radial_factor
+from etn_gpu.interop.snap_bispectrum import Triple, components, radial_factor
 from etn_gpu.interop.snap_layout import Layout, terms, weights
 from etn_gpu.interop.translation import directions, harmonics, vectors
 from etn_gpu.interop.zbl import NUMBERS, ZBL
@@ -100,11 +100,13 @@ def energy_program(architecture: SnapArchitecture) -> Program:
     couplings = {}
     for ls in layout.triples:
         couple = Couple((u.size, u.size, layout.pairs(ls)), layout.blocks(ls))
-        couplings[ls] = builder.step("y" + "".join(map(str, ls)), "atom", (Term(couple, 2, (u.name, u.name)),))
+        couplings[ls] = builder.step("y" + "-".join(map(str, ls)), "atom", (Term(couple, 2, (u.name, u.name)),))
     make = _quadratic if architecture.quadratic else _linear
     energies = make(builder, architecture, u, one, couplings)
     if architecture.zbl:
-        blocks = tuple(CopyBlock((layout.size + k, 0), (1, 1, 1), ((1, 0, 0), (1, 0, 0))) for k in range(_summands(architecture)))
+        blocks = tuple(
+            CopyBlock((layout.size + k, 0), (1, 1, 1), ((1, 0, 0), (1, 0, 0))) for k in range(architecture.channels)
+        )
         energies.append(Term(Copy((u.size, 1), blocks), 1, (u.name,)))
     return builder.build({"e": builder.step("e", "atom", energies).name})
 
@@ -150,11 +152,6 @@ def _gegenbauer(formula: Formula, x: Number, order: int, degree: int) -> list[Nu
     return values[: degree + 1]
 
 
-def _summands(architecture: SnapArchitecture) -> int:
-    """Sums over neighbours of one function: one for each element, or one for all."""
-    return architecture.channels
-
-
 def _sums(builder: ProgramBuilder, architecture: SnapArchitecture, f: Value, y: Value, one: Value) -> Value:
     layout = architecture.layout
     blocks, at = [], 0
@@ -182,7 +179,7 @@ def _shift(builder: ProgramBuilder, architecture: SnapArchitecture, count: int, 
 
 
 def _linear(
-    builder: ProgramBuilder, architecture: SnapArchitecture, u: Value, one: Value, couplings: dict
+    builder: ProgramBuilder, architecture: SnapArchitecture, u: Value, one: Value, couplings: dict[Triple, Value]
 ) -> list[Term]:
     layout = architecture.layout
     places = weights(layout)
@@ -202,7 +199,9 @@ def _linear(
     z = builder.step("z", "atom", mixed)
     reached = sorted({ls[2] for ls in couplings})
     dots = tuple(
-        CoupleBlock((l, l, 0), (layout.start(l), layout.start(l), 0), (layout.count(l), 1, 1), ONE_BY_ONE, sqrt(2 * l + 1))
+        CoupleBlock(
+            (l, l, 0), (layout.start(l), layout.start(l), 0), (layout.count(l), 1, 1), ONE_BY_ONE, sqrt(2 * l + 1)
+        )
         for l in reached
     )
     dot = Term(Couple((u.size, u.size, 1), dots), 2, (z.name, u.name))
@@ -210,7 +209,7 @@ def _linear(
 
 
 def _quadratic(
-    builder: ProgramBuilder, architecture: SnapArchitecture, u: Value, one: Value, couplings: dict
+    builder: ProgramBuilder, architecture: SnapArchitecture, u: Value, one: Value, couplings: dict[Triple, Value]
 ) -> list[Term]:
     species, count = architecture.n_species, architecture.invariants
     found = [_shift(builder, architecture, count, one)]

@@ -22,10 +22,10 @@ from ase import Atoms
 from ase.calculators.lammps import Prism
 from ase.data import atomic_numbers
 
-sys.path.insert(0, str(Path(__file__).parent))
-from snap_cases import CASES, PUBLISHED, published_structures, seed
-
 from etn_gpu.interop.snap_file import texts
+
+sys.path.insert(0, str(Path(__file__).parents[2]))
+from tests.interop.snap_cases import CASES, PUBLISHED, published_structures, seed
 
 REFERENCES = Path(__file__).parent / "references" / "snap.json"
 #: bar in eV/A^3, as LAMMPS has it in metal units.
@@ -99,13 +99,17 @@ def main(folder: Path | None) -> None:
                 path.write_text(text)
             found = [engine.evaluate(a, case.species, files, case.zbl) for a in case.structures(seed(name))]
             made["made"][name] = found
-    for name, known in PUBLISHED.items() if folder else ():
-        files = (folder / known.coefficients, (folder / known.coefficients).with_name(known.settings))
-        made["published"][name] = [
-            engine.evaluate(a, known.species, files, known.zbl) for a in published_structures(name)
-        ]
+    if folder is not None:
+        made["published"] = {name: _published(engine, folder, name) for name in PUBLISHED}
     REFERENCES.parent.mkdir(exist_ok=True)
     REFERENCES.write_text(json.dumps(made, separators=(",", ":")) + "\n")
+
+
+def _published(engine: Engine, folder: Path, name: str) -> list[dict[str, Any]]:
+    known = PUBLISHED[name]
+    coefficients = folder / known.coefficients
+    files = (coefficients, coefficients.with_name(known.settings))
+    return [engine.evaluate(a, known.species, files, known.zbl) for a in published_structures(name)]
 
 
 if __name__ == "__main__":

@@ -118,7 +118,9 @@ def test_hessian_products_are_derivatives_of_forces() -> None:
 def test_the_order_of_species_matters_for_blocks_and_lists_only() -> None:
     atoms = structure("alloy")
     plain = CASES["alloy"].file(seed("alloy"))
-    assert _energy(plain, ("Mo", "Nb", "Ta"), atoms) == pytest.approx(_energy(plain, ("Ta", "Mo", "Nb"), atoms), abs=1e-12)
+    assert _energy(plain, ("Mo", "Nb", "Ta"), atoms) == pytest.approx(
+        _energy(plain, ("Ta", "Mo", "Nb"), atoms), abs=1e-12
+    )
     inner = CASES["inner"].file(seed("inner"))
     atoms = structure("inner")
     assert abs(_energy(inner, ("Ta", "Mo"), atoms) - _energy(inner, ("Mo", "Ta"), atoms)) > 1e-4
@@ -133,7 +135,9 @@ def test_the_repulsion_is_that_of_two_nuclei() -> None:
     dimers = [Atoms("W2", positions=[[0, 0, 0], [0, 0, d]]) for d in r]
     energies = [_energy(silent, ("W",), atoms, ZBL(2.0, 3.0)) for atoms in dimers]
     x = r * 2 * 74**0.23 / 0.4685
-    phi = sum(c * np.exp(-d * x) for c, d in ((0.02817, 0.20162), (0.28022, 0.4029), (0.50986, 0.94229), (0.18175, 3.1998)))
+    phi = sum(
+        c * np.exp(-d * x) for c, d in ((0.02817, 0.20162), (0.28022, 0.4029), (0.50986, 0.94229), (0.18175, 3.1998))
+    )
     expected = 14.399645 * 74**2 / r * phi
     assert energies[0] - energies[1] == pytest.approx(expected[0] - expected[1], rel=1e-12)
     apart = Atoms("W2", positions=[[0, 0, 0], [0, 0, 3.0 - 1e-4]])

@@ -66,8 +66,14 @@ def test_what_lammps_no_longer_reads_is_left_out_and_noted() -> None:
     [
         ("", "snapcoeff is empty; expected the coefficients"),
         ("# only a comment\n", "snapcoeff is empty"),
-        (COEFFICIENTS[:-5], r"line 8: the file ends here: 2 element\(s\) with 2 coefficients take 6 lines, there are 5"),
-        (COEFFICIENTS + "0.5\n", r"line 10: 2 element\(s\) with 2 coefficients end before this line; correct .* line 2"),
+        (
+            COEFFICIENTS[:-5],
+            r"line 8: the file ends here: 2 element\(s\) with 2 coefficients take 6 lines, there are 5",
+        ),
+        (
+            COEFFICIENTS + "0.5\n",
+            r"line 10: 2 element\(s\) with 2 coefficients end before this line; correct .* line 2",
+        ),
         (COEFFICIENTS.replace("2 2", "two 2"), "line 2: expected the numbers of elements and of coefficients"),
         (COEFFICIENTS.replace("2 2", "2"), "line 2: expected the numbers of elements"),
         ("rcutfac 4.7\n", "line 1: .* got 'rcutfac 4.7'; is this a .snapcoeff file"),
@@ -119,7 +125,11 @@ def test_bad_settings_are_refused(text: str, message: str) -> None:
         ("", [], "one or more different elements, got \\[\\]"),
         ("", ["W", "W"], "one or more different elements"),
         ("chemflag 1\n", None, "chemflag 1: the order of the elements on the line pair_coeff .* \\['Ta', 'W'\\]"),
-        ("quadraticflag 1\n", None, "2 coefficients for each element, but twojmax 0, quadraticflag 1 .* take 3; the two"),
+        (
+            "quadraticflag 1\n",
+            None,
+            "2 coefficients for each element, but twojmax 0, quadraticflag 1 .* take 3; the two",
+        ),
         ("chemflag 1\n", ["W", "Ta"], "chemflag 1 and 2 species take 9; .*, or species are missing"),
         ("switchinnerflag 1\nsinner 1 1 1\ndinner 1 1\n", ["W", "Ta"], "sinner has 3 values for 2 species"),
         ("rmin0 4.3\n", None, "rmin0 4.3 is not below the cutoff of 4.23 A"),
@@ -146,9 +156,11 @@ def test_one_element_of_several_is_taken() -> None:
 def test_files_that_are_not_there_or_no_text(tmp_path: Path) -> None:
     path = tmp_path / "a.snapcoeff"
     path.write_text(COEFFICIENTS)
-    with pytest.raises(ModelFileError, match=r"two files, and there is no .*a\.snapparam; .* give path .* and parameters"):
+    with pytest.raises(
+        ModelFileError, match=r"two files, and there is no .*a\.snapparam; .* give path .* and parameters"
+    ):
         read_snap(path)
-    with pytest.raises(ModelFileError, match="cannot read .*: No such file"):
+    with pytest.raises(ModelFileError, match=r"cannot read .*: No such file"):
         read_snap(path, tmp_path / "none")
     path.with_suffix(".snapparam").write_bytes(b"\xff\xfe\x00")
     with pytest.raises(ModelFileError, match=r"a\.snapparam is no text"):

@@ -29,9 +29,7 @@ def made(name: str) -> Translation:
     return translate(case.file(seed(name)), case.species, ZBL(*case.zbl) if case.zbl else None)
 
 
-def compare(
-    translation: Translation, structures: Sequence[Atoms], expected: list[dict[str, Any]], found: Any
-) -> None:
+def compare(translation: Translation, structures: Sequence[Atoms], expected: list[dict[str, Any]], found: Any) -> None:
     """Energies to 1e-9 eV/atom, forces to 1e-8 eV/A, stresses to 1e-9 eV/A^3; seen are 1e-13, 2e-12 and 4e-14."""
     for k, (atoms, reference) in enumerate(zip(structures, expected, strict=True)):
         of = slice(found.offsets[k], found.offsets[k + 1])
