@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
-from itertools import product
+from itertools import groupby, product
 from math import sqrt
 
 import numpy as np
@@ -108,15 +108,20 @@ class Layout:
         return tuple(runs)
 
     def blocks(self, ls: Triple) -> tuple[CoupleBlock, ...]:
-        """What couples l1 and l2 to l3: one block for each parity of q1."""
+        """What couples l1 and l2 to l3: one block for each parity of q1.
+
+        Blocks of the same shape share their machine code; where l1 = l2 there may be one for each run to that end.
+        """
+        l1, l2, _ = ls
+        alike = l1 == l2 and self.count(l1, 0) == self.count(l1, 1)
         out = []
-        for p1 in (0, 1):
-            runs = [r for r in self.runs(ls) if r.parities[0] == p1]
-            if runs:
-                n1 = self.count(ls[0], p1)
-                n2 = sum(r.columns for r in runs) // n1
-                offsets = (self.start(ls[0], p1), self.start(ls[1], runs[0].parities[1]), runs[0].first)
-                out.append(CoupleBlock(ls, offsets, (n2, n1, 1), ((0, 1, 0), (1, 0, 0), (n1, 1, 0))))
+        for _, group in groupby(self.runs(ls), lambda run: run.parities if alike else run.parities[0]):
+            first, *others = group
+            p1, p2 = first.parities
+            n1 = self.count(l1, p1)
+            n2 = (first.columns + sum(r.columns for r in others)) // n1
+            offsets = (self.start(l1, p1), self.start(l2, p2), first.first)
+            out.append(CoupleBlock(ls, offsets, (n2, n1, 1), ((0, 1, 0), (1, 0, 0), (n1, 1, 0))))
         return tuple(out)
 
     def pairs(self, ls: Triple) -> int:
@@ -165,6 +170,11 @@ class Weights:
     first: int
     rows: int
 
+    @property
+    def size(self) -> int:
+        """Number of the weights."""
+        return self.rows * self.run.columns
+
 
 @lru_cache(maxsize=16)
 def weights(layout: Layout) -> tuple[Weights, ...]:
@@ -174,14 +184,14 @@ def weights(layout: Layout) -> tuple[Weights, ...]:
         for run in layout.runs(ls):
             rows = layout.count(ls[2], sum(run.parities) % 2)
             out.append(Weights(ls, run, at, rows))
-            at += run.columns * rows
+            at += rows * run.columns
     return tuple(out)
 
 
 def weight_table(layout: Layout, beta: NDArray[np.float64], normalised: bool) -> NDArray[np.float64]:
     """Weights [species, all] of the couplings from coefficients ``beta`` [species, invariants]."""
     last = weights(layout)[-1]
-    table = np.zeros((len(beta), last.first + last.rows * last.run.columns))
+    table = np.zeros((len(beta), last.first + last.size))
     for w in weights(layout):
         width = 2 * w.ls[2] + 1
         t = terms(layout, normalised)[w.ls]

@@ -72,6 +72,10 @@ class SnapArchitecture:
             names += [f"zbl {k}" for k in range(NUMBERS)]
         return tuple(names)
 
+    def stride(self, count: int) -> int:
+        """Numbers from the table of one species of the centre to that of the next; 0 where there is one species."""
+        return count if self.n_species > 1 else 0
+
     @property
     def invariants(self) -> int:
         """Number of bispectrum components."""
@@ -154,10 +158,12 @@ def _gegenbauer(formula: Formula, x: Number, order: int, degree: int) -> list[Nu
 
 def _sums(builder: ProgramBuilder, architecture: SnapArchitecture, f: Value, y: Value, one: Value) -> Value:
     layout = architecture.layout
+    merged = architecture.channels == 1
     blocks, at = [], 0
     for l in range(architecture.twojmax + 1):
-        for parity in (0, 1):
-            count = len(layout.qs(l, parity))
+        # Both parities lie side by side unless each has its own channels.
+        counts = [len(layout.qs(l, parity)) for parity in (0, 1)]
+        for parity, count in enumerate([sum(counts)] if merged else counts):
             if count:
                 blocks.append(EdgeSumBlock(at, count, l * l, 2 * l + 1, layout.start(l, parity)))
             at += count
@@ -165,17 +171,17 @@ def _sums(builder: ProgramBuilder, architecture: SnapArchitecture, f: Value, y: 
     if architecture.zbl:
         blocks.append(EdgeSumBlock(at, 1, 0, 1, size))
         size += architecture.channels
-    merged = architecture.channels == 1
     edge_sum = EdgeSum((f.size, y.size, size), tuple(blocks), architecture.channels, merged)
     own = layout.count(0)
     weight = builder.input("self", "param", architecture.n_species * own)
-    mix = Mix((weight.size, 1, size), (MixBlock(0, 1, own, 1, 1, 0, 0),), own)
+    mix = Mix((weight.size, 1, size), (MixBlock(0, 1, own, 1, 1, 0, 0),), architecture.stride(own))
     return builder.step("u", "atom", (Term(edge_sum, 2, (f.name, y.name)), Term(mix, 2, (weight.name, one.name))))
 
 
 def _shift(builder: ProgramBuilder, architecture: SnapArchitecture, count: int, one: Value) -> Term:
     shift = builder.input("shift", "param", architecture.n_species * count)
-    return Term(Mix((shift.size, 1, count), (MixBlock(0, 1, count, 1, 1, 0, 0),), count), 2, (shift.name, one.name))
+    mix = Mix((shift.size, 1, count), (MixBlock(0, 1, count, 1, 1, 0, 0),), architecture.stride(count))
+    return Term(mix, 2, (shift.name, one.name))
 
 
 def _linear(
@@ -183,8 +189,8 @@ def _linear(
 ) -> list[Term]:
     layout = architecture.layout
     places = weights(layout)
-    stride = places[-1].first + places[-1].rows * places[-1].run.columns
-    weight = builder.input("W", "param", architecture.n_species * stride)
+    weight = builder.input("W", "param", architecture.n_species * (places[-1].first + places[-1].size))
+    stride = architecture.stride(places[-1].first + places[-1].size)
     mixed = []
     for ls, y in couplings.items():
         blocks = tuple(
@@ -223,10 +229,10 @@ def _quadratic(
         found.append(Term(Products((y.size, u.size, count), rows), 2, (y.name, u.name)))
     b = builder.step("B", "atom", found)
     alpha = builder.input("alpha", "param", species * count**2)
-    mix = Mix((alpha.size, count, count), (MixBlock(0, count, count, count, 1, 0, 0),), count**2)
+    mix = Mix((alpha.size, count, count), (MixBlock(0, count, count, count, 1, 0, 0),), architecture.stride(count**2))
     slope = builder.step("half slope", "atom", (Term(mix, 2, (alpha.name, b.name), 0.5),))
     beta = builder.input("beta", "param", species * count)
-    linear = Mix((beta.size, count, 1), (MixBlock(0, count, 1, count, 1, 0, 0),), count)
+    linear = Mix((beta.size, count, 1), (MixBlock(0, count, 1, count, 1, 0, 0),), architecture.stride(count))
     block = CoupleBlock((0, 0, 0), (0, 0, 0), (count, 1, 1), ONE_BY_ONE)
     dot = Couple((count, count, 1), (block,))
     return [Term(linear, 2, (beta.name, b.name)), Term(dot, 2, (slope.name, b.name))]

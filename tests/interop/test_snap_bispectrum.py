@@ -101,4 +101,4 @@ def test_weights_hold_all_terms_of_the_components(twojmax: int, channels: int) -
     for species in range(2):
         total = sum(np.sum(t.coefficient * beta[species, t.invariant]) for t in terms(layout, True).values())
         assert np.sum(table[species]) == pytest.approx(total, rel=1e-12)
-    assert table.shape[1] == sum(w.rows * w.run.columns for w in weights(layout))
+    assert table.shape[1] == sum(w.size for w in weights(layout))
