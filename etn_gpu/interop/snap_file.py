@@ -185,7 +185,7 @@ def _settings(lines: _Lines) -> tuple[SnapSettings, tuple[str, ...]]:
                 raise lines.error(
                     at, f"diagonalstyle {values[0]} is not supported, only 3, the one that LAMMPS has left"
                 )
-            notes.append("diagonalstyle 3 is left out: it is what LAMMPS does, which refuses the word since 2019")
+            notes.append("diagonalstyle 3 is left out: it is what LAMMPS does, which no longer reads the word")
         elif name in IGNORED:
             notes.append(f"{name} {values[0]} is left out: it does not change the energy")
         elif name in LISTS:
