@@ -13,7 +13,6 @@ since the metric (-1)^(j-m) of the complex definition is (-1)^j times the identi
 from __future__ import annotations
 
 import math
-from fractions import Fraction
 from functools import cache
 
 import numpy as np
@@ -32,28 +31,32 @@ def six_j(j1: int, j2: int, j3: int, j4: int, j5: int, j6: int) -> float:
     section 9.2.1. Raises :class:`~etn_gpu.errors.IrrepsError` if a degree is not a non-negative integer.
     """
     degrees = [as_degree(j, f"j{i}") for i, j in enumerate((j1, j2, j3, j4, j5, j6), start=1)]
-    return _six_j(*degrees)
+    return six_j_of_spins(*(2 * j for j in degrees))
 
 
 @cache
-def _six_j(j1: int, j2: int, j3: int, j4: int, j5: int, j6: int) -> float:
+def six_j_of_spins(j1: int, j2: int, j3: int, j4: int, j5: int, j6: int) -> float:
+    """The 6j symbol of integers and half-integers, given as twice their values; correct to the last bits."""
     triads = ((j1, j2, j3), (j1, j5, j6), (j4, j2, j6), (j4, j5, j3))
-    if not all(triangle(*triad) for triad in triads):
+    if any(sum(triad) % 2 or not triangle(*triad) for triad in triads):
         return 0.0
-    lower = [sum(triad) for triad in triads]
-    upper = [j1 + j2 + j4 + j5, j2 + j3 + j5 + j6, j3 + j1 + j6 + j4]
-    total = Fraction(0)
-    for t in range(max(lower), min(upper) + 1):
-        denominator = math.prod(math.factorial(t - k) for k in lower) * math.prod(math.factorial(k - t) for k in upper)
-        total += Fraction((-1) ** t * math.factorial(t + 1), denominator)
-    square = total * total
+    lower = [sum(triad) // 2 for triad in triads]
+    upper = [(j1 + j2 + j4 + j5) // 2, (j2 + j3 + j5 + j6) // 2, (j3 + j1 + j6 + j4) // 2]
+    first, last = max(lower), min(upper)
+    # All terms over the largest factorial of each factor of the denominator: integers, hence exact.
+    largest = [last - k for k in lower] + [k - first for k in upper]
+    total = 0
+    for t in range(first, last + 1):
+        here = [t - k for k in lower] + [k - t for k in upper]
+        ratio = math.prod(math.perm(a, a - b) for a, b in zip(largest, here, strict=True))
+        total += (-1) ** t * math.factorial(t + 1) * ratio
+    above, below = total * total, math.prod(map(math.factorial, largest)) ** 2
     for a, b, c in triads:
-        square *= Fraction(
-            math.factorial(a + b - c) * math.factorial(a - b + c) * math.factorial(-a + b + c),
-            math.factorial(a + b + c + 1),
-        )
+        above *= math.prod(math.factorial(k // 2) for k in (a + b - c, a - b + c, -a + b + c))
+        below *= math.factorial((a + b + c) // 2 + 1)
     # Dividing Python integers rounds correctly however long they are.
-    return math.copysign(math.sqrt(square.numerator / square.denominator), total)
+    size = math.sqrt(above / below)
+    return -size if total < 0 else size
 
 
 def triangle(l1: int, l2: int, l3: int) -> bool:
