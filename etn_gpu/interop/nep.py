@@ -25,6 +25,7 @@ from etn_gpu.interop.nep_file import NepFile, parse_nep
 from etn_gpu.interop.nep_radial import Radial
 from etn_gpu.interop.translation import Translation, directions, harmonics, vectors
 from etn_gpu.plan import Program, ProgramBuilder, Term
+from etn_gpu.plan.formula import Formula
 from etn_gpu.plan.operations import (
     Constant,
     Copy,
@@ -181,7 +182,5 @@ def _mixed(
 
 
 def _tanh(count: int) -> Functions:
-    from etn_gpu.plan.formula import Formula
-
     formula = Formula()
     return formula.functions([formula.variable.tanh()], count)

@@ -2,15 +2,18 @@
 
 The head has one keyword a line; then follows one number a line: for each species (nep3: once) the weights w0 [neurons,
 descriptors], the biases b0 and the weights w1 [neurons] (nep5: and a bias), then the bias of all, the coefficients of
-the radial and of the angular functions [n, k, species, species], the scale of each descriptor, and ten numbers for each
-pair of species where the core repulsion is flexible. K. Song et al., Nat. Commun. 15, 10208 (2024); the manual of GPUMD.
+the radial and of the angular functions [n, k, species, species], the scale of each descriptor, and ten numbers for
+each pair of species where the core repulsion is flexible. K. Song et al., Nat. Commun. 15, 10208 (2024); the manual of
+GPUMD.
 """
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from math import isfinite, prod
 from pathlib import Path
+from typing import NoReturn
 
 import numpy as np
 from numpy.typing import NDArray
@@ -35,6 +38,8 @@ VERSIONS = (3, 4, 5)
 FLAGS = ("222", "1111", "112", "123", "233", "134")
 LARGEST_DEGREE = 8
 LARGEST_BASIS = 16
+#: Elements with a covalent radius, from H to Pu.
+LIGHT = 94
 #: Numbers of a pair in a flexible core repulsion: inner and outer radius, four pairs of (share, decay).
 FLEXIBLE = 10
 
@@ -102,7 +107,7 @@ class _Parser:
     def parse(self) -> NepFile:
         version, with_repulsion, species = self._first()
         n = len(species)
-        repulsion = self._repulsion() if with_repulsion else None
+        repulsion = self._repulsion(species) if with_repulsion else None
         radial_cutoffs, angular_cutoffs = self._cutoffs(n)
         n_radial, n_angular = (int(k) + 1 for k in self._whole("n_max", 2, 0, 1000))
         k_radial, k_angular = (int(k) + 1 for k in self._whole("basis_size", 2, 0, LARGEST_BASIS))
@@ -154,7 +159,7 @@ class _Parser:
             self._fail(f"a species is named twice: {' '.join(species)}")
         return int(name[3:]), rest == "zbl", species
 
-    def _repulsion(self) -> CoreRepulsion:
+    def _repulsion(self, species: tuple[str, ...]) -> CoreRepulsion:
         words = self._line("zbl", (2, 3), "zbl INNER OUTER [FACTOR]")
         inner, outer, *factor = (self._number(w) for w in words)
         if inner == outer == 0:
@@ -163,6 +168,8 @@ class _Parser:
             self._fail(f"the radii of zbl must obey 0 <= inner < outer, got {inner:g} and {outer:g}")
         if factor and factor[0] <= 0:
             self._fail(f"the factor of zbl must be above 0, got {factor[0]:g}")
+        if factor and (heavy := [s for s in species if SYMBOLS.index(s) >= LIGHT]):
+            self._fail(f"{', '.join(heavy)}: GPUMD has no covalent radius beyond Pu, which the factor of zbl needs")
         return CoreRepulsion(inner, outer, factor[0] if factor else None, None)
 
     def _cutoffs(self, n_species: int) -> tuple[Array, Array]:
@@ -193,9 +200,7 @@ class _Parser:
 
     # Lines.
 
-    def _whole(
-        self, keyword: str, counts: int | range, least: int, most: int, layout: str | None = None
-    ) -> list[int]:
+    def _whole(self, keyword: str, counts: int | range, least: int, most: int, layout: str | None = None) -> list[int]:
         counts = range(counts, counts + 1) if isinstance(counts, int) else counts
         words = self._line(keyword, tuple(counts), layout or f"{keyword} RADIAL ANGULAR")
         numbers = [self._integer(w, keyword) for w in words]
@@ -249,9 +254,9 @@ class _Parser:
         return value
 
     def _integer(self, word: str, what: str) -> int:
-        if not word.lstrip("-").isdecimal() or len(word) > 9:
+        if not re.fullmatch(r"-?[0-9]{1,8}", word):
             self._fail(f"{what}: expected a whole number, found {word[:40]!r}")
         return int(word)
 
-    def _fail(self, message: str) -> None:
+    def _fail(self, message: str) -> NoReturn:
         raise ModelFileError(f"{self.path}, line {self.at}: {message}")

@@ -1,7 +1,7 @@
 """Functions of the distance in NEP potentials, and how their coefficients are laid out.
 
-Functions lie as: the radial ones, V / 2 where there is a repulsion, the angular ones; where the radial ones are equal to
-the angular ones, they are there once.
+They lie as: the repulsion, if there is one, the radial functions, the angular ones; where both have the same cutoff the
+fewer are among the others.
 """
 
 from __future__ import annotations
@@ -12,7 +12,6 @@ from math import pi
 import numpy as np
 from numpy.typing import NDArray
 
-from etn_gpu.errors import ModelFileError
 from etn_gpu.interop.nep_file import NepFile
 from etn_gpu.interop.nep_repulsion import pair_numbers, potential, reach
 from etn_gpu.plan.formula import Formula, Number
