@@ -65,6 +65,20 @@ def _cut(
 
 
 @compiled
+def _neighbours(runs: Any, n_runs: int, near: Any) -> int:
+    """The species of the edges of a block in ascending order, at least one, into ``near``; returns their number."""
+    near[:] = 0
+    for r in range(n_runs):
+        near[runs[r, 0]] = 1
+    count = 0
+    for species in range(len(near)):
+        if near[species]:
+            near[count] = species
+            count += 1
+    return max(count, 1)
+
+
+@compiled
 def _close(stretch: Any, first_run: int, n_runs: int, first_piece: int, n_pieces: int, used: int) -> None:
     stretch[0], stretch[1], stretch[2], stretch[3], stretch[4] = first_run, n_runs, first_piece, n_pieces, used
 
@@ -98,7 +112,7 @@ def _edge_phase(
     ``load`` is what the staged inputs advance from stretch to stretch, in bytes; ``store`` columns go to column
     ``column`` of ``edge_out`` [E, columns].
     """
-    params, gradient, atoms, tiles, work, come, go, _, _, _, present, n_present, masks, valid = arguments
+    params, gradient, atoms, tiles, work, come, go, _, _, _, present, n_present, near, n_near, masks, valid = arguments
     for s in range(n_stretches):
         groups = (stretches[s, 4] + lanes - 1) // lanes
         n_runs = stretches[s, 1] - stretches[s, 0]
@@ -107,7 +121,7 @@ def _edge_phase(
             address,
             (
                 params, gradient, atoms, tiles, work, come + s * load, go, groups, run_at, n_runs, present, n_present,
-                masks, valid,
+                near, n_near, masks, valid,
             ),
         )  # fmt: skip
         if store:
@@ -127,7 +141,7 @@ def _chunk(
     gradient: Any, atoms: Any, tiles: Any, edges: Any, stage_in: Any, stage_out: Any, lanes: int, width: int,
     edge_width: int, load: int,
     species: Any, n_species: int, edge_offsets: Any, edge_species: Any, edge_in: Any, edge_out: Any, columns: int,
-    atom_in: Any, atom_out: Any, pieces: Any, runs: Any, stretches: Any, masks: Any, present: Any,
+    atom_in: Any, atom_out: Any, pieces: Any, runs: Any, stretches: Any, masks: Any, present: Any, near: Any,
 ) -> None:  # fmt: skip
     """All phases for some blocks, one after the other; a block has one atom in a lane."""
     for b in range(first_block, end_block):
@@ -142,12 +156,13 @@ def _chunk(
                 n_present += 1
             masks[t * width + k] = 1.0
             masks[n_species * width + k] = 1.0
+        n_stretches = _cut(members, edge_offsets, edge_species, pieces, runs, stretches, edge_width)
+        n_near = _neighbours(runs, stretches[n_stretches - 1, 1] if n_stretches else 0, near)
         arguments = (
             params.ctypes.data, gradient.ctypes.data, atoms.ctypes.data, tiles.ctypes.data, edges.ctypes.data,
             stage_in.ctypes.data, stage_out.ctypes.data, 0, 0, 0, present.ctypes.data, n_present,
-            masks.ctypes.data, masks.ctypes.data + n_species * width * masks.itemsize,
+            near.ctypes.data, n_near, masks.ctypes.data, masks.ctypes.data + n_species * width * masks.itemsize,
         )  # fmt: skip
-        n_stretches = _cut(members, edge_offsets, edge_species, pieces, runs, stretches, edge_width)
         _stage(edge_in, stage_in, load, pieces, stretches, n_stretches, edge_width)
         for p in range(len(phases)):
             address, kind, first_load, end_load, first_store, end_store = phases[p]
@@ -179,8 +194,8 @@ def execute(
     gradients: Any, chunk_offsets: Any, block_offsets: Any, order: Any, species: Any, n_species: int,
     edge_offsets: Any, edge_species: Any, edge_in: Any, edge_out: Any, columns: int, atom_in: Any, atom_out: Any,
     atom_space: Any, tile_space: Any, edge_space: Any, stage_in: Any, stage_out: Any, mask_space: Any,
-    run_space: Any, piece_space: Any, stretch_space: Any, present_space: Any, lanes: int, width: int, edge_width: int,
-    load: int,
+    run_space: Any, piece_space: Any, stretch_space: Any, present_space: Any, near_space: Any, lanes: int, width: int,
+    edge_width: int, load: int,
 ) -> None:  # fmt: skip
     """What one worker does: takes chunks as long as there are any (see :func:`threads.share`).
 
@@ -198,6 +213,6 @@ def execute(
             gradients[c], atom_space[worker], tile_space[worker], edge_space[worker], stage_in[worker],
             stage_out[worker], lanes, width, edge_width, load, species, n_species, edge_offsets, edge_species, edge_in,
             edge_out, columns, atom_in, atom_out, piece_space[worker], run_space[worker], stretch_space[worker],
-            mask_space[worker], present_space[worker],
+            mask_space[worker], present_space[worker], near_space[worker],
         )  # fmt: skip
         c = take(counter)

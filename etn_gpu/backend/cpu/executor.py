@@ -144,6 +144,7 @@ def run(
         np.empty((used, most, 3), np.int64),
         np.empty((used, most, 5), np.int64),
         np.empty((used, n_species), np.int64),
+        np.empty((used, n_species), np.int64),
         lanes, width, EDGE_WIDTH, in_width,
     )  # fmt: skip
     if samples is None:

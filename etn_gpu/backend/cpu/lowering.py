@@ -18,7 +18,7 @@ from etn_gpu.backend.cpu.ir import Function, Module
 from etn_gpu.backend.cpu.layout import ARGUMENTS, Layout
 from etn_gpu.backend.cpu.panels import panels
 from etn_gpu.backend.cpu.schedule import Close, Open, Release, Run, schedule
-from etn_gpu.backend.cpu.sites import Sites, mix_and_pack, pack, unpack, unpack_and_mix
+from etn_gpu.backend.cpu.sites import Sites, clear, mix_and_pack, pack, unpack, unpack_and_mix
 from etn_gpu.backend.phases import chosen_edge_steps, number_phases, pair_steps, split
 from etn_gpu.plan.operations import EdgeSum
 from etn_gpu.plan.program import Program, Step, Term, Value
@@ -203,10 +203,10 @@ class _Lowering:
             entry for v in self.program.inputs if phase == 0 and v.space == "atom" for entry in self._stored(v.name)
         ]
         steps = AtomSteps(f, self.layout)
-        for use in sums:
-            loop = f.loop(self._elements(use) // f.lanes)
-            f.store(f.constant(0.0), f.at("%all_tiles", use.tiles), f.integer("mul", loop.index, f.lanes))
-            loop.close()
+        for name, uses in self.summed.items():
+            for use in uses:
+                if use in sums:
+                    clear(steps, use, name in self.sites.unheld)
         by_source: dict[str, list[Use]] = {}
         for _, use in spreads:
             by_source.setdefault(use.term.operands[1], []).append(use)
