@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from etn_gpu.interop.nep_file import NepFile
-from etn_gpu.interop.nep_repulsion import pair_numbers, potential, reach
+from etn_gpu.interop.nep_repulsion import fixed_radii, pair_numbers, potential, reach
 from etn_gpu.plan.formula import Formula, Number
 from etn_gpu.plan.operations import Functions
 
@@ -34,6 +34,8 @@ class Radial:
     angular_cutoff: float | None
     repulsion: bool
     flexible: bool
+    #: Radii of the repulsion where they are no pair numbers.
+    radii: tuple[float, float] | None
     #: Where the repulsion ends though it is not zero.
     end: float | None
     same: bool
@@ -58,7 +60,8 @@ class Radial:
         n = len(chosen)
         return Radial(
             file.radial.shape[1], file.angular.shape[1], cutoffs[0], cutoffs[1], repulsion is not None,
-            repulsion is not None and repulsion.pairs is not None, end, same,
+            repulsion is not None and repulsion.pairs is not None, fixed_radii(repulsion) if repulsion else None, end,
+            same,
             np.concatenate([np.empty((n, n, 0)), *numbers], axis=-1),
         )  # fmt: skip
 
@@ -85,7 +88,7 @@ class Radial:
             found += _basis(r * (formula.parameter(first) if cutoff is None else 1.0 / cutoff), count)
             first += cutoff is None
         if self.repulsion:
-            found.insert(0, potential(formula, r, first, self.flexible, self.end))
+            found.insert(0, potential(formula, r, first, self.radii, self.flexible, self.end))
         return formula.functions(found)
 
     def weights(self, coefficients: Array, chosen: NDArray[np.int64], alone: bool) -> Array:

@@ -38,13 +38,20 @@ def pair_numbers(file: NepFile, chosen: NDArray[np.int64]) -> Array:
     charges = np.array([SYMBOLS.index(file.species[t]) + 1 for t in chosen], np.float64)
     strength = COULOMB * np.outer(charges, charges)
     inverse = (charges[:, None] ** 0.23 + charges**0.23) * SCREENING
-    inner, outer = _radii(file, repulsion, chosen)
-    columns = [inner, 1.0 / (outer - inner)]
+    columns = []
+    if fixed_radii(repulsion) is None:
+        inner, outer = _radii(file, repulsion, chosen)
+        columns = [inner, 1.0 / (outer - inner)]
     if repulsion.pairs is None:
         return np.stack([*columns, strength, inverse], axis=-1)
     pairs = _square(repulsion.pairs, len(file.species))[np.ix_(chosen, chosen)]
     columns += [strength * pairs[..., k] for k in (2, 4, 6, 8)]
     return np.stack([*columns, *(inverse * pairs[..., k] for k in (3, 5, 7, 9))], axis=-1)
+
+
+def fixed_radii(repulsion: CoreRepulsion) -> tuple[float, float] | None:
+    """Inner and outer radius in A where they are the same for all pairs."""
+    return (repulsion.inner, repulsion.outer) if repulsion.pairs is None and repulsion.factor is None else None
 
 
 def reach(file: NepFile) -> float:
@@ -54,19 +61,22 @@ def reach(file: NepFile) -> float:
     return float(_radii(file, file.repulsion, every)[1].max())
 
 
-def potential(formula: Formula, r: Number, first: int, flexible: bool, cutoff: float | None) -> Number:
+def potential(
+    formula: Formula, r: Number, first: int, radii: tuple[float, float] | None, flexible: bool, cutoff: float | None
+) -> Number:
     """V(r) with the pair numbers from ``first`` on; zero from ``cutoff`` on where there is one."""
-    inner, over = (formula.parameter(first + k) for k in range(2))
-    u = (r - inner) * over
+    if radii is None:
+        u = (r - formula.parameter(first)) * formula.parameter(first + 1)
+        first += 2
+    else:
+        u = (r - radii[0]) / (radii[1] - radii[0])
     u = u.below(0.0, 0.0, u.below(1.0, u, 1.0))
     switch = 0.5 * (pi * u).cos() + 0.5
     if flexible:
-        terms = [
-            formula.parameter(first + 2 + k) * (-1.0 * (formula.parameter(first + 6 + k) * r)).exp() for k in range(4)
-        ]
+        terms = [formula.parameter(first + k) * (-1.0 * (formula.parameter(first + 4 + k) * r)).exp() for k in range(4)]
         value = sum(terms[1:], terms[0]) / r * switch
     else:
-        strength, inverse = (formula.parameter(first + k) for k in (2, 3))
+        strength, inverse = (formula.parameter(first + k) for k in range(2))
         x = inverse * r
         terms = [share * (-decay * x).exp() for share, decay in zip(SHARES, DECAYS, strict=True)]
         value = strength * sum(terms[1:], terms[0]) / r * switch

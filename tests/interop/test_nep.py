@@ -147,6 +147,17 @@ def test_rotated_mirrored_and_shifted(made: Callable[..., Translation], evaluate
         np.testing.assert_allclose(after.forces, before.forces @ turn.T, rtol=0, atol=1e-11)
 
 
+def test_bits_do_not_depend_on_the_batch(made: Callable[..., Translation], evaluated: Evaluate, backend: str) -> None:
+    translation, species = made("cutoffs of species"), CASES["cutoffs of species"].species
+    cases = [a for k in range(4) for a in structures(species[k % 3 : k % 3 + 1 + k // 3], 4, k)]
+    together = evaluated(translation, cases, backend)
+    for k, atoms in enumerate(cases):
+        alone = evaluated(translation, [atoms], backend)
+        here = slice(together.offsets[k], together.offsets[k + 1])
+        np.testing.assert_array_equal(alone.energies, together.energies[here])
+        np.testing.assert_array_equal(alone.forces, together.forces[here])
+
+
 def test_chosen_species(made: Callable[..., Translation], evaluated: Evaluate, backend: str) -> None:
     name, chosen = "flexible repulsion", ["V", "W"]
     cases = structures(tuple(chosen), 4, 9)

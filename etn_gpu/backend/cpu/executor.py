@@ -109,15 +109,15 @@ def run(
     lanes = BYTES // dtype.itemsize
     width = lanes * VECTORS
     # Inputs stay float64 until they are staged: edge vectors lose no digits before the cast.
-    edge_in = _gather(
-        tables.inputs["edge"], {**inputs, **_of_pairs(tables, parameters, geometry)}, geometry.n_edges
-    )  # fmt: skip
+    given = {name: place for name, place in tables.inputs["edge"].items() if name in inputs}
+    edge_in = _gather(given, inputs, geometry.n_edges)
+    pairs, pair_in = _of_pairs(tables, parameters, geometry)
     if merges_neighbours(program):
         geometry = with_merged_neighbours(geometry)
     order, block_offsets, chunk_offsets = _blocks(geometry, samples, width, bool(tables.gradients))
     n_species = max(int(geometry.species.max(initial=0)), int(geometry.edge_species.max(initial=0))) + 1
     atom_in = _gather(tables.inputs["atom"], inputs, geometry.n_atoms)
-    in_width, out_width = edge_in.shape[1], total(tables.outputs["edge"])
+    in_width, out_width = edge_in.shape[1] + pair_in.shape[1], total(tables.outputs["edge"])
     edge_out = np.empty((geometry.n_edges, out_width), dtype)
     atom_out = np.empty((geometry.n_atoms, total(tables.outputs["atom"])), dtype)
     gradients = np.zeros((len(chunk_offsets) - 1, total(tables.gradients)))
@@ -127,7 +127,8 @@ def run(
         execute, used,
         compiled.phases, compiled.loads, compiled.stores,
         parameters, gradients, chunk_offsets, block_offsets, order, geometry.species, n_species,
-        geometry.edge_offsets, geometry.edge_species, edge_in.ravel(), edge_out.ravel(), out_width,
+        geometry.edge_offsets, geometry.edge_species, edge_in.ravel(), pairs, pair_in,
+        edge_out.ravel(), out_width,
         atom_in, atom_out,
         *(
             _workspace(used, size, kind)
@@ -200,17 +201,21 @@ def _gather(columns: Columns, inputs: Mapping[str, Array], count: int) -> NDArra
     return out
 
 
-def _of_pairs(tables: Lowered, parameters: Array, geometry: Geometry) -> dict[str, Array]:
-    """Numbers of pairs of species for each edge, [E, count] by name."""
-    found: dict[str, Array] = {}
+def _of_pairs(tables: Lowered, parameters: Array, geometry: Geometry) -> tuple[NDArray[np.int64], Array]:
+    """The pair of species of each edge [E], and all numbers of each pair, side by side as the edge inputs are."""
+    columns = []
+    n_species = 1
     for step in tables.pairs:
-        found[step.out.name] = np.zeros((geometry.n_edges, step.out.size))
+        numbers: Array = np.zeros(())
         for term in step.terms:
             assert isinstance(term.operation, PairTable)
+            n_species = term.operation.n_species
             offset, size = tables.parameters[term.operands[0]]
-            table = term.scale * parameters[offset : offset + size].reshape(-1, step.out.size)
-            found[step.out.name] += table[pairs_of_edges(geometry, term.operation.n_species)]
-    return found
+            numbers = numbers + term.scale * parameters[offset : offset + size].reshape(-1, step.out.size)
+        columns.append(numbers)
+    if not columns:
+        return np.zeros(0, np.int64), np.zeros((1, 0))
+    return pairs_of_edges(geometry, n_species), np.concatenate(columns, axis=1, dtype=np.float64)
 
 
 def _outputs(
