@@ -23,6 +23,7 @@ from etn_gpu.errors import ModelFileError
 from etn_gpu.interop.nep_descriptors import Layout, angular_terms
 from etn_gpu.interop.nep_file import NepFile, parse_nep
 from etn_gpu.interop.nep_radial import Radial
+from etn_gpu.interop.nep_repulsion import reach
 from etn_gpu.interop.translation import Translation, directions, harmonics, vectors
 from etn_gpu.plan import Program, ProgramBuilder, Term
 from etn_gpu.plan.formula import Formula
@@ -80,8 +81,11 @@ def translate_nep(file: NepFile, species: Sequence[str]) -> Translation:
     }
     program = _program(len(species), len(networks) > 1, file.b0.shape[1], radial, layout)
     cutoffs = np.stack([file.radial_cutoffs, file.angular_cutoffs])[:, chosen]
+    cutoff = float(cutoffs[0].max())
+    if radial.repulsion:
+        cutoff = max(cutoff, min(reach(file, chosen), float(file.angular_cutoffs.max())))
     return Translation(
-        Formulation("NEP", tuple(species), float(cutoffs[0].max()), program),
+        Formulation("NEP", tuple(species), cutoff, program),
         {v.name: np.ascontiguousarray(parameters[v.name]).ravel() for v in program.inputs if v.space == "param"},
         np.broadcast_to(alone, len(species)) - file.species_bias[chosen] - file.bias,
         {

@@ -56,7 +56,7 @@ class Radial:
         if repulsion is not None:
             numbers.append(pair_numbers(file, chosen))
             last = float(file.angular_cutoffs.max())
-            end = last if reach(file) > last else None
+            end = last if reach(file, chosen) > last else None
         n = len(chosen)
         return Radial(
             file.radial.shape[1], file.angular.shape[1], cutoffs[0], cutoffs[1], repulsion is not None,

@@ -54,11 +54,10 @@ def fixed_radii(repulsion: CoreRepulsion) -> tuple[float, float] | None:
     return (repulsion.inner, repulsion.outer) if repulsion.pairs is None and repulsion.factor is None else None
 
 
-def reach(file: NepFile) -> float:
-    """The largest distance at which there is a repulsion, without regard to the angular cutoff."""
+def reach(file: NepFile, chosen: NDArray[np.int64]) -> float:
+    """Largest outer radius in A of the species ``chosen``, without regard to the angular cutoff."""
     assert file.repulsion is not None
-    every = np.arange(len(file.species))
-    return float(_radii(file, file.repulsion, every)[1].max())
+    return float(_radii(file, file.repulsion, chosen)[1].max())
 
 
 def potential(

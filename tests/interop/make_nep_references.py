@@ -15,6 +15,7 @@ import json
 import sys
 import tempfile
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from ase import Atoms
@@ -24,7 +25,7 @@ from tests.interop.nep_cases import CASES, FILES, MADE, PUBLISHED, potential_tex
 TARGET = Path(__file__).with_name("references") / "nep.json.gz"
 
 
-def native(path: Path, atoms: Atoms) -> dict[str, object]:
+def native(path: Path, atoms: Atoms) -> dict[str, list[Any]]:
     """Energies in eV, forces in eV/A, stress in eV/A^3 (xx, yy, zz, yz, xz, xy)."""
     n, cell = len(atoms), [float(v) for v in atoms.cell.array.T.ravel()]
     positions = [float(v) for v in atoms.positions.T.ravel()]

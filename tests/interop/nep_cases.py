@@ -33,7 +33,7 @@ class Case:
 CASES = {
     "one species": Case("nep3", ("C",), (4.2, 3.7), l_max=(4, 2, 1)),
     "shared network": Case("nep3_zbl", ("Si", "C"), (4.0, 3.5), zbl=(0.9, 1.9)),
-    "radial only": Case("nep5", ("Cu",), (5.0, 4.0), l_max=(0, 0, 0), neurons=3),
+    "radial only": Case("nep5", ("Cu",), (5.0, 4.0), l_max=(0, 2, 1), neurons=3),
     "all couplings": Case("nep4", ("O", "H"), (4.0, 3.2), l_max=(4, 2, 1, 1, 1, 1, 1)),
     "some couplings": Case("nep5", ("Ga", "As"), (4.5, 4.5), basis=(3, 5), l_max=(3, 0, 0, 1, 0, 1)),
     "cutoffs of species": Case("nep4", ("Pb", "Te", "Na"), (5.0, 4.0, 4.4, 3.9, 4.0, 3.2), l_max=(2, 2, 1)),

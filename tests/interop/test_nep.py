@@ -21,6 +21,7 @@ from etn_gpu.interop.nep import read_nep
 from etn_gpu.interop.translation import Translation
 from etn_gpu.plan import jvp, vjp
 from etn_gpu.symmetry import random_orthogonal
+from tests.interop.make_nep_references import native
 from tests.interop.nep_cases import CASES, FILES, MADE, PUBLISHED, potential_text, structures
 
 Evaluate = Callable[..., Any]
@@ -77,6 +78,19 @@ def test_backends_agree_with_calorine(
 def test_all_structures(name: str, made: Callable[..., Translation], evaluated: Evaluate, backend: str) -> None:
     seed = list(CASES).index(name)
     compare(evaluated, made(name), structures(CASES[name].species, MADE, seed), name, backend)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", CASES)
+def test_where_calorine_is_installed(name: str, evaluated: Evaluate, tmp_path: Path) -> None:
+    pytest.importorskip("_nepy", reason="calorine is not installed")
+    path = tmp_path / "nep.txt"
+    path.write_text(potential_text(name))
+    for atoms in structures(CASES[name].species, 8, 1000):
+        wanted, found = native(path, atoms), evaluated(read_nep(path), [atoms], "numpy")
+        np.testing.assert_allclose(found.energies, wanted["energies"], rtol=0, atol=1e-9)
+        np.testing.assert_allclose(found.forces, wanted["forces"], rtol=0, atol=1e-8)
+        np.testing.assert_allclose(found.stresses[0], wanted["stress"], rtol=0, atol=1e-9)
 
 
 @pytest.mark.slow
@@ -165,6 +179,7 @@ def test_chosen_species(made: Callable[..., Translation], evaluated: Evaluate, b
     np.testing.assert_allclose(part.energies, whole.energies, rtol=0, atol=1e-12)
     np.testing.assert_allclose(part.forces, whole.forces, rtol=0, atol=1e-10)
     np.testing.assert_allclose(part.stresses, whole.stresses, rtol=0, atol=1e-12)
+    assert made("cutoffs of species", ["Na"]).formulation.cutoff == 4.0
     with pytest.raises(ModelFileError, match="has no Xe: its species are W Ti V"):
         made(name, ["Xe"])
     with pytest.raises(ModelFileError, match="one or more different ones"):
