@@ -25,6 +25,11 @@ def pair_steps(body: Sequence[Step]) -> list[Step]:
     return found
 
 
+def marks_nearest(step: Step) -> bool:
+    """Whether a step marks nearest neighbours; another of :func:`pair_steps` brings numbers of pairs of species."""
+    return all(isinstance(t.operation, Nearest) for t in step.terms)
+
+
 def merges_neighbours(program: Program) -> bool:
     """Whether sums over edges do not tell the species of neighbours apart."""
     return any(isinstance(t.operation, EdgeSum) and t.operation.merged for s in program.steps for t in s.terms)

@@ -65,6 +65,20 @@ def _cut(
 
 
 @compiled
+def _neighbours(runs: Any, n_runs: int, near: Any) -> int:
+    """The species of the edges of a block in ascending order, at least one, into ``near``; returns their number."""
+    near[:] = 0
+    for r in range(n_runs):
+        near[runs[r, 0]] = 1
+    count = 0
+    for species in range(len(near)):
+        if near[species]:
+            near[count] = species
+            count += 1
+    return max(count, 1)
+
+
+@compiled
 def _close(stretch: Any, first_run: int, n_runs: int, first_piece: int, n_pieces: int, used: int) -> None:
     stretch[0], stretch[1], stretch[2], stretch[3], stretch[4] = first_run, n_runs, first_piece, n_pieces, used
 
@@ -79,13 +93,30 @@ def _copy(source: Any, first: int, target: Any, at: int, count: int) -> None:
 
 @compiled
 def _stage(
-    edge_in: Any, stage_in: Any, load: int, pieces: Any, stretches: Any, n_stretches: int, edge_width: int
-) -> None:
-    """The inputs of all edges of a block, ``load`` columns: stretch s begins at lane ``s edge_width``."""
+    edge_in: Any, pairs: Any, pair_in: Any, stage_in: Any, load: int, pieces: Any, stretches: Any, n_stretches: int,
+    edge_width: int,
+) -> None:  # fmt: skip
+    """The inputs of all edges of a block, ``load`` columns: stretch s begins at lane ``s edge_width``.
+
+    The last columns are those of ``pair_in`` [pairs, columns] for the pair of species of the edge.
+    """
+    paired = pair_in.shape[1]
+    given = load - paired
+    numbers = pair_in.ravel()
     for s in range(n_stretches):
         for p in range(stretches[s, 2], stretches[s, 3]):
             edge, first, end = pieces[p, 0], pieces[p, 1], pieces[p, 2]
-            _copy(edge_in, edge * load, stage_in, (s * edge_width + first) * load, (end - first) * load)
+            at = (s * edge_width + first) * load
+            if not paired:
+                _copy(edge_in, edge * load, stage_in, at, (end - first) * load)
+                continue
+            for e in range(edge, edge + end - first):
+                for k in range(given):
+                    stage_in[at + k] = edge_in[e * given + k]
+                pair = pairs[e] * paired
+                for k in range(paired):
+                    stage_in[at + given + k] = numbers[pair + k]
+                at += load
 
 
 @compiled
@@ -98,7 +129,7 @@ def _edge_phase(
     ``load`` is what the staged inputs advance from stretch to stretch, in bytes; ``store`` columns go to column
     ``column`` of ``edge_out`` [E, columns].
     """
-    params, gradient, atoms, tiles, work, come, go, _, _, _, present, n_present, masks, valid = arguments
+    params, gradient, atoms, tiles, work, come, go, _, _, _, present, n_present, near, n_near, masks, valid = arguments
     for s in range(n_stretches):
         groups = (stretches[s, 4] + lanes - 1) // lanes
         n_runs = stretches[s, 1] - stretches[s, 0]
@@ -107,7 +138,7 @@ def _edge_phase(
             address,
             (
                 params, gradient, atoms, tiles, work, come + s * load, go, groups, run_at, n_runs, present, n_present,
-                masks, valid,
+                near, n_near, masks, valid,
             ),
         )  # fmt: skip
         if store:
@@ -126,8 +157,9 @@ def _chunk(
     first_block: int, end_block: int, block_offsets: Any, order: Any, phases: Any, loads: Any, stores: Any, params: Any,
     gradient: Any, atoms: Any, tiles: Any, edges: Any, stage_in: Any, stage_out: Any, lanes: int, width: int,
     edge_width: int, load: int,
-    species: Any, n_species: int, edge_offsets: Any, edge_species: Any, edge_in: Any, edge_out: Any, columns: int,
-    atom_in: Any, atom_out: Any, pieces: Any, runs: Any, stretches: Any, masks: Any, present: Any,
+    species: Any, n_species: int, edge_offsets: Any, edge_species: Any, edge_in: Any, pairs: Any, pair_in: Any,
+    edge_out: Any, columns: int, atom_in: Any, atom_out: Any, pieces: Any, runs: Any, stretches: Any, masks: Any,
+    present: Any, near: Any,
 ) -> None:  # fmt: skip
     """All phases for some blocks, one after the other; a block has one atom in a lane."""
     for b in range(first_block, end_block):
@@ -142,13 +174,14 @@ def _chunk(
                 n_present += 1
             masks[t * width + k] = 1.0
             masks[n_species * width + k] = 1.0
+        n_stretches = _cut(members, edge_offsets, edge_species, pieces, runs, stretches, edge_width)
+        n_near = _neighbours(runs, stretches[n_stretches - 1, 1] if n_stretches else 0, near)
         arguments = (
             params.ctypes.data, gradient.ctypes.data, atoms.ctypes.data, tiles.ctypes.data, edges.ctypes.data,
             stage_in.ctypes.data, stage_out.ctypes.data, 0, 0, 0, present.ctypes.data, n_present,
-            masks.ctypes.data, masks.ctypes.data + n_species * width * masks.itemsize,
+            near.ctypes.data, n_near, masks.ctypes.data, masks.ctypes.data + n_species * width * masks.itemsize,
         )  # fmt: skip
-        n_stretches = _cut(members, edge_offsets, edge_species, pieces, runs, stretches, edge_width)
-        _stage(edge_in, stage_in, load, pieces, stretches, n_stretches, edge_width)
+        _stage(edge_in, pairs, pair_in, stage_in, load, pieces, stretches, n_stretches, edge_width)
         for p in range(len(phases)):
             address, kind, first_load, end_load, first_store, end_store = phases[p]
             if kind == 1:
@@ -177,17 +210,18 @@ def _chunk(
 def execute(
     counter: Any, worker: int, phases: Any, loads: Any, stores: Any, params: Any,
     gradients: Any, chunk_offsets: Any, block_offsets: Any, order: Any, species: Any, n_species: int,
-    edge_offsets: Any, edge_species: Any, edge_in: Any, edge_out: Any, columns: int, atom_in: Any, atom_out: Any,
+    edge_offsets: Any, edge_species: Any, edge_in: Any, pairs: Any, pair_in: Any, edge_out: Any, columns: int,
+    atom_in: Any, atom_out: Any,
     atom_space: Any, tile_space: Any, edge_space: Any, stage_in: Any, stage_out: Any, mask_space: Any,
-    run_space: Any, piece_space: Any, stretch_space: Any, present_space: Any, lanes: int, width: int, edge_width: int,
-    load: int,
+    run_space: Any, piece_space: Any, stretch_space: Any, present_space: Any, near_space: Any, lanes: int, width: int,
+    edge_width: int, load: int,
 ) -> None:  # fmt: skip
     """What one worker does: takes chunks as long as there are any (see :func:`threads.share`).
 
     Chunk c runs its blocks one after the other into ``gradients[c]``: results do not depend on the threads.
 
     A row of ``phases``: address of the function, 1 for edges and 0 for atoms, first load, end, first store, end.
-    ``load`` is the number of columns of ``edge_in``.
+    ``load`` is the number of columns of ``edge_in`` and of ``pair_in``, of which each edge takes the row ``pairs``.
     Work spaces have one row for each worker. Sizes are arguments: numba freezes what it compiles, and does not look at
     other modules when it decides whether compiled code is still good.
     """
@@ -197,7 +231,7 @@ def execute(
             chunk_offsets[c], chunk_offsets[c + 1], block_offsets, order, phases, loads, stores, params,
             gradients[c], atom_space[worker], tile_space[worker], edge_space[worker], stage_in[worker],
             stage_out[worker], lanes, width, edge_width, load, species, n_species, edge_offsets, edge_species, edge_in,
-            edge_out, columns, atom_in, atom_out, piece_space[worker], run_space[worker], stretch_space[worker],
-            mask_space[worker], present_space[worker],
+            pairs, pair_in, edge_out, columns, atom_in, atom_out, piece_space[worker], run_space[worker],
+            stretch_space[worker], mask_space[worker], present_space[worker], near_space[worker],
         )  # fmt: skip
         c = take(counter)

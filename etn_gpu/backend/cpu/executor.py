@@ -109,15 +109,16 @@ def run(
     lanes = BYTES // dtype.itemsize
     width = lanes * VECTORS
     # Inputs stay float64 until they are staged: edge vectors lose no digits before the cast.
-    edge_in = _gather(
-        tables.inputs["edge"], {**inputs, **_of_pairs(tables, parameters, geometry, inputs)}, geometry.n_edges
-    )  # fmt: skip
+    on_edges = {**inputs, **_nearest(tables, parameters, geometry, inputs)}
+    given = {name: place for name, place in tables.inputs["edge"].items() if name in on_edges}
+    edge_in = _gather(given, on_edges, geometry.n_edges)
+    pairs, pair_in = _of_pairs(tables, parameters, geometry)
     if merges_neighbours(program):
         geometry = with_merged_neighbours(geometry)
     order, block_offsets, chunk_offsets = _blocks(geometry, samples, width, bool(tables.gradients))
     n_species = max(int(geometry.species.max(initial=0)), int(geometry.edge_species.max(initial=0))) + 1
     atom_in = _gather(tables.inputs["atom"], inputs, geometry.n_atoms)
-    in_width, out_width = edge_in.shape[1], total(tables.outputs["edge"])
+    in_width, out_width = edge_in.shape[1] + pair_in.shape[1], total(tables.outputs["edge"])
     edge_out = np.empty((geometry.n_edges, out_width), dtype)
     atom_out = np.empty((geometry.n_atoms, total(tables.outputs["atom"])), dtype)
     gradients = np.zeros((len(chunk_offsets) - 1, total(tables.gradients)))
@@ -127,7 +128,8 @@ def run(
         execute, used,
         compiled.phases, compiled.loads, compiled.stores,
         parameters, gradients, chunk_offsets, block_offsets, order, geometry.species, n_species,
-        geometry.edge_offsets, geometry.edge_species, edge_in.ravel(), edge_out.ravel(), out_width,
+        geometry.edge_offsets, geometry.edge_species, edge_in.ravel(), pairs, pair_in,
+        edge_out.ravel(), out_width,
         atom_in, atom_out,
         *(
             _workspace(used, size, kind)
@@ -143,6 +145,7 @@ def run(
         np.empty((used, most, RUN), np.int64),
         np.empty((used, most, 3), np.int64),
         np.empty((used, most, 5), np.int64),
+        np.empty((used, n_species), np.int64),
         np.empty((used, n_species), np.int64),
         lanes, width, EDGE_WIDTH, in_width,
     )  # fmt: skip
@@ -199,23 +202,37 @@ def _gather(columns: Columns, inputs: Mapping[str, Array], count: int) -> NDArra
     return out
 
 
-def _of_pairs(tables: Lowered, parameters: Array, geometry: Geometry, inputs: Mapping[str, Array]) -> dict[str, Array]:
-    """Numbers of pairs of species for each edge and marks of nearest neighbours, [E, count] by name."""
+def _nearest(tables: Lowered, parameters: Array, geometry: Geometry, inputs: Mapping[str, Array]) -> dict[str, Array]:
+    """Marks of nearest neighbours [E, 1] by name."""
     found: dict[str, Array] = {}
-    for step in tables.pairs:
-        found[step.out.name] = np.zeros((geometry.n_edges, step.out.size))
+    for step in tables.nearest:
+        marks = np.zeros((geometry.n_edges, 1))
         for term in step.terms:
-            offset, size = tables.parameters[term.operands[-1]]
+            assert isinstance(term.operation, Nearest)
+            x, w = term.operands
+            offset, size = tables.parameters[w]
             numbers = parameters[offset : offset + size]
-            if isinstance(term.operation, Nearest):
-                x = np.asarray(inputs[term.operands[0]], np.float64)
-                marks = nearest_neighbours(geometry, term.operation.n_species, x, numbers)
-                found[step.out.name][:, 0] += term.scale * marks
-            else:
-                assert isinstance(term.operation, PairTable)
-                table = term.scale * numbers.reshape(-1, step.out.size)
-                found[step.out.name] += table[pairs_of_edges(geometry, term.operation.n_species)]
+            vectors = np.asarray(inputs[x], np.float64)
+            marks[:, 0] += term.scale * nearest_neighbours(geometry, term.operation.n_species, vectors, numbers)
+        found[step.out.name] = marks
     return found
+
+
+def _of_pairs(tables: Lowered, parameters: Array, geometry: Geometry) -> tuple[NDArray[np.int64], Array]:
+    """The pair of species of each edge [E], and all numbers of each pair, side by side as the edge inputs are."""
+    columns = []
+    n_species = 1
+    for step in tables.pairs:
+        numbers: Array = np.zeros(())
+        for term in step.terms:
+            assert isinstance(term.operation, PairTable)
+            n_species = term.operation.n_species
+            offset, size = tables.parameters[term.operands[0]]
+            numbers = numbers + term.scale * parameters[offset : offset + size].reshape(-1, step.out.size)
+        columns.append(numbers)
+    if not columns:
+        return np.zeros(0, np.int64), np.zeros((1, 0))
+    return pairs_of_edges(geometry, n_species), np.concatenate(columns, axis=1, dtype=np.float64)
 
 
 def _outputs(

@@ -10,7 +10,7 @@ from etn_gpu.backend.rows import Rows
 #: Arguments of every phase function; the driver passes them in this order.
 ARGUMENTS = (
     "params", "gradient", "atoms", "all_tiles", "edges", "edge_in", "edge_out", "i64 groups", "runs", "i64 n_runs",
-    "present", "i64 n_present", "masks", "valid",
+    "present", "i64 n_present", "near", "i64 n_near", "masks", "valid",
 )  # fmt: skip
 
 

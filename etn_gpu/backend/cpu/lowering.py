@@ -18,8 +18,8 @@ from etn_gpu.backend.cpu.ir import Function, Module
 from etn_gpu.backend.cpu.layout import ARGUMENTS, Layout
 from etn_gpu.backend.cpu.panels import panels
 from etn_gpu.backend.cpu.schedule import Close, Open, Release, Run, schedule
-from etn_gpu.backend.cpu.sites import Sites, mix_and_pack, pack, unpack, unpack_and_mix
-from etn_gpu.backend.phases import chosen_edge_steps, number_phases, pair_steps, split
+from etn_gpu.backend.cpu.sites import Sites, clear, mix_and_pack, pack, unpack, unpack_and_mix
+from etn_gpu.backend.phases import chosen_edge_steps, marks_nearest, number_phases, pair_steps, split
 from etn_gpu.plan.operations import EdgeSum
 from etn_gpu.plan.program import Program, Step, Term, Value
 
@@ -44,7 +44,7 @@ class Transfer:
 class Lowered:
     """A lowered Program: text of the module, phases, sizes of the workspaces, columns (offset, size) by name.
 
-    What ``pairs`` make is given with the inputs on edges.
+    What ``nearest`` and ``pairs`` make is given with the inputs on edges, behind them in this order.
     """
 
     text: str
@@ -55,6 +55,7 @@ class Lowered:
     tile_elements: int
     inputs: dict[str, Columns]
     outputs: dict[str, Columns]
+    nearest: tuple[Step, ...]
     pairs: tuple[Step, ...]
     parameters: Columns
     gradients: Columns
@@ -75,15 +76,17 @@ class _Lowering:
         self.program = program
         self.module = Module(dtype, VECTORS)
         before, body, _ = split(program)
-        self.pairs = pair_steps(body)
-        self.body = [s for s in body if s not in self.pairs]
+        given_steps = pair_steps(body)
+        self.nearest = [s for s in given_steps if marks_nearest(s)]
+        self.pairs = [s for s in given_steps if not marks_nearest(s)]
+        self.body = [s for s in body if s not in given_steps]
         self.phase = number_phases(program, body)
         inputs = [v for v in program.inputs if v.space == "param"]
         self.layout = Layout(
             column_layout([*inputs, *(s.out for s in before)]),
             column_layout([s.out for s in self.body if s.out.space == "param"]),
         )
-        given = (*program.inputs, *(s.out for s in self.pairs))
+        given = (*program.inputs, *(s.out for s in (*self.nearest, *self.pairs)))
         self.inputs = {s: column_layout(v for v in given if v.space == s) for s in ("edge", "atom")}
         outputs = [Value(name, program.values[v].space, program.values[v].size) for name, v in program.outputs]
         # What one edge phase puts out lies side by side.
@@ -112,6 +115,7 @@ class _Lowering:
             self.tiles,
             self.inputs,
             self.outputs,
+            tuple(self.nearest),
             tuple(self.pairs),
             self.layout.parameters,
             self.layout.gradients,
@@ -203,10 +207,10 @@ class _Lowering:
             entry for v in self.program.inputs if phase == 0 and v.space == "atom" for entry in self._stored(v.name)
         ]
         steps = AtomSteps(f, self.layout)
-        for use in sums:
-            loop = f.loop(self._elements(use) // f.lanes)
-            f.store(f.constant(0.0), f.at("%all_tiles", use.tiles), f.integer("mul", loop.index, f.lanes))
-            loop.close()
+        for name, uses in self.summed.items():
+            for use in uses:
+                if use in sums:
+                    clear(steps, use, name in self.sites.unheld)
         by_source: dict[str, list[Use]] = {}
         for _, use in spreads:
             by_source.setdefault(use.term.operands[1], []).append(use)

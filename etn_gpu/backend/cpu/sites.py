@@ -2,7 +2,7 @@
 
 A sum S[species, b, m] over edges is usually mixed into site vectors at once (and its cotangent made by the adjoint of
 that mixing just before it is spread over the edges). Then S is never held for all species: tiles and mixing meet
-species by species in the rows of one of them.
+species by species in the rows of one of them, and species that are no neighbours of a block's atoms cost nothing.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from etn_gpu.backend.cpu.atoms import AtomSteps, Written
 from etn_gpu.backend.cpu.edges import Use
-from etn_gpu.backend.cpu.ir import Module
+from etn_gpu.backend.cpu.ir import PACK, Loop, Module
 from etn_gpu.backend.cpu.mix import Shape
 from etn_gpu.backend.cpu.panels import Panel, pack_angular_function, pack_radial_function, unpack_function
 from etn_gpu.plan.operations import EdgeSum, Mix, MixBlock, Operation
@@ -185,20 +185,20 @@ def unpack_and_mix(steps: AtomSteps, step: Step, site: SiteMix, uses: Sequence[U
     parts = [written.part(block.target, block.rows * block.dim) for block, _, _ in site.blocks]
     written.adds(np.logical_or.reduce(parts), several=True)
     rows.allocate(SCRATCH, site.rows)
-    species = f.loop(uses[0].panel.components)
+    loop, species = _species(steps, uses[0].panel)
     filled = Written(f, rows.at[SCRATCH], site.rows)
     for use in uses:
         panel = use.panel.of_one_species
         name = unpack_function(f.module, panel, use.term.scale, filled.adds(_panel_rows(panel, filled, 1)))
-        f.call(name, steps.row(SCRATCH), _tiles(steps, use, species.index), "i64 0")
+        f.call(name, steps.row(SCRATCH), _tiles(steps, use, species), "i64 0")
     for block, count, start in site.blocks:
         shape = Shape(block.rows, count, block.dim, block.row_stride, 1, block.dim)
-        shift = f.integer("mul", species.index, count)
+        shift = f.integer("mul", species, count)
         steps.mix(
             site.operation, shape, site.term, block.weight, steps.row(step.out.name, block.target),
             steps.row(SCRATCH, start), True, shift,
         )  # fmt: skip
-    species.close()
+    loop.close()
     rows.release(SCRATCH, site.rows)
 
 
@@ -206,7 +206,7 @@ def mix_and_pack(steps: AtomSteps, sites: Sequence[SiteMix], uses: Sequence[Use]
     """Tiles for ``uses`` of the value that is the sum of adjoint mixings ``sites``."""
     f, rows = steps.f, steps.layout.rows
     rows.allocate(SCRATCH, sites[0].rows)
-    species = f.loop(uses[0].panel.components)
+    loop, species = _species(steps, uses[0].panel)
     filled = Written(f, rows.at[SCRATCH], sites[0].rows)
     for site in sites:
         source = site.term.operands[1]
@@ -215,13 +215,46 @@ def mix_and_pack(steps: AtomSteps, sites: Sequence[SiteMix], uses: Sequence[Use]
             add = filled.adds(filled.part(start, count * block.dim))
             steps.mix(
                 site.operation, shape, site.term, block.weight, steps.row(SCRATCH, start),
-                steps.row(source, block.target), add, f.integer("mul", species.index, count),
+                steps.row(source, block.target), add, f.integer("mul", species, count),
             )  # fmt: skip
     for use in uses:
         name = _pack(f.module, use.panel.of_one_species, use)
-        f.call(name, steps.row(SCRATCH), _tiles(steps, use, species.index), "i64 0")
-    species.close()
+        f.call(name, steps.row(SCRATCH), _tiles(steps, use, species), "i64 0")
+    loop.close()
     rows.release(SCRATCH, sites[0].rows)
+
+
+def clear(steps: AtomSteps, use: Use, near: bool) -> None:
+    """Zero the tiles that are summed into: all of them, or with ``near`` those that :func:`unpack_and_mix` reads."""
+    f, panel = steps.f, use.panel
+    if not near or panel.table or panel.components == 1:
+        _zero(steps, f.at("%all_tiles", use.tiles), use.tile * (panel.components * f.stride + panel.spare))
+        return
+    loop, species = _species(steps, panel)
+    atoms = f.loop(f.stride)
+    tiles = f.at(_tiles(steps, use, species), f.integer("mul", atoms.index, panel.components * use.tile))
+    _zero(steps, tiles, use.tile)
+    atoms.close()
+    loop.close()
+
+
+def _zero(steps: AtomSteps, pointer: str, elements: int) -> None:
+    """Zero whole registers of PACK."""
+    f = steps.f
+    lanes = f.lanes if elements % f.lanes == 0 else PACK
+    loop = f.loop(elements // lanes)
+    f.store(f.constant(0.0, lanes), pointer, f.integer("mul", loop.index, lanes))
+    loop.close()
+
+
+def _species(steps: AtomSteps, panel: Panel) -> tuple[Loop, str]:
+    """A loop over the species that are neighbours of atoms of the block, or over all components of an embedding."""
+    f = steps.f
+    if panel.table or panel.components == 1:
+        loop = f.loop(panel.components)
+        return loop, loop.index
+    loop = f.loop("%n_near")
+    return loop, f.load_integer("%near", loop.index)
 
 
 def _panel_rows(panel: Panel, written: Written, components: int) -> NDArray[np.bool_]:
