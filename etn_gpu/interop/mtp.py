@@ -60,8 +60,8 @@ def read_mtp(path: str | os.PathLike[str], *, species: Sequence[str]) -> Transla
     symbols = check_species(species)
     if len(symbols) != len(file.types) or len(set(symbols)) != len(symbols):
         raise ModelFileError(
-            f"{os.fspath(path)} has {len(file.types)} species and no names for them; got {', '.join(symbols)}, expected "
-            f"{len(file.types)} different elements in the order of the types"
+            f"{os.fspath(path)} has {len(file.types)} species and no names for them; got {', '.join(symbols)}, "
+            f"expected {len(file.types)} different elements in the order of the types"
         )
     return translate(file, symbols)
 

@@ -1,8 +1,8 @@
 """The active set behind the coefficients of a potential: what MLIP's selection has left for extrapolation grades.
 
-It begins with the line ``#MVS_v1.1``; lines with five weights follow, then ``#``, and in binary the active set A and its
-inverse, n x n float64 for the n = species^2 functions basis + species + moments coefficients of the potential; then the
-selected configurations. etn_gpu keeps it for writing, and does not evaluate MLIP's grade.
+It begins with the line ``#MVS_v1.1``; lines with five weights follow, then ``#``, and in binary the active set A and
+its inverse, n x n float64 for the n = species^2 functions basis + species + moments coefficients of the potential; then
+the selected configurations. etn_gpu keeps it for writing, and does not evaluate MLIP's grade.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ def read_active_set(content: bytes, coefficients: int, name: str) -> ActiveSet:
     there, expected = len(content) - header.end(), 2 * 8 * coefficients**2
     if there < expected:
         raise ModelFileError(
-            f"{name}: the active set behind the potential ends after {there} bytes of its matrices, expected {expected} "
-            f"for {coefficients} coefficients; the file is cut off"
+            f"{name}: the active set behind the potential ends after {there} bytes of its matrices, expected "
+            f"{expected} for {coefficients} coefficients; the file is cut off"
         )
     return ActiveSet(weights, coefficients, content)

@@ -171,7 +171,7 @@ class _Reader:
         last = {row[3]: number for number, row in enumerate(times)}
         for number, (i, j, m, k) in enumerate(times):
             row = f"the row {{{i}, {j}, {m}, {k}}}, number {number},"
-            if not (0 <= min(i, j) and max(i, j) < n_moments and n_basic <= k < n_moments):
+            if not (min(i, j) >= 0 and max(i, j) < n_moments and n_basic <= k < n_moments):
                 expected = f"expected factors 0..{n_moments - 1} and products {n_basic}..{n_moments - 1}"
                 self._text.refuse(line, f"{row} names moments that there are not; {expected}")
             if any(last.get(part, -1) >= number for part in (i, j)):
@@ -221,8 +221,8 @@ class _Reader:
                 )  # fmt: skip
         if list(types) != sorted(set(types)):
             self._text.refuse(
-                blocks[0].line, f"the blocks are those of the types {', '.join(map(str, types))}, in this order: MLIP-2 "
-                "goes by the place, MLIP-3 by the number; expected different types in ascending order",
+                blocks[0].line, f"the blocks are those of the types {', '.join(map(str, types))}, in this order: "
+                "MLIP-2 goes by the place, MLIP-3 by the number; expected different types in ascending order",
             )  # fmt: skip
         return types
 
