@@ -123,7 +123,7 @@ class MtpText:
     def integers(self, name: str) -> list[int]:
         """An entry {i, j, ...}."""
         entry = self.need(name)
-        return self._converted(entry, self._items(entry, name), int, name)
+        return self._converted(entry, self._items(entry, name), _integer, name)
 
     def numbers(self, name: str, entry: Entry | None = None) -> list[float]:
         """An entry {x, y, ...}, or a line like it."""
@@ -137,7 +137,7 @@ class MtpText:
         rows = re.findall(r"\{([^{}]*)\}", inside)
         if re.sub(r"[\s,]", "", re.sub(r"\{[^{}]*\}", "", inside)):
             self.refuse(entry.line, f"{name} is no list of rows {{i, j, k, l}}: {shown(entry.value)}")
-        table = [self._converted(entry, row.split(","), int, name) for row in rows]
+        table = [self._converted(entry, row.split(","), _integer, name) for row in rows]
         if uneven := [row for row in table if len(row) != 4]:
             self.refuse(entry.line, f"{name} has the row {uneven[0]}, expected four integers")
         return table
@@ -158,7 +158,7 @@ class MtpText:
             try:
                 found.append(convert(item))
             except ValueError:
-                kind = "integers" if convert is int else "finite numbers"
+                kind = "integers" if convert is _integer else "finite numbers"
                 self.refuse(entry.line, f"{name} holds {shown(item.strip())}, expected {kind}")
         return found
 
@@ -168,8 +168,15 @@ def shown(text: str) -> str:
     return repr(text if len(text) <= _SHOWN else f"{text[:_SHOWN]}...")
 
 
+def _integer(text: str) -> int:
+    value = int(text)
+    if "_" in text or abs(value) >= 2**31:
+        raise ValueError(text)
+    return value
+
+
 def _finite(text: str) -> float:
     value = float(text)
-    if not isfinite(value):
+    if "_" in text or not isfinite(value):
         raise ValueError(text)
     return value

@@ -1,8 +1,9 @@
 """Makes references/mtp.json.gz and references/mtp/*.mtp: energies, forces and stresses of motep.
 
-By hand, where motep==0.2.0 and etn_gpu are installed; with the folder of published potentials, where there is one:
+By hand, in the root of the repository, where motep==0.2.0 and etn_gpu are installed; with the folder of published
+potentials, where there is one:
 
-    python tests/interop/make_mtp_references.py [FOLDER]
+    python -m tests.interop.make_mtp_references [FOLDER]
 """
 
 from __future__ import annotations
@@ -20,11 +21,9 @@ from motep.calculator import MTP
 from motep.io.mlip.mtp import read_mtp
 
 from etn_gpu.interop.mtp_file import write_mtp_file
+from tests.interop.mtp_cases import CASES, COUNT, REAL, structures
 
 HERE = Path(__file__).parent
-sys.path.insert(0, str(HERE))
-
-from mtp_cases import CASES, COUNT, REAL, structures  # noqa: E402
 
 
 def main() -> None:

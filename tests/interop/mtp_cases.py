@@ -87,7 +87,9 @@ def rich() -> Tables:
     for (mu, n), (nu, m) in product(basic, basic):
         if n == m and (mu, n) <= (nu, m):
             tables.scalar(tables.contraction(basic[mu, n], basic[nu, m]))
-    middle = [tables.contraction(basic[0, p], basic[mu, q]) for mu, p, q in [(0, 3, 1), (0, 4, 2), (1, 3, 2), (0, 5, 3)]]
+    middle = [
+        tables.contraction(basic[0, p], basic[mu, q]) for mu, p, q in [(0, 3, 1), (0, 4, 2), (1, 3, 2), (0, 5, 3)]
+    ]
     for tensor in middle:
         rank = sum(next(iter(tensor)))
         tables.scalar(tables.contraction(tensor, basic[0, rank]))
@@ -153,7 +155,11 @@ REAL = {
     "mlearn2020/Si/mtp/fitted.mtp": ("Si",),
 }
 COUNT = {"pair": 20, "level8": 40, "oxide": 50, "alloy": 40} | dict.fromkeys(REAL, 0)
-COUNT |= {"NbMoTaW/mtp.2021.08/quaternary.mtp": 24, "mlearn2020/Mo/mtp/fitted.mtp": 13, "mlearn2020/Si/mtp/fitted.mtp": 13}
+COUNT |= {
+    "NbMoTaW/mtp.2021.08/quaternary.mtp": 24,
+    "mlearn2020/Mo/mtp/fitted.mtp": 13,
+    "mlearn2020/Si/mtp/fitted.mtp": 13,
+}
 
 
 def structures(species: Sequence[str], count: int, seed: int) -> list[Atoms]:
