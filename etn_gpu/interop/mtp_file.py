@@ -167,15 +167,17 @@ class _Reader:
 
     def _check_products(self, times: list[list[int]], n_basic: int, n_moments: int) -> None:
         """Rows run in the order of the file: a moment is read when all that adds to it has run."""
-        line = self._text.entries["alpha_index_times"].line
         last = {row[3]: number for number, row in enumerate(times)}
         for number, (i, j, m, k) in enumerate(times):
-            row = f"the row {{{i}, {j}, {m}, {k}}}, number {number},"
-            if not (min(i, j) >= 0 and max(i, j) < n_moments and n_basic <= k < n_moments):
+            if not (0 <= i < n_moments and 0 <= j < n_moments and n_basic <= k < n_moments):
                 expected = f"expected factors 0..{n_moments - 1} and products {n_basic}..{n_moments - 1}"
-                self._text.refuse(line, f"{row} names moments that there are not; {expected}")
-            if any(last.get(part, -1) >= number for part in (i, j)):
-                self._text.refuse(line, f"{row} reads a moment to which it, or a row behind it, adds")
+                reason = f"names moments that there are not; {expected}"
+            elif last.get(i, -1) >= number or last.get(j, -1) >= number:
+                reason = "reads a moment to which it, or a row behind it, adds"
+            else:
+                continue
+            row = f"the row {{{i}, {j}, {m}, {k}}}, number {number},"
+            self._text.refuse(self._text.entries["alpha_index_times"].line, f"{row} {reason}")
 
     def _radial(self, basic: Sequence[Sequence[int]]) -> tuple[tuple[int, ...], NDArray[np.float64]]:
         text = self._text

@@ -137,10 +137,10 @@ class MtpText:
         rows = re.findall(r"\{([^{}]*)\}", inside)
         if re.sub(r"[\s,]", "", re.sub(r"\{[^{}]*\}", "", inside)):
             self.refuse(entry.line, f"{name} is no list of rows {{i, j, k, l}}: {shown(entry.value)}")
-        table = [self._converted(entry, row.split(","), _integer, name) for row in rows]
-        if uneven := [row for row in table if len(row) != 4]:
-            self.refuse(entry.line, f"{name} has the row {uneven[0]}, expected four integers")
-        return table
+        if uneven := [row for row in rows if row.count(",") != 3]:
+            self.refuse(entry.line, f"{name} has the row {shown(uneven[0])}, expected four integers")
+        numbers = self._converted(entry, [item for row in rows for item in row.split(",")], _integer, name)
+        return [numbers[k : k + 4] for k in range(0, len(numbers), 4)]
 
     def _items(self, entry: Entry, name: str) -> list[str]:
         inside = self._inside(entry, name)

@@ -179,7 +179,7 @@ def test_damaged_active_sets_are_refused(content: bytes, match: str, tmp_path: P
         ("{0, 1, 0, 0}", "{1, 1, 0, 0}", "line 23: a basic moment has the radial function 1, expected 0..0"),
         ("{0, 1, 0, 0}", "{0, -1, 0, 0}", r"line 23: the basic moment \[0, -1, 0, 0\]"),
         ("{0, 1, 0, 0}", "{0, 17, 0, 0}", r"line 23: the basic moment \[0, 17, 0, 0\]: .* degrees up to 16"),
-        ("{0, 1, 0, 0}", "{0, 1, 0}", r"line 23: alpha_index_basic has the row \[0, 1, 0\], expected four integers"),
+        ("{0, 1, 0, 0}", "{0, 1, 0}", "line 23: alpha_index_basic has the row '0, 1, 0', expected four integers"),
         ("{0, 1, 0, 0}", "{0, 1, 0, x}", "line 23: alpha_index_basic holds 'x', expected integers"),
         ("{0, 1, 0, 0}", "7, {0, 1, 0, 0}", "line 23: alpha_index_basic is no list of rows"),
         ("times_count = 4", "times_count = 3", "line 25: alpha_index_times has 4 items, expected 3"),
