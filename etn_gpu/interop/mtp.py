@@ -10,8 +10,8 @@ Chebyshev polynomials T_b go on below ``min``. The other moments are sums of pro
 ``alpha_index_times``. Files and references: :mod:`etn_gpu.interop.mtp_file`.
 
 A sum over neighbours is made for each b and each species of neighbours, and only then mixed into radial functions: that
-takes the coefficients to atoms instead of edges. The parameters are the numbers of the file, so that those who train
-them have a file again (:func:`write_mtp`).
+takes the coefficients to atoms instead of edges. Which sums and moments there are: :mod:`etn_gpu.interop.mtp_moments`.
+The parameters are the numbers of the file, so that those who train them have a file again (:func:`write_mtp`).
 """
 
 from __future__ import annotations
@@ -214,7 +214,7 @@ def _divided(monomial: Monomial) -> tuple[int, Monomial]:
 def _basic(
     builder: ProgramBuilder, file: MtpFile, moments: Moments, f: Value, y: Value, starts: Sequence[int]
 ) -> Value:
-    """Basic moments: sums over the neighbours of each species, mixed into radial functions."""
+    """Basic moments: sums over the neighbours of each species, mixed into radial functions, and their combinations."""
     species, _, functions, size = file.radial_coeffs.shape
     sums, mixes, source, target = [], [], 0, 0
     for degree, start in zip(moments.degrees, starts, strict=True):
@@ -228,7 +228,10 @@ def _basic(
     summed = builder.step("sums", "atom", (Term(edge_sum, 2, (f.name, y.name)),))
     weights = _weights(builder, file)
     mix = Mix((weights.size, source, target), tuple(mixes), functions * species * size)
-    return builder.step("moments0", "atom", (Term(mix, 2, (weights.name, summed.name)),))
+    mixed = builder.step("mixed", "atom", (Term(mix, 2, (weights.name, summed.name)),))
+    one = builder.step("one", "atom", (Term(Constant(1, 0, 1, 1.0), 0, ()),))
+    combined = Products((target, 1, moments.levels[0].size), moments.basic)
+    return builder.step("moments0", "atom", (Term(combined, 2, (mixed.name, one.name)),))
 
 
 def _weights(builder: ProgramBuilder, file: MtpFile) -> Value:

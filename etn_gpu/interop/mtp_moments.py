@@ -1,8 +1,10 @@
 """Which moments the energy of an MTP needs, and in which order they are computed.
 
-Basic moments are sums over neighbours of a radial function times a monomial of the direction. All others are sums of
-products of two moments, and have a *level*: the longest chain of products below them. Moments that no moment of the
-energy is made of are left out.
+Basic moments are sums over neighbours of a radial function times a monomial of the direction. A direction has
+z^2 = 1 - x^2 - y^2, so that only monomials with z^0 and z^1 need be summed, 2 n + 1 instead of (n + 1)(n + 2)/2 of degree
+n; the others are linear combinations of these *summed* moments. All other moments are sums of products of two moments,
+and have a *level*: the longest chain of products below them. Moments that no moment of the energy is made of are left
+out.
 """
 
 from __future__ import annotations
@@ -10,6 +12,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from itertools import groupby
+from math import comb
 
 from etn_gpu.interop.mtp_file import MtpFile
 
@@ -21,7 +24,7 @@ Row = tuple[int, int, int, float]
 
 @dataclass(frozen=True)
 class Degree:
-    """The basic moments of monomials of one degree: radial functions ``first`` .. ``first + count - 1`` of each."""
+    """The summed moments of monomials of one degree: radial functions ``first`` .. ``first + count - 1`` of each."""
 
     first: int
     count: int
@@ -43,12 +46,14 @@ class Level:
 
 @dataclass(frozen=True)
 class Moments:
-    """The basic moments by degree, the levels with the basic ones as level 0, and the terms of the energy.
+    """The summed moments by degree, the levels with the basic moments as level 0, and the terms of the energy.
 
-    ``energy`` holds (level, component, number of the coefficient), sorted.
+    ``basic`` has the rows (summed moment, 0, basic moment, factor); ``energy`` holds (level, component, number of the
+    coefficient), sorted.
     """
 
     degrees: tuple[Degree, ...]
+    basic: tuple[Row, ...]
     levels: tuple[Level, ...]
     energy: tuple[tuple[int, int, int], ...]
 
@@ -63,11 +68,13 @@ def moments_of(file: MtpFile) -> Moments:
         if k in needed:
             needed |= {i, j}
     times = [row for row in times if row[3] in needed]
-    degrees, place = _basic([(k, basic[k]) for k in sorted(needed) if k < len(basic)])
+    wanted = [k for k in sorted(needed) if k < len(basic)]
+    place = {k: at for at, k in enumerate(wanted)}
+    degrees, of_basic = _summed([basic[k] for k in wanted])
     level = dict.fromkeys(range(len(basic)), 0)
     for i, j, _, k in times:
         level[k] = max(level.get(k, 0), 1 + max(level.get(i, 0), level.get(j, 0)))
-    sizes = {0: sum(d.size for d in degrees)}
+    sizes = {0: len(wanted)}
     # The terms of the energy come first, so that their coefficients lie side by side.
     for k in dict.fromkeys([*mapping, *sorted(needed)]):
         if k in level and k >= len(basic):
@@ -85,7 +92,7 @@ def moments_of(file: MtpFile) -> Moments:
         made = {(a, b): tuple((*at, m) for at, m in of.items()) for (to, a, b), of in sorted(rows.items()) if to == n}
         levels.append(Level(sizes[n], made))
     energy = sorted((level[k], place[k], number) for number, k in enumerate(mapping) if k in place)
-    return Moments(degrees, tuple(levels), tuple(energy))
+    return Moments(degrees, of_basic, tuple(levels), tuple(energy))
 
 
 def runs(energy: tuple[tuple[int, int, int], ...]) -> Iterator[tuple[int, int, int, int]]:
@@ -96,18 +103,36 @@ def runs(energy: tuple[tuple[int, int, int], ...]) -> Iterator[tuple[int, int, i
         yield level, component, at, len(found)
 
 
-def _basic(wanted: list[tuple[int, tuple[int, ...]]]) -> tuple[tuple[Degree, ...], dict[int, int]]:
-    """Degrees that hold the moments ``wanted`` (number, (mu, a, b, c)), and the component of each of these moments."""
-    by_degree: dict[int, list[tuple[int, int, Monomial]]] = {}
-    for k, (mu, a, b, c) in wanted:
-        by_degree.setdefault(a + b + c, []).append((k, mu, (a, b, c)))
+def _summed(basic: list[tuple[int, ...]]) -> tuple[tuple[Degree, ...], tuple[Row, ...]]:
+    """The moments to be summed for basic moments (mu, a, b, c), and the rows that make these of those."""
+    combinations = [(mu, _reduced((a, b, c))) for mu, a, b, c in basic]
+    found: dict[int, set[tuple[int, Monomial]]] = {}
+    for mu, combination in combinations:
+        for monomial in combination:
+            found.setdefault(sum(monomial), set()).add((mu, monomial))
     degrees, place, start = [], {}, 0
-    for _, members in sorted(by_degree.items()):
-        radial = [mu for _, mu, _ in members]
-        monomials = tuple(sorted({monomial for _, _, monomial in members}, reverse=True))
+    for _, members in sorted(found.items()):
+        radial = [mu for mu, _ in members]
+        monomials = tuple(sorted({monomial for _, monomial in members}, reverse=True))
         degree = Degree(min(radial), max(radial) - min(radial) + 1, monomials)
-        for k, mu, monomial in members:
-            place[k] = start + (mu - degree.first) * len(monomials) + monomials.index(monomial)
+        for mu, monomial in members:
+            place[mu, monomial] = start + (mu - degree.first) * len(monomials) + monomials.index(monomial)
         degrees.append(degree)
         start += degree.size
-    return tuple(degrees), place
+    rows = [
+        (place[mu, monomial], 0, at, factor)
+        for at, (mu, combination) in enumerate(combinations)
+        for monomial, factor in combination.items()
+    ]
+    return tuple(degrees), tuple(rows)
+
+
+def _reduced(monomial: Monomial) -> dict[Monomial, float]:
+    """x^a y^b z^c of a direction by monomials with z^0 or z^1: z^(2k) = (1 - x^2 - y^2)^k."""
+    a, b, c = monomial
+    k = c // 2
+    return {
+        (a + 2 * p, b + 2 * q, c % 2): float((-1) ** (p + q) * comb(k, p) * comb(k - p, q))
+        for p in range(k + 1)
+        for q in range(k - p + 1)
+    }
