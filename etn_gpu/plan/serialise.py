@@ -18,6 +18,8 @@ _OPERATIONS = {
 
 def encode(item: Any) -> Any:
     """Nested lists, numbers, strings and {"type": class, field: ...} dictionaries."""
+    if type(item) in (int, float, str):  # nearly everything in a large table
+        return item
     if dataclasses.is_dataclass(item) and not isinstance(item, type):
         fields = {f.name: encode(getattr(item, f.name)) for f in dataclasses.fields(item)}
         # 1 and 1.0 are equal numbers, so that equal Programs must write them alike.
