@@ -19,6 +19,8 @@ _SUMMED = "#summed"
 def pair_steps(body: Sequence[Step]) -> list[Step]:
     """The steps that bring numbers of pairs of species, and marks of nearest neighbours, to the edges."""
     found = [s for s in body if any(isinstance(t.operation, PairTable | Nearest) for t in s.terms)]
+    if mixed := [s.out.name for s in found if len({type(t.operation) for t in s.terms}) > 1]:
+        raise BackendError(f"the values {mixed} are numbers of pairs and something else: expected steps of their own")
     made = {s.out.name for s in body}
     if wrong := [s.out.name for s in found if any(n in made for t in s.terms for n in t.operands)]:
         raise BackendError(f"the values {wrong} take numbers of pairs from what the Program computes; only inputs do")

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from etn_gpu.cli.console import output_console
+from etn_gpu.cli.console import WrongUseError, output_console
 from etn_gpu.cli.options import AllowLarge, Overwrite, Species
 from etn_gpu.cli.outputs import claimed_output
 from etn_gpu.cli.reading import load_model
@@ -24,6 +24,14 @@ def convert(
     ],
     overwrite: Overwrite = False,
     species: Species = None,
+    zbl: Annotated[
+        str | None,
+        typer.Option(
+            metavar="INNER,OUTER",
+            help="Radii in A of the pair style zbl that a published SNAP is used with in LAMMPS.",
+            show_default=False,
+        ),
+    ] = None,
     allow_large: AllowLarge = False,
 ) -> None:
     """Write a model of any kind, such as an MTP, as a model file of this library.
@@ -34,11 +42,20 @@ def convert(
     \b
     Examples:
       etn-gpu convert pot.mtp --species Nb,Mo,Ta,W --output pot.etn
+      etn-gpu convert W.snapcoeff --zbl 4,4.8 --output W.etn
     """
     from etn_gpu.files import MODEL
     from etn_gpu.potential.file import model_path
 
     context.with_resource(claimed_output(output, MODEL, [model_path(model)], overwrite))
-    potential = load_model(model, species, allow_large)
+    potential = load_model(model, species, allow_large, **({} if zbl is None else {"zbl": _radii(zbl)}))
     potential.save(output)
     output_console().print(escaped(f"{output}: {potential!r}"), soft_wrap=True, highlight=False)
+
+
+def _radii(text: str) -> tuple[float, float]:
+    try:
+        inner, outer = (float(part) for part in text.split(","))
+    except ValueError:
+        raise WrongUseError(f"--zbl {text}: expected two radii in A, like 4,4.8") from None
+    return inner, outer

@@ -25,19 +25,21 @@ def reading_options(format: str | None, species: str | None) -> dict[str, Any]:
     }
 
 
-def load_model(model: str, species: str | None, allow_large: bool = False) -> Potential:
-    """The model of a command; --species says the elements of its types where the file does not.
+def load_model(model: str, species: str | None, allow_large: bool = False, **options: Any) -> Potential:
+    """The model of a command; --species says the elements of its types where the file does not, or chooses some.
 
     Raises:
         ModelFileError: see :func:`etn_gpu.load`.
     """
     import etn_gpu
-    from etn_gpu.interop.loading import lacks_species
+    from etn_gpu.interop.loading import takes_species
     from etn_gpu.structures import parse_species
+    from etn_gpu.structures.species_map import ATOMIC_NUMBERS
 
-    if species is not None and lacks_species(model):
-        return etn_gpu.load(model, species=parse_species(species), allow_large=allow_large)
-    return etn_gpu.load(model, allow_large=allow_large)
+    given = () if species is None else parse_species(species)
+    if given and given != (ATOMIC_NUMBERS,) and takes_species(model):
+        options["species"] = given
+    return etn_gpu.load(model, allow_large=allow_large, **options)
 
 
 def untried_lines(untried: Mapping[str, int | None]) -> Iterator[str]:

@@ -6,61 +6,113 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from os import PathLike
 from pathlib import Path
+from typing import Any
 
 from etn_gpu.errors import ModelFileError
 from etn_gpu.interop.translation import Translation
 from etn_gpu.potential import Potential
 from etn_gpu.potential.file import find_model, load_any, model_path
-from etn_gpu.potential.file_kinds import MODEL, describe
+from etn_gpu.potential.file_kinds import MODEL, MTP, NEP, PACE, SNAP_COEFFICIENTS, SNAP_PARAMETERS, describe
 from etn_gpu.potential.references import REFERENCES
+from etn_gpu.potential.size import too_large
 
-#: How a file is read: its path, and species where they are given.
-Reader = Callable[[Path, Sequence[str] | None], Translation]
+#: How a file is read: its path, species where they are given, and options of its kind.
+Reader = Callable[..., Translation]
 
 
 @dataclass(frozen=True)
 class Kind:
-    """A kind of model file: how it is read, and whether it says which elements its types are."""
+    """A kind of model file: how it is read, what ``species`` are for it, and which other options it takes.
+
+    Species are 'needed' where the file has types without names, 'chosen' among many, or 'told' by the file.
+    """
 
     read: Reader
-    has_species: bool
+    species: str
+    options: tuple[str, ...] = ()
 
 
 def _kinds() -> dict[str, Kind]:
     """Kinds of files by what :func:`~etn_gpu.potential.file_kinds.describe` calls them."""
-    return {}
+    from etn_gpu.interop.mtp import read_mtp
+    from etn_gpu.interop.nep import read_nep
+    from etn_gpu.interop.pace import read_pace
+    from etn_gpu.interop.snap import read_snap
+
+    snap = Kind(read_snap, "chosen", ("parameters", "zbl"))
+    return {
+        MTP: Kind(read_mtp, "needed"),
+        SNAP_COEFFICIENTS: snap,
+        SNAP_PARAMETERS: snap,
+        NEP: Kind(read_nep, "chosen"),
+        PACE: Kind(read_pace, "told"),
+    }
+
+
+def _kind(path: Path) -> Kind | None:
+    return _kinds().get(describe(path) or "") if path.is_file() else None
 
 
 def is_model(name_or_path: str | PathLike[str]) -> bool:
     """Whether this is a shipped model, or a file of a kind that :func:`load` reads."""
     path = model_path(name_or_path)
-    return path.is_file() and (kind := describe(path)) is not None and (kind == MODEL or kind in _kinds())
+    return path.is_file() and (_kind(path) is not None or describe(path) == MODEL)
+
+
+def takes_species(name_or_path: str | PathLike[str]) -> bool:
+    """Whether the elements of a model file can be told to :func:`load`."""
+    kind = _kind(model_path(name_or_path))
+    return kind is not None and kind.species != "told"
 
 
 def lacks_species(name_or_path: str | PathLike[str]) -> bool:
-    """Whether :func:`load` must be told the elements of a model file."""
-    path = model_path(name_or_path)
-    kind = _kinds().get((path.is_file() and describe(path)) or "")
-    return kind is not None and not kind.has_species
+    """Whether the elements of a model file must be told to :func:`load`."""
+    kind = _kind(model_path(name_or_path))
+    return kind is not None and kind.species == "needed"
 
 
 def load(
-    name_or_path: str | PathLike[str], *, species: Sequence[str] | None = None, allow_large: bool = False
+    name_or_path: str | PathLike[str],
+    *,
+    species: Sequence[str] | None = None,
+    allow_large: bool = False,
+    **options: Any,
 ) -> Potential:
     """A model: a shipped one by its name, or a file of any kind that is known by its path.
 
-    A shipped name goes before a file of the same name; write ``./name`` for the file. ``species`` are the chemical
-    symbols of the types 0, 1, ... of a file that does not say them. ``allow_large``: also a model whose compilation may
-    take minutes and gigabytes.
+    Files are those of this library (``.etn``), MTP, SNAP and qSNAP, NEP, and PACE.
+
+    Args:
+        name_or_path: a shipped name, which goes before a file of the same name (write ``./name`` for the file), or a
+            path; for SNAP either of its two files.
+        species: chemical symbols of the types 0, 1, ... of a file that does not name them (MTP); the elements to take
+            from a file with many (NEP, SNAP), for SNAP with ``chemflag`` in the order of ``pair_coeff``.
+        allow_large: also a model whose compilation may take minutes and gigabytes.
+        options: of SNAP ``parameters``, the second file where it has another name, and ``zbl``, the radii (inner,
+            outer) in A of the pair style ``zbl`` that published files are used with.
 
     Raises:
         ModelFileError: there is no such name or file; a file of another kind, damaged, or with what is not done here;
-            species that are missing, or given where the file has them.
+            species that are missing, or given where the file has them; options of another kind of file.
     """
     path = find_model(name_or_path)
-    kind = _kinds().get(describe(path) or "")
+    kind = _kind(path)
+    known = () if kind is None else kind.options
+    if unknown := sorted(set(options) - set(known)):
+        raise ModelFileError(
+            f"the options {', '.join(unknown)} were given for {path}, which is {describe(path) or 'something else'}: "
+            f"expected {', '.join(known) or 'none'}"
+        )
     if kind is not None:
-        return translated(kind.read(path, species))
+        if species is None and kind.species == "needed":
+            raise ModelFileError(
+                f"{path} has types without names: say which elements they are, in their order, with species "
+                "(--species Nb,Mo,Ta,W)"
+            )
+        potential = translated(kind.read(path, species=species, **options))
+        if not allow_large and (reason := too_large(potential.form)):
+            raise ModelFileError(f"{path} is refused: {reason}")
+        return potential
     model = load_any(name_or_path, allow_large=allow_large, callers=2)
     if species is not None and tuple(species) != model.species:
         raise ModelFileError(

@@ -11,6 +11,9 @@ from pathlib import Path
 
 MODEL = "a model of etn_gpu"
 CHECKPOINT = "a checkpoint of etn-gpu train, not its model; go on with it by etn-gpu train --resume"
+#: Potentials of other methods.
+MTP, NEP, PACE = "an MTP potential (MLIP)", "a NEP potential (GPUMD)", "a PACE potential (yace)"
+SNAP_COEFFICIENTS, SNAP_PARAMETERS = "SNAP coefficients (LAMMPS)", "SNAP parameters (LAMMPS)"
 #: Enough of a file to know it by.
 HEAD_BYTES = 4096
 
@@ -158,11 +161,11 @@ def _poscar(text: str) -> bool:
 
 
 _TEXTS: tuple[tuple[str, Callable[[str], bool]], ...] = (
-    ("an MTP potential (MLIP)", _starts(r"MTP\s*\n")),
-    ("a NEP potential (GPUMD)", _starts(r"nep\d*(_\w+)?\s+\d+\s+[A-Z]")),
-    ("a PACE potential (yace)", _has(r"^elements:", r"^(E0|embeddings|deltaSplineBins):")),
-    ("SNAP coefficients (LAMMPS)", _snap_coefficients),
-    ("SNAP parameters (LAMMPS)", _has(r"^\s*rcutfac\s", r"^\s*twojmax\s")),
+    (MTP, _starts(r"MTP\s*\n")),
+    (NEP, _starts(r"nep\d*(_\w+)?\s+\d+\s+[A-Z]")),
+    (PACE, _has(r"^elements:", r"^(E0|embeddings|deltaSplineBins):")),
+    (SNAP_COEFFICIENTS, _snap_coefficients),
+    (SNAP_PARAMETERS, _has(r"^\s*rcutfac\s", r"^\s*twojmax\s")),
     ("an HTML page, perhaps of a download that needs a login or another link", _starts(r"<!doctype html", r"<html")),
     ("an XML file, perhaps a GAP potential (QUIP) or a vasprun.xml", _starts(r"<\?xml", r"<(GAP_params|modeling|pot)")),
     ("a configuration of an MTP training set (MLIP .cfg)", _starts(r"BEGIN_CFG")),

@@ -13,7 +13,7 @@ from ase.io import write
 from common import timed
 from peers.environments import Environments, Peer, PeerError
 
-from etn_gpu import ETNPotential
+from etn_gpu import Potential
 from etn_gpu.structures import StructureBatch
 
 
@@ -52,7 +52,7 @@ class Bench:
         write(path, atoms)
         return cls(atoms, path, repeats, environments)
 
-    def own(self, label: str, model: ETNPotential, dtype: str) -> Row:
+    def own(self, label: str, model: Potential, dtype: str) -> Row:
         """Our potential, one thread."""
         batch = StructureBatch.build([self.atoms], model.species, model.cutoff)
         evaluate = partial(model.evaluate_batch, batch, backend="numba", dtype=dtype, threads=1)

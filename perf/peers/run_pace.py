@@ -3,7 +3,8 @@
 python-ace has the Academic Software Licence: it may be used for academic, non-commercial purposes only.
 
 ``potential``: ``species``, ``cutoff`` and ``functions``, the number of functions per element, of an untrained potential
-with the radial functions, embedding and maximal ranks of pacemaker's input template.
+with the radial functions, embedding and maximal ranks of pacemaker's input template; it is written to ``save``, if that
+is given.
 """
 
 from __future__ import annotations
@@ -44,6 +45,8 @@ class Pace(Engine):
         }
         basis = create_multispecies_basis_config(specification, func_coefs_initializer="random")
         self.basis = ACEBBasisSet(basis).to_ACECTildeBasisSet()
+        if "save" in potential:
+            self.basis.save_yaml(potential["save"])
 
     def evaluation(self, atoms: Atoms) -> Callable[[], float]:
         """The evaluator on environments that are built once."""
