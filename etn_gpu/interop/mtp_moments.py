@@ -1,10 +1,10 @@
 """Which moments the energy of an MTP needs, and in which order they are computed.
 
 Basic moments are sums over neighbours of a radial function times a monomial of the direction. A direction has
-z^2 = 1 - x^2 - y^2, so that only monomials with z^0 and z^1 need be summed, 2 n + 1 instead of (n + 1)(n + 2)/2 of degree
-n; the others are linear combinations of these *summed* moments. All other moments are sums of products of two moments,
-and have a *level*: the longest chain of products below them. Moments that no moment of the energy is made of are left
-out.
+z^2 = 1 - x^2 - y^2, so that only monomials with z^0 and z^1 need be summed, 2 n + 1 instead of (n + 1)(n + 2)/2 of
+degree n; the others are linear combinations of these *summed* moments. All other moments are sums of products of two
+moments, and have a *level*: the longest chain of products below them. Moments that no moment of the energy is made of
+are left out.
 """
 
 from __future__ import annotations
