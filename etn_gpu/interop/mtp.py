@@ -243,7 +243,7 @@ def _weights(builder: ProgramBuilder, file: MtpFile) -> Value:
     strides = (species * functions * size, functions * size, size, 1)
     views = (
         View("ijmb", 0, file.radial_coeffs.shape, strides),
-        View("o", 0, (1,), (1,)),
+        View("", 0, (), ()),
         View("imjb", 0, (species, functions, species, size), (strides[0], species * size, size, 1)),
     )
     return builder.step(

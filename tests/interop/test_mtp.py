@@ -21,7 +21,7 @@ from etn_gpu.interop.mtp import mtp_file, read_mtp, translate, write_mtp
 from etn_gpu.interop.mtp_file import MtpFile, read_mtp_file
 from etn_gpu.interop.mtp_moments import moments_of
 from etn_gpu.interop.translation import Translation
-from etn_gpu.plan import jvp
+from etn_gpu.plan import jvp, vjp
 from etn_gpu.plan.operations import EdgeSum, Products
 from etn_gpu.potential.kernel import Environments
 from etn_gpu.structures import StructureBatch
@@ -153,6 +153,24 @@ def test_derivatives_along_a_direction_come_from_the_program(backend: str) -> No
         run(program, {"x": batch.vectors + shift * dx, **given}, geometry, backend=backend) for shift in (0.0, h, -h)
     ]
     np.testing.assert_allclose(out[0]["d_e"], (out[1]["e"] - out[2]["e"]) / (2 * h), rtol=0, atol=1e-6)
+
+
+def test_the_numbers_of_the_file_have_gradients(backend: str) -> None:
+    """What training needs."""
+    translation, atoms, h = made("alloy"), cell("alloy"), 1e-6
+    form, random = translation.formulation, np.random.RandomState(4)
+    batch = StructureBatch.build([atoms], form.species, form.cutoff)
+    geometry = Environments.of(batch).geometry
+    inputs = {"x": batch.vectors, "e_bar": np.ones((batch.n_atoms, 1))}
+    program = vjp(form.energy, {"e": "e_bar"}, {name: f"{name}_bar" for name in translation.parameters})
+    direction = {name: random.standard_normal(values.shape) for name, values in translation.parameters.items()}
+    totals = []
+    for step in (h, -h):
+        moved = {name: values + step * direction[name] for name, values in translation.parameters.items()}
+        totals.append(run(form.energy, {"x": batch.vectors, **moved}, geometry, backend="numpy")["e"].sum())
+    out = run(program, {**inputs, **translation.parameters}, geometry, backend=backend)
+    found = sum(float(out[f"{name}_bar"].ravel() @ along) for name, along in direction.items())
+    assert found == pytest.approx((totals[0] - totals[1]) / (2 * h), rel=1e-6)
 
 
 def test_pairs_follow_the_formula(backend: str, evaluated: Evaluate) -> None:
