@@ -34,15 +34,16 @@ def main() -> None:
     for name, case in CASES.items():
         path = folder / f"{name}.mtp"
         write_mtp_file(path, case.file())
-        found[name] = _references(path, case.species, COUNT[name], case.seed)
+        found[name] = motep_references(path, case.species, COUNT[name], case.seed)
     if len(sys.argv) > 1:
         for name, species in REAL.items():
-            found[name] = _references(Path(sys.argv[1]) / name, species, COUNT[name], 7)
+            found[name] = motep_references(Path(sys.argv[1]) / name, species, COUNT[name], 7)
     content = json.dumps(found, separators=(",", ":")).encode()
     (HERE / "references" / "mtp.json.gz").write_bytes(gzip.compress(content, 9, mtime=0))
 
 
-def _references(path: Path, species: tuple[str, ...], count: int, seed: int) -> list[dict[str, Any]]:
+def motep_references(path: Path, species: tuple[str, ...], count: int, seed: int) -> list[dict[str, Any]]:
+    """Energies, forces and stresses of motep for the structures of a seed."""
     data = read_mtp(path)
     data.species = np.array([atomic_numbers[s] for s in species])
     found = []

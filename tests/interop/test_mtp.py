@@ -79,6 +79,18 @@ def test_published_potentials_agree_with_motep(name: str, backend: str, evaluate
     compare(evaluated, translation, structures(species, COUNT[name], 7), name, backend)
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize("name", CASES)
+def test_references_are_what_motep_gives(name: str) -> None:
+    pytest.importorskip("motep")
+    from .make_mtp_references import motep_references
+
+    found = motep_references(REFERENCES / "mtp" / f"{name}.mtp", CASES[name].species, 7, CASES[name].seed)
+    for new, stored in zip(found, references(name), strict=False):
+        assert new["energy"] == pytest.approx(stored["energy"], rel=1e-12)
+        np.testing.assert_allclose(new["forces"], stored["forces"], rtol=0, atol=1e-11)
+
+
 def test_all_structures_are_two_hundred() -> None:
     assert sum(COUNT.values()) == 200
 
