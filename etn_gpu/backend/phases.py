@@ -29,7 +29,7 @@ def pair_steps(body: Sequence[Step]) -> list[Step]:
 
 def marks_nearest(step: Step) -> bool:
     """Whether a step marks nearest neighbours; another of :func:`pair_steps` brings numbers of pairs of species."""
-    return all(isinstance(t.operation, Nearest) for t in step.terms)
+    return any(isinstance(t.operation, Nearest) for t in step.terms)
 
 
 def merges_neighbours(program: Program) -> bool:

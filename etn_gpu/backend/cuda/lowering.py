@@ -17,7 +17,8 @@ from etn_gpu.backend.columns import Columns, column_layout
 from etn_gpu.backend.cuda.atom_stage import AtomStage, atom_stage
 from etn_gpu.backend.cuda.edge_stage import EdgeStage, edge_stage
 from etn_gpu.backend.cuda.table_stage import TableStage, by_tables, table_stage
-from etn_gpu.backend.phases import chosen_edge_steps, number_phases, split
+from etn_gpu.backend.phases import chosen_edge_steps, marks_nearest, number_phases, split
+from etn_gpu.errors import BackendError
 from etn_gpu.plan.operations import EdgeSum, Functions, Products
 from etn_gpu.plan.program import Program, Step, Term, Value, identity
 
@@ -43,6 +44,8 @@ def lower(program: Program, dtype: np.dtype) -> Lowered:
 class _Lowering:
     def __init__(self, program: Program, dtype: np.dtype) -> None:
         before, body, _ = split(program)
+        if any(marks_nearest(s) for s in body):
+            raise BackendError("the cuda backend does not know the operation 'nearest'; use numba or numpy")
         self.dtype = dtype
         self.outputs = set(program.output_names.values())
         self.body = list(_apart(body))
