@@ -5,6 +5,7 @@ The digits are found as by R. Giulietti, The Schubfach way to render doubles (20
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import cache
 from typing import Any
 
@@ -27,12 +28,34 @@ def lines_of(values: NDArray[np.float64]) -> list[str]:
     >>> lines_of(np.array([[1.0, 0.1], [1e-5, -2e16]]))
     ['1.0 0.1', '1e-05 -2e+16']
     """
+    lines = _lines(values, " ", gaps=False)
+    return [" ".join(map(repr, row)) for row in values.tolist()] if lines is None else lines
+
+
+def optional_lines(rows: Sequence[Sequence[float | None]], between: str) -> list[str]:
+    """The same for rows of numbers, each of the same length above 0, where None leaves its place empty.
+
+    >>> optional_lines([(1.0, None, 0.1)], ",")
+    ['1.0,,0.1']
+    """
+    if not rows:
+        return []
+    values = np.array(rows, dtype=np.float64)
+    # NaN may stand for None where no number is NaN.
+    gaps = int(np.isnan(values).sum()) == sum(row.count(None) for row in rows)
+    lines = _lines(values, between, gaps=True) if gaps else None
+    if lines is None:
+        return [between.join("" if number is None else repr(float(number)) for number in row) for row in rows]
+    return lines
+
+
+def _lines(values: NDArray[np.float64], between: str, *, gaps: bool) -> list[str] | None:
+    """The rows of numbers as text, with nothing in the place of NaN where there may be `gaps`; None where this code
+    knows no text of a number."""
     values = np.ascontiguousarray(values, dtype=np.float64)
     text = np.empty(values.size * _LONGEST, dtype=np.uint8)
-    length = _write(values, values.view(np.uint64), *_powers(), text)
-    if length < 0:
-        return [" ".join(map(repr, row)) for row in values.tolist()]
-    return text[:length].tobytes().decode("ascii").split("\n")[:-1]
+    length = _write(values, values.view(np.uint64), *_powers(), ord(between), gaps, text)
+    return None if length < 0 else text[:length].tobytes().decode("ascii").split("\n")[:-1]
 
 
 @cache
@@ -107,12 +130,16 @@ def _decimal(bits: Any, uppers: Any, lowers: Any) -> tuple[Any, Any]:
 
 
 @compiled
-def _write(values: Any, bits: Any, uppers: Any, lowers: Any, text: Any) -> int:
+def _write(values: Any, bits: Any, uppers: Any, lowers: Any, between: int, gaps: bool, text: Any) -> int:
     at = 0
     digits = np.empty(24, dtype=np.uint8)
     for row in range(values.shape[0]):
         for column in range(values.shape[1]):
             size = abs(values[row, column])
+            if gaps and np.isnan(size):
+                text[at] = between if column + 1 < values.shape[1] else 10
+                at += 1
+                continue
             if not (size == 0.0 or _SMALLEST <= size < np.inf):
                 return -1
             word = bits[row, column]
@@ -133,7 +160,7 @@ def _write(values: Any, bits: Any, uppers: Any, lowers: Any, text: Any) -> int:
                 number //= np.uint64(10)
                 n += 1
             at = _place(digits, n, n + power, text, at)
-            text[at] = 32 if column + 1 < values.shape[1] else 10
+            text[at] = between if column + 1 < values.shape[1] else 10
             at += 1
     return at
 

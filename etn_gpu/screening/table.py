@@ -6,31 +6,31 @@ import csv
 import gzip
 import io
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, cast
 
 from etn_gpu.screening.columns import Field, ResultColumn
+from etn_gpu.screening.fields import LeadingFields
 from etn_gpu.screening.hulls import RunHull
+from etn_gpu.screening.number_text import optional_lines
 from etn_gpu.screening.parquet import write_parquet
-from etn_gpu.screening.rows import COLUMNS, Row, as_field, row_of
+from etn_gpu.screening.rows import COLUMNS, Row, as_field, csv_line, row_of
 
 __all__ = ["PARQUET", "finish_rows", "read_rows"]
 
 PARQUET = (".parquet", ".pq")
 _LONGEST_FIELD = 2**31 - 1
 _MAGIC = b"\x1f\x8b"
-_FORMULA, _ENERGY, _ABOVE, _STATUS = (
-    [column.name for column in COLUMNS].index(name)
-    for name in ("formula", "energy_per_atom", "energy_above_hull", "status")
-)
+#: Characters of lines that are taken together.
+_BLOCK = 1 << 20
 
 
 def read_rows(path: str | os.PathLike[str], more: Sequence[ResultColumn] = ()) -> Iterator[Row]:
     """The rows of a CSV file that a run has written, compressed or not; ``more`` are its further columns."""
-    for fields in _records(path):
-        yield row_of(fields, more)
+    for lines in _lines(path):
+        yield from _rows(lines, more)
 
 
 def finish_rows(
@@ -54,47 +54,78 @@ def finish_rows(
     Raises:
         OSError: the system refuses.
     """
-    for fields in _records(part):
-        if fields[_ENERGY] and fields[_FORMULA]:
-            hull.see(fields[_FORMULA], float(fields[_ENERGY]), fields[_STATUS] == "ok")
+    columns = [*COLUMNS, *more]
+    names = [column.name for column in columns]
+    formula, status = names.index("formula"), names.index("status")
+    energy, above = names.index("energy_per_atom"), names.index("energy_above_hull")
+    count = max(formula, status, energy, above) + 1
+
+    def over(fields: LeadingFields) -> list[int]:
+        """Rows of what may be over the hull."""
+        known = enumerate(zip(fields[formula], fields[energy], strict=True))
+        return [place for place, (of, per_atom) in known if of and per_atom]
+
+    def seen(fields: LeadingFields, places: list[int]) -> tuple[list[str], list[float]]:
+        return [fields[formula][k] for k in places], [float(fields[energy][k]) for k in places]
+
+    def whole_lines() -> Iterator[list[str]]:
+        for lines in _lines(part):
+            fields = LeadingFields(lines, count)
+            places, texts = over(fields), [*fields[above]]
+            found = hull.above(*seen(fields, places))
+            for place, text in zip(places, optional_lines([[value] for value in found], ","), strict=True):
+                texts[place] = text
+            fields[above] = texts
+            yield fields.lines()
+
+    for lines in _lines(part):
+        fields = LeadingFields(lines, count)
+        places = over(fields)
+        hull.see(*seen(fields, places), [fields[status][k] == "ok" for k in places])
     suffix = os.fspath(name).lower()
     if suffix.endswith(PARQUET):
-        columns = [*COLUMNS, *more]
-        write_parquet(whole, columns, (_values(fields, more) for fields in _whole_records(part, more, hull, show)))
+        write_parquet(whole, columns, _shown_values(whole_lines(), more, show))
         return
     with _created(whole, compressed=suffix.endswith(".gz")) as file:
-        writer = csv.writer(file, lineterminator="\n")
-        writer.writerow([*(column.name for column in COLUMNS), *(as_field(column.name) for column in more)])
-        writer.writerows(_whole_records(part, more, hull, show))
+        file.write(csv_line([*(column.name for column in COLUMNS), *(as_field(column.name) for column in more)]))
+        for lines in whole_lines():
+            file.writelines(lines)
+            if show is not None:
+                for row in _rows(lines, more):
+                    show(row)
 
 
-def _whole_records(
-    part: str, more: Sequence[ResultColumn], hull: RunHull, show: Callable[[Row], None] | None
-) -> Iterator[list[str]]:
-    for fields in _records(part):
-        if fields[_ENERGY] and fields[_FORMULA]:
-            fields[_ABOVE] = as_field(hull.above(fields[_FORMULA], float(fields[_ENERGY])))
-        if show is not None:
-            show(row_of(fields, more))
-        yield fields
+def _shown_values(
+    blocks: Iterable[list[str]], more: Sequence[ResultColumn], show: Callable[[Row], None] | None
+) -> Iterator[list[Field]]:
+    for lines in blocks:
+        for row in _rows(lines, more):
+            if show is not None:
+                show(row)
+            yield _values(row)
 
 
-def _values(fields: Sequence[str], more: Sequence[ResultColumn]) -> list[Field]:
-    row = row_of(fields, more)
+def _values(row: Row) -> list[Field]:
     return [row.shown_source, *row.values()[1:]]
 
 
-def _records(path: str | os.PathLike[str]) -> Iterator[list[str]]:
-    """Records of a CSV file without its heading."""
+def _rows(lines: Iterable[str], more: Sequence[ResultColumn]) -> Iterator[Row]:
     # A kept entry may be longer than the module csv takes at first, and was written all the same.
     csv.field_size_limit(max(csv.field_size_limit(), _LONGEST_FIELD))
+    for fields in csv.reader(lines):
+        yield row_of(fields, more)
+
+
+def _lines(path: str | os.PathLike[str]) -> Iterator[list[str]]:
+    """Lines of a CSV file without its heading, many at once."""
     with open(path, "rb") as raw:
         compressed = raw.read(len(_MAGIC)) == _MAGIC
     opened = gzip.open if compressed else open
-    with opened(path, "rt", encoding="utf-8", newline="") as stream:
-        records = csv.reader(cast("IO[str]", stream))
-        next(records, None)
-        yield from records
+    with opened(path, "rt", encoding="utf-8", newline="\n") as opened_file:
+        stream = cast("IO[str]", opened_file)
+        stream.readline()
+        while lines := stream.readlines(_BLOCK):
+            yield lines
 
 
 @contextmanager
