@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import cache
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -49,13 +50,40 @@ def optional_lines(rows: Sequence[Sequence[float | None]], between: str) -> list
     return lines
 
 
+def tables_of(values: NDArray[np.float64], sizes: Sequence[int], before: NDArray[np.uint8]) -> list[str]:
+    """Tables of so many rows each, which stand one below the other in an array [n, k], as one text each: a line for
+    each row, with the characters [n, w] before its numbers.
+
+    >>> tables_of(np.array([[1.0], [2.0], [3.0]]), [1, 2], np.array([[65], [66], [67]], np.uint8))
+    ['A1.0\\n', 'B2.0\\nC3.0\\n']
+    """
+    ends = np.cumsum([0, *sizes])
+    written = _written(values, " ", before, gaps=False)
+    if written is None:
+        rows = zip(before, values.tolist(), strict=True)
+        lines = [f"{first.tobytes().decode('ascii')}{' '.join(map(repr, row))}\n" for first, row in rows]
+        return ["".join(lines[begin:end]) for begin, end in pairwise(ends.tolist())]
+    text, lengths = written
+    return [text[begin:end] for begin, end in pairwise(lengths[ends].tolist())]
+
+
 def _lines(values: NDArray[np.float64], between: str, *, gaps: bool) -> list[str] | None:
-    """The rows of numbers as text, with nothing in the place of NaN where there may be `gaps`; None where this code
-    knows no text of a number."""
+    written = _written(values, between, np.empty((len(values), 0), np.uint8), gaps=gaps)
+    return None if written is None else written[0].split("\n")[:-1]
+
+
+def _written(
+    values: NDArray[np.float64], between: str, before: NDArray[np.uint8], *, gaps: bool
+) -> tuple[str, NDArray[np.int64]] | None:
+    """The rows of numbers as lines, with nothing in the place of NaN where there may be `gaps`, and where each begins;
+    None where this code knows no text of a number."""
     values = np.ascontiguousarray(values, dtype=np.float64)
-    text = np.empty(values.size * _LONGEST, dtype=np.uint8)
-    length = _write(values, values.view(np.uint64), *_powers(), ord(between), gaps, text)
-    return None if length < 0 else text[:length].tobytes().decode("ascii").split("\n")[:-1]
+    text = np.empty(values.size * _LONGEST + before.size, dtype=np.uint8)
+    places = np.zeros(len(values) + 1, dtype=np.int64)
+    _write(values, values.view(np.uint64), *_powers(), before, ord(between), gaps, places, text)
+    if places[-1] < 0:
+        return None
+    return text[: places[-1]].tobytes().decode("ascii"), places
 
 
 @cache
@@ -130,10 +158,15 @@ def _decimal(bits: Any, uppers: Any, lowers: Any) -> tuple[Any, Any]:
 
 
 @compiled
-def _write(values: Any, bits: Any, uppers: Any, lowers: Any, between: int, gaps: bool, text: Any) -> int:
+def _write(
+    values: Any, bits: Any, uppers: Any, lowers: Any, before: Any, between: int, gaps: bool, places: Any, text: Any
+) -> None:
     at = 0
     digits = np.empty(24, dtype=np.uint8)
     for row in range(values.shape[0]):
+        for k in range(before.shape[1]):
+            text[at] = before[row, k]
+            at += 1
         for column in range(values.shape[1]):
             size = abs(values[row, column])
             if gaps and np.isnan(size):
@@ -141,7 +174,8 @@ def _write(values: Any, bits: Any, uppers: Any, lowers: Any, between: int, gaps:
                 at += 1
                 continue
             if not (size == 0.0 or _SMALLEST <= size < np.inf):
-                return -1
+                places[-1] = -1
+                return
             word = bits[row, column]
             if word >> np.uint64(63):
                 text[at] = 45
@@ -162,7 +196,7 @@ def _write(values: Any, bits: Any, uppers: Any, lowers: Any, between: int, gaps:
             at = _place(digits, n, n + power, text, at)
             text[at] = between if column + 1 < values.shape[1] else 10
             at += 1
-    return at
+        places[row + 1] = at
 
 
 @compiled
