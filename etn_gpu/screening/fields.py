@@ -41,5 +41,6 @@ def _taken_apart(line: str, count: int) -> list[str]:
         while len(fields) < count and (found := _FIELD.match(line, at)):
             fields.append(found[0])
             at = found.end() + 1
-        fields.append(line[at:])
+        if at <= len(line):
+            fields.append(line[at:])
     return fields
