@@ -60,19 +60,17 @@ def finish_rows(
     energy, above = names.index("energy_per_atom"), names.index("energy_above_hull")
     count = max(formula, status, energy, above) + 1
 
-    def over(fields: LeadingFields) -> list[int]:
-        """Rows of what may be over the hull."""
-        known = enumerate(zip(fields[formula], fields[energy], strict=True))
-        return [place for place, (of, per_atom) in known if of and per_atom]
-
-    def seen(fields: LeadingFields, places: list[int]) -> tuple[list[str], list[float]]:
-        return [fields[formula][k] for k in places], [float(fields[energy][k]) for k in places]
+    def known(fields: LeadingFields) -> tuple[list[int], list[str], list[float]]:
+        """Rows that have an energy: their places, formulas and energies."""
+        pairs = enumerate(zip(fields[formula], fields[energy], strict=True))
+        places = [place for place, (of, per_atom) in pairs if of and per_atom]
+        return places, [fields[formula][k] for k in places], [float(fields[energy][k]) for k in places]
 
     def whole_lines() -> Iterator[list[str]]:
         for lines in _lines(part):
             fields = LeadingFields(lines, count)
-            places, texts = over(fields), [*fields[above]]
-            found = hull.above(*seen(fields, places))
+            places, formulas, energies = known(fields)
+            texts, found = [*fields[above]], hull.above(formulas, energies)
             for place, text in zip(places, optional_lines([[value] for value in found], ","), strict=True):
                 texts[place] = text
             fields[above] = texts
@@ -80,8 +78,8 @@ def finish_rows(
 
     for lines in _lines(part):
         fields = LeadingFields(lines, count)
-        places = over(fields)
-        hull.see(*seen(fields, places), [fields[status][k] == "ok" for k in places])
+        places, formulas, energies = known(fields)
+        hull.see(formulas, energies, [fields[status][k] == "ok" for k in places])
     suffix = os.fspath(name).lower()
     if suffix.endswith(PARQUET):
         write_parquet(whole, columns, _shown_values(whole_lines(), more, show))
