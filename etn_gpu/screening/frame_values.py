@@ -34,15 +34,11 @@ class UnwritableError(ValueError):
 
 
 class Column(NamedTuple):
-    """A per-atom array, [n] or [n, k]: its type in extended XYZ (R, I, L or S), and the format of one entry.
-
-    `lines` are its rows as text, where they have been made already.
-    """
+    """A per-atom array, [n] or [n, k]: its type in extended XYZ (R, I, L or S), and the format of one entry."""
 
     kind: str
     form: str
     array: NDArray[Any]
-    lines: list[str] | None = None
 
     @property
     def width(self) -> int:

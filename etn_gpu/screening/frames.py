@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from etn_gpu.screening.evaluation import Outcome
 from etn_gpu.screening.frame_values import Column, UnwritableError, column, info_text, word
-from etn_gpu.screening.number_text import lines_of
+from etn_gpu.screening.number_text import lines_of, tables_of
 from etn_gpu.screening.rows import Row
 from etn_gpu.screening.text import escaped
 from etn_gpu.structures.label_keys import keys_in_other_units
@@ -70,46 +70,40 @@ class FrameWriter:
         Numbers have all their digits. Results stand under ASE's names; those that the input carried are replaced.
         """
         done = [(a, o) for a, o in zip(structures, outcomes, strict=True) if a is not None and not o.failed]
-        numbers = zip(
-            _columns([atoms.arrays["positions"] for atoms, _ in done]),
-            _columns([outcome.energies for _, outcome in done]),
-            _columns([outcome.forces for _, outcome in done]),
-            strict=True,
-        )
-        grades = _columns([outcome.grades for _, outcome in done if outcome.grades is not None])
-        stresses = _matrices([matrix_from_voigt(o.stress) for _, o in done if o.stress is not None])
-        lattices = _matrices([atoms.cell.array for atoms, _ in done])
+        bodies, grades = _bodies(done), _largest_grades(done)
+        voigt = [outcome.stress for _, outcome in done if outcome.stress is not None]
+        stresses = iter(lines_of(matrix_from_voigt(np.array(voigt)).reshape(-1, 9)) if voigt else ())
+        lattices = _lattices([atoms for atoms, _ in done])
         texts = []
         for row, atoms, outcome in zip(rows, structures, outcomes, strict=True):
             if atoms is None or outcome.failed:
                 texts.append("")
                 continue
-            places, energies, forces = next(numbers)
-            results = {"energies": energies, "forces": forces}
-            entries = [f"energy={float(outcome.energy)!r}", f"free_energy={float(outcome.energy)!r}"]
+            energy = repr(float(outcome.energy))
+            entries = [f"energy={energy}", f"free_energy={energy}"]
+            results = {"energies": _numbers(outcome.energies), "forces": _numbers(outcome.forces)}
             if outcome.stress is not None:
                 entries.append(f'stress="{next(stresses)}"')
-            if (grade := outcome.grade) is not None:
-                results[_GRADES] = next(grades)
-                entries.append(f"{_GRADE}={grade!r}")
+            if outcome.grades is not None:
+                results[_GRADES] = _numbers(outcome.grades)
+                entries.append(f"{_GRADE}={next(grades)!r}")
             entries += [
                 f"source={info_text(row.shown_source)}",
                 f"source_index={info_text(row.index)}",
                 f"status={row.status}",
             ]
-            texts.append(self._whole(atoms, places, next(lattices), results, entries))
+            texts.append(self._whole(atoms, next(lattices), results, entries, next(bodies)))
         return texts
 
     def frame(self, atoms: Atoms, results: Mapping[str, Column], entries: Iterable[str]) -> str:
         """One frame of extended XYZ with these columns and these entries of its header beside the structure itself and
         what the input carried, its results excepted."""
-        (places,), (lattice,) = _columns([atoms.arrays["positions"]]), _matrices([atoms.cell.array])
-        return self._whole(atoms, places, lattice, results, entries)
+        return self._whole(atoms, next(_lattices([atoms])), results, entries, None)
 
     def _whole(
-        self, atoms: Atoms, places: Column, lattice: str, results: Mapping[str, Column], entries: Iterable[str]
+        self, atoms: Atoms, lattice: str, results: Mapping[str, Column], entries: Iterable[str], body: str | None
     ) -> str:
-        own = (atoms, places, lattice, results, entries)
+        own = (atoms, lattice, results, entries, body)
         try:
             return self._frame(*own, *self._kept(atoms), atoms.constraints)
         except Exception as error:
@@ -120,29 +114,34 @@ class FrameWriter:
     def _frame(
         self,
         atoms: Atoms,
-        places: Column,
         lattice: str,
         results: Mapping[str, Column],
         own: Iterable[str],
+        body: str | None,
         info: Mapping[Any, Any],
         arrays: Mapping[Any, Any],
         constraints: Iterable[Any],
     ) -> str:
+        """The frame of a structure; its `body`, where it is known, is that without columns of the input."""
         numbers = atoms.arrays["numbers"]
-        columns = {"species": Column("S", "%-2s", _symbols()[numbers]), "pos": places}
+        columns = {"species": Column("S", "%-2s", _symbols()[numbers]), "pos": _numbers(atoms.arrays["positions"])}
         if constraints and (mask := self._move_mask(constraints, len(numbers))) is not None:
             columns["move_mask"] = column(mask, len(numbers))
+            body = None
         columns |= results
-        self._add_arrays(columns, arrays, len(numbers))
+        if arrays.keys() - _STRUCTURE:
+            self._add_arrays(columns, arrays, len(numbers))
+            body = None
         properties = ":".join([f"{name}:{c.kind}:{c.width}" for name, c in columns.items()])
         entries = [
-            *([f'Lattice="{lattice}"'] if atoms.cell.array.any() else []),
+            *([lattice] if lattice else []),
             f"Properties={properties}",
-            f'pbc="{" ".join(["T" if periodic else "F" for periodic in atoms.pbc.tolist()])}"',
+            _periodicity(atoms.pbc.tobytes()),
             *own,
             *(self._info(info) if info else ()),
         ]
-        return f"{len(numbers)}\n{' '.join(entries)}\n{_atom_lines([*columns.values()])}"
+        body = _atom_lines([*columns.values()]) if body is None else body
+        return f"{len(numbers)}\n{' '.join(entries)}\n{body}"
 
     def _kept(self, atoms: Atoms) -> tuple[Mapping[Any, Any], Mapping[Any, Any]]:
         """Info and arrays without labels in other units, which would be misread beside results in eV and A."""
@@ -170,8 +169,6 @@ class FrameWriter:
             yield f"{self._renamed('info entry', name, taken)}={text}"
 
     def _add_arrays(self, columns: dict[str, Column], arrays: Mapping[Any, Any], n_atoms: int) -> None:
-        if not arrays.keys() - _STRUCTURE:
-            return
         # ASE's reader gives every column of an array a name of its own.
         taken = {field for name, c in columns.items() for field in _fields(name, c.width)}
         for name, array in arrays.items():
@@ -229,7 +226,7 @@ def _atom_lines(columns: Sequence[Column]) -> str:
     for c in columns:
         if c.kind == "R":
             forms.append("%s")
-            parts.append(lines_of(c.array.reshape(len(c.array), -1)) if c.lines is None else c.lines)
+            parts.append(lines_of(c.array.reshape(len(c.array), -1)))
         else:
             forms += [c.form] * c.width
             parts += [c.array.tolist()] if c.array.ndim == 1 else c.array.T.tolist()
@@ -237,20 +234,49 @@ def _atom_lines(columns: Sequence[Column]) -> str:
     return "".join(map(form.__mod__, zip(*parts, strict=True)))
 
 
-def _columns(arrays: Sequence[NDArray[np.float64]]) -> Iterator[Column]:
-    """Real numbers of many structures, [n] or [n, k] of each, with their text made at once."""
-    if not arrays:
-        return
-    together = np.concatenate(arrays)
-    lines, first = lines_of(together.reshape(len(together), -1)), 0
-    for array in arrays:
-        yield Column("R", "%r", array, lines[first : first + len(array)])
-        first += len(array)
+def _bodies(done: Sequence[tuple[Atoms, Outcome]]) -> Iterator[str | None]:
+    """What stands below the header of each frame where the input carried no columns of its own, made at once; None
+    where only some have grades."""
+    graded = [outcome.grades for _, outcome in done if outcome.grades is not None]
+    if not done or len(graded) not in (0, len(done)):
+        return iter([None] * len(done))
+    columns = [
+        np.concatenate([atoms.arrays["positions"] for atoms, _ in done]),
+        np.concatenate([outcome.energies for _, outcome in done])[:, None],
+        np.concatenate([outcome.forces for _, outcome in done]),
+        *([np.concatenate(graded)[:, None]] if graded else []),
+    ]
+    numbers = [atoms.arrays["numbers"] for atoms, _ in done]
+    return iter(tables_of(np.hstack(columns), [*map(len, numbers)], _padded_symbols()[np.concatenate(numbers)]))
 
 
-def _matrices(matrices: Sequence[NDArray[np.float64]]) -> Iterator[str]:
-    """The nine numbers of each matrix."""
-    return iter(lines_of(np.array(matrices, dtype=np.float64).reshape(-1, 9)))
+def _largest_grades(done: Sequence[tuple[Atoms, Outcome]]) -> Iterator[float]:
+    grades = [outcome.grades for _, outcome in done if outcome.grades is not None]
+    if not grades:
+        return iter(())
+    return iter(np.maximum.reduceat(np.concatenate(grades), np.cumsum([0, *map(len, grades[:-1])])).tolist())
+
+
+def _numbers(array: NDArray[np.float64]) -> Column:
+    return Column("R", "%r", array)
+
+
+def _lattices(structures: Sequence[Atoms]) -> Iterator[str]:
+    """The entry of each cell, empty where there is none."""
+    cells = np.array([atoms.cell.array for atoms in structures], dtype=np.float64).reshape(-1, 9)
+    given = np.asarray(cells.any(axis=1)).tolist()
+    return iter([f'Lattice="{text}"' if there else "" for there, text in zip(given, lines_of(cells), strict=True)])
+
+
+@cache
+def _periodicity(flags: bytes) -> str:
+    return f'pbc="{" ".join("T" if flag else "F" for flag in flags)}"'
+
+
+@cache
+def _padded_symbols() -> NDArray[np.uint8]:
+    """Chemical symbols as they stand in lines of atoms, with a space behind them [119, 3]."""
+    return np.array([list(f"{symbol:2} ".encode()) for symbol in _symbols()], dtype=np.uint8)
 
 
 @cache

@@ -17,10 +17,12 @@ from collections.abc import Iterable, Mapping, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
+from etn_gpu.screening.mixtures import lowest_mixture
+
 __all__ = ["EnergyHull", "on_or_above"]
 
 Array = NDArray[np.float64]
-#: Shares below are none; compositions that agree as well as that are equal.
+#: Compositions that agree as well as that are equal.
 _TOLERANCE = 1e-9
 
 
@@ -66,7 +68,7 @@ class EnergyHull:
         found = np.full(len(shares), np.nan)
         left = np.arange(len(shares))
         while len(left):
-            phases = self._mixture(shares[left[0]])
+            phases = lowest_mixture(self._shares, self._energies, shares[left[0]])
             if phases is None:
                 left = left[1:]
                 continue
@@ -102,18 +104,6 @@ class EnergyHull:
         kept: NDArray[np.bool_] = energies < mixture - _TOLERANCE
         kept[[places[0] for places in pure]] = True
         return kept
-
-    def _mixture(self, composition: Array) -> NDArray[np.int64] | None:
-        """The phases of a mixture of the lowest energy, None where there is no mixture."""
-        from scipy.optimize import linprog
-
-        if not len(self._shares):
-            return None
-        # From the mean energy, so that tolerances are those of differences.
-        found = linprog(self._energies - self._energies.mean(), A_eq=self._shares.T, b_eq=composition, method="highs")
-        if found.x is None:
-            return None
-        return np.flatnonzero(found.x > _TOLERANCE)
 
 
 def on_or_above(above: Array | float) -> Array:

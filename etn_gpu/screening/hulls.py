@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 
 import numpy as np
 
@@ -48,12 +48,13 @@ class RunHull:
         self._seen: dict[_Composition, float] = {}
         self._hull: EnergyHull | None = None
 
-    def see(self, formula: str, energy: float, ok: bool) -> None:
-        """One structure of the run: its formula in Hill order, its energy in eV per atom, whether its status is ok."""
-        found = reduced_composition(formula)
-        self._seen[found] = np.nan
-        if ok and self._of_run:
-            self._add(found, energy)
+    def see(self, formulas: Iterable[str], energies: Iterable[float], ok: Iterable[bool]) -> None:
+        """Structures of the run: formulas in Hill order, energies in eV per atom, whether their status is ok."""
+        for formula, energy, is_ok in zip(formulas, energies, ok, strict=True):
+            found = reduced_composition(formula)
+            self._seen[found] = np.nan
+            if is_ok and self._of_run:
+                self._add(found, energy)
 
     def _add(self, found: _Composition, energy: float) -> None:
         self._lowest[found] = min(self._lowest.get(found, np.inf), energy)
@@ -73,13 +74,12 @@ class RunHull:
             self._seen |= zip(over, self._hull.energies(counts).tolist(), strict=True)
         return self._hull
 
-    def above(self, formula: str, energy: float) -> float | None:
-        """How far a structure that was seen is above the hull in eV per atom; None where there is none.
+    def above(self, formulas: Sequence[str], energies: Sequence[float]) -> list[float | None]:
+        """How far structures that were seen are above the hull in eV per atom; None where there is none.
 
         Call it when all have been seen.
         """
         _ = self.hull
-        hull = self._seen[reduced_composition(formula)]
-        if np.isnan(hull):
-            return None
-        return float(on_or_above(energy - hull))
+        hull = np.array([self._seen[reduced_composition(formula)] for formula in formulas])
+        above = on_or_above(np.array(energies, np.float64) - hull)
+        return [None if missing else value for missing, value in zip(np.isnan(hull), above.tolist(), strict=True)]

@@ -5,7 +5,9 @@ The digits are found as by R. Giulietti, The Schubfach way to render doubles (20
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import cache
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -27,12 +29,62 @@ def lines_of(values: NDArray[np.float64]) -> list[str]:
     >>> lines_of(np.array([[1.0, 0.1], [1e-5, -2e16]]))
     ['1.0 0.1', '1e-05 -2e+16']
     """
+    lines = _lines(values, " ", gaps=False)
+    return [" ".join(map(repr, row)) for row in values.tolist()] if lines is None else lines
+
+
+def optional_lines(rows: Sequence[Sequence[float | None]], between: str) -> list[str]:
+    """The same for rows of numbers, each of the same length above 0, where None leaves its place empty.
+
+    >>> optional_lines([(1.0, None, 0.1)], ",")
+    ['1.0,,0.1']
+    """
+    if not rows:
+        return []
+    values = np.array(rows, dtype=np.float64)
+    # NaN may stand for None where no number is NaN.
+    gaps = int(np.isnan(values).sum()) == sum(row.count(None) for row in rows)
+    lines = _lines(values, between, gaps=True) if gaps else None
+    if lines is None:
+        return [between.join("" if number is None else repr(float(number)) for number in row) for row in rows]
+    return lines
+
+
+def tables_of(values: NDArray[np.float64], sizes: Sequence[int], before: NDArray[np.uint8]) -> list[str]:
+    """Tables of so many rows each, which stand one below the other in an array [n, k], as one text each: a line for
+    each row, with the characters [n, w] before its numbers.
+
+    >>> tables_of(np.array([[1.0], [2.0], [3.0]]), [1, 2], np.array([[65], [66], [67]], np.uint8))
+    ['A1.0\\n', 'B2.0\\nC3.0\\n']
+    """
+    ends = np.cumsum([0, *sizes])
+    written = _written(values, " ", before, gaps=False)
+    if written is None:
+        rows = zip(before, values.tolist(), strict=True)
+        lines = [f"{first.tobytes().decode('ascii')}{' '.join(map(repr, row))}\n" for first, row in rows]
+        return ["".join(lines[begin:end]) for begin, end in pairwise(ends.tolist())]
+    text, lengths = written
+    return [text[begin:end] for begin, end in pairwise(lengths[ends].tolist())]
+
+
+def _lines(values: NDArray[np.float64], between: str, *, gaps: bool) -> list[str] | None:
+    written = _written(values, between, np.empty((len(values), 0), np.uint8), gaps=gaps)
+    return None if written is None else written[0].split("\n")[:-1]
+
+
+def _written(
+    values: NDArray[np.float64], between: str, before: NDArray[np.uint8], *, gaps: bool
+) -> tuple[str, NDArray[np.int64]] | None:
+    """The rows of numbers as lines, with nothing in the place of NaN where there may be `gaps`, and where each begins;
+    None where this code knows no text of a number."""
     values = np.ascontiguousarray(values, dtype=np.float64)
-    text = np.empty(values.size * _LONGEST, dtype=np.uint8)
-    length = _write(values, values.view(np.uint64), *_powers(), text)
-    if length < 0:
-        return [" ".join(map(repr, row)) for row in values.tolist()]
-    return text[:length].tobytes().decode("ascii").split("\n")[:-1]
+    text = np.empty(values.size * _LONGEST + before.size, dtype=np.uint8)
+    places = np.zeros(len(values) + 1, dtype=np.int64)
+    _write(values, values.view(np.uint64), *_powers(), before.shape[1], ord(between), gaps, places, text)
+    if places[-1] < 0:
+        return None
+    _fill(before, places, text)
+    return text[: places[-1]].tobytes().decode("ascii"), places
 
 
 @cache
@@ -107,63 +159,58 @@ def _decimal(bits: Any, uppers: Any, lowers: Any) -> tuple[Any, Any]:
 
 
 @compiled
-def _write(values: Any, bits: Any, uppers: Any, lowers: Any, text: Any) -> int:
-    at = 0
-    digits = np.empty(24, dtype=np.uint8)
-    for row in range(values.shape[0]):
-        for column in range(values.shape[1]):
-            size = abs(values[row, column])
-            if not (size == 0.0 or _SMALLEST <= size < np.inf):
-                return -1
-            word = bits[row, column]
-            if word >> np.uint64(63):
-                text[at] = 45
-                at += 1
-            word &= _HALF
-            if word == np.uint64(0):
-                number, power = np.uint64(0), 0
-            else:
-                number, power = _decimal(word, uppers, lowers)
-                while number % np.uint64(10) == np.uint64(0):
-                    number //= np.uint64(10)
-                    power += 1
-            n = 0
-            while n == 0 or number > np.uint64(0):
-                digits[n] = np.uint8(48 + np.int64(number % np.uint64(10)))
-                number //= np.uint64(10)
-                n += 1
-            at = _place(digits, n, n + power, text, at)
-            text[at] = 32 if column + 1 < values.shape[1] else 10
-            at += 1
-    return at
+def _digits(number: Any, n: int, text: Any, at: int) -> Any:
+    """Writes the last n digits of a number; what is left of it."""
+    for place in range(at + n - 1, at - 1, -1):
+        rest = number // np.uint64(10)
+        text[place] = np.uint8(number - rest * np.uint64(10) + np.uint64(48))
+        number = rest
+    return number
 
 
 @compiled
-def _place(digits: Any, n: int, point: int, text: Any, at: int) -> int:
-    """Writes digits, the last one first, with a decimal point behind so many of them; where the text ends."""
-    if -4 < point <= 16:
-        for k in range(min(point, 0), max(n, point)):  # places before the digits and behind them are zeros
-            if k == point and point <= 0:
-                text[at], text[at + 1] = 48, 46
-                at += 2
-            elif k == point:
-                text[at] = 46
-                at += 1
-            text[at] = digits[n - 1 - k] if 0 <= k < n else 48
-            at += 1
-        if point >= n:
-            text[at], text[at + 1] = 46, 48
-            at += 2
-        return at
-    text[at] = digits[n - 1]
-    at += 1
-    if n > 1:
-        text[at] = 46
+def _number(word: Any, uppers: Any, lowers: Any, text: Any, at: int) -> int:
+    """Writes the number with these bits; where its text ends."""
+    if word >> np.uint64(63):
+        text[at] = 45
         at += 1
-    for k in range(1, n):
-        text[at] = digits[n - 1 - k]
-        at += 1
-    exponent = point - 1
+    word &= _HALF
+    number, power = np.uint64(0), 0
+    if word != np.uint64(0):
+        number, power = _decimal(word, uppers, lowers)
+        while number % np.uint64(10) == np.uint64(0):
+            number //= np.uint64(10)
+            power += 1
+    n, beyond = 1, np.uint64(10)
+    while number >= beyond:
+        n += 1
+        beyond *= np.uint64(10)
+    point = n + power  # digits before the decimal point
+    if not -4 < point <= 16:
+        rest = _digits(number, n - 1, text, at + 2)
+        text[at] = np.uint8(rest + np.uint64(48))
+        if n > 1:
+            text[at + 1] = 46
+        return _exponent(point - 1, text, at + n + (1 if n > 1 else 0))
+    if 0 < point < n:
+        rest = _digits(number, n - point, text, at + point + 1)
+        text[at + point] = 46
+        _digits(rest, point, text, at)
+        return at + n + 1
+    if point <= 0:
+        text[at : at + 2 - point] = 48
+        text[at + 1] = 46
+        at += 2 - point
+        _digits(number, n, text, at)
+        return at + n
+    _digits(number, n, text, at)
+    text[at + n : at + point + 2] = 48
+    text[at + point] = 46
+    return at + point + 2
+
+
+@compiled
+def _exponent(exponent: int, text: Any, at: int) -> int:
     text[at], text[at + 1] = 101, 45 if exponent < 0 else 43
     at += 2
     exponent = abs(exponent)
@@ -172,3 +219,31 @@ def _place(digits: Any, n: int, point: int, text: Any, at: int) -> int:
         at += 1
     text[at], text[at + 1] = 48 + exponent // 10 % 10, 48 + exponent % 10
     return at + 2
+
+
+@compiled
+def _write(
+    values: Any, bits: Any, uppers: Any, lowers: Any, room: int, between: int, gaps: bool, places: Any, text: Any
+) -> None:
+    """Lines with `room` before their numbers, and the `places` where they begin; the last one is -1 for no text."""
+    at = 0
+    for row in range(values.shape[0]):
+        at += room
+        for column in range(values.shape[1]):
+            size = abs(values[row, column])
+            if size == 0.0 or _SMALLEST <= size < np.inf:
+                at = _number(bits[row, column], uppers, lowers, text, at)
+            elif not (gaps and np.isnan(size)):
+                places[-1] = -1
+                return
+            text[at] = between if column + 1 < values.shape[1] else 10
+            at += 1
+        places[row + 1] = at
+
+
+@compiled
+def _fill(before: Any, places: Any, text: Any) -> None:
+    """In a loop of its own: inside of the other one it made that a third slower."""
+    for row in range(before.shape[0]):
+        for k in range(before.shape[1]):
+            text[places[row] + k] = before[row, k]

@@ -164,7 +164,7 @@ def _formula(numbers: Sequence[int]) -> str | None:
     from ase.data import chemical_symbols
 
     try:
-        counts = Counter(chemical_symbols[z] for z in numbers)
+        counts = {chemical_symbols[z]: count for z, count in Counter(numbers).items()}
     except IndexError:
         return None
     first = [symbol for symbol in ("C", "H") if symbol in counts] if "C" in counts else []

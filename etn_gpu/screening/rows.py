@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
@@ -10,9 +9,11 @@ from operator import attrgetter
 from typing import Any, Literal
 
 from etn_gpu.screening.columns import Field, Kind, ResultColumn
+from etn_gpu.screening.fields import cell
+from etn_gpu.screening.number_text import optional_lines
 from etn_gpu.screening.text import as_cell, from_cell
 
-__all__ = ["COLUMNS", "Row", "Status", "as_field", "csv_line", "fields_of", "from_field", "row_of"]
+__all__ = ["COLUMNS", "Row", "Status", "as_field", "csv_line", "csv_lines", "from_field", "row_of"]
 
 
 Status = Literal["ok", "extrapolating", "not converged", "exploded", "failed"]
@@ -111,18 +112,18 @@ def _shown_source(source: str) -> str:
     return as_cell(source, _FILE)
 
 
-def fields_of(row: Row) -> list[str]:
-    """The fields of a row as text; numbers with all their digits."""
-    return [
-        row.shown_source,
-        "" if row.index is None else str(row.index),
-        row.formula or "",
-        "" if row.n_atoms is None else str(row.n_atoms),
-        *["" if number is None else repr(float(number)) for number in _numbers(row)],
-        row.status,
-        as_cell(row.message) if row.message else "",
-        *map(as_field, row.more.values()),
-    ]
+def csv_lines(rows: Sequence[Row]) -> list[str]:
+    """The record of each row in a CSV file; numbers with all their digits."""
+    lines = []
+    for row, numbers in zip(rows, optional_lines([_numbers(row) for row in rows], ","), strict=True):
+        index = "" if row.index is None else row.index
+        n_atoms = "" if row.n_atoms is None else row.n_atoms
+        message = cell(as_cell(row.message)) if row.message else ""
+        more = "".join([f",{cell(as_field(value))}" for value in row.more.values()]) if row.more else ""
+        lines.append(
+            f"{_source_cell(row.source)},{index},{row.formula or ''},{n_atoms},{numbers},{row.status},{message}{more}\n"
+        )
+    return lines
 
 
 def as_field(value: Field) -> str:
@@ -135,18 +136,13 @@ def as_field(value: Field) -> str:
 
 
 def csv_line(fields: Sequence[str]) -> str:
-    """A record of a CSV file, of two fields or more, with quotes where they are needed."""
-    line = ",".join(fields)
-    if line.count(",") >= len(fields) or _NEEDS_QUOTES.search(line):
-        line = ",".join([_quoted(field) if "," in field or _NEEDS_QUOTES.search(field) else field for field in fields])
-    return line + "\n"
+    """A record of a CSV file, of two fields or more."""
+    return ",".join(map(cell, fields)) + "\n"
 
 
-_NEEDS_QUOTES = re.compile(r'["\r\n]')
-
-
-def _quoted(field: str) -> str:
-    return '"' + field.replace('"', '""') + '"'
+@lru_cache(maxsize=64)
+def _source_cell(source: str) -> str:
+    return cell(_shown_source(source))
 
 
 def row_of(fields: Sequence[str], more: Sequence[ResultColumn] = ()) -> Row:

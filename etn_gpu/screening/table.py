@@ -13,10 +13,12 @@ from typing import IO, cast
 
 from etn_gpu.screening.columns import Field, ResultColumn
 from etn_gpu.screening.duplicates import COLUMN, Duplicates
+from etn_gpu.screening.fields import LeadingFields, cell, content
 from etn_gpu.screening.hulls import RunHull
 from etn_gpu.screening.kept import ID
+from etn_gpu.screening.number_text import optional_lines
 from etn_gpu.screening.parquet import write_parquet, write_parts
-from etn_gpu.screening.rows import COLUMNS, Row, as_field, row_of
+from etn_gpu.screening.rows import COLUMNS, Row, as_field, csv_line, row_of
 
 __all__ = ["PARQUET", "STRUCTURE", "finish_rows", "read_rows"]
 
@@ -25,9 +27,8 @@ PARQUET = (".parquet", ".pq")
 STRUCTURE = "structure"
 _LONGEST_FIELD = 2**31 - 1
 _MAGIC = b"\x1f\x8b"
-_FORMULA, _VOLUME, _STATUS = (
-    [column.name for column in COLUMNS].index(name) for name in ("formula", "volume_per_atom", "status")
-)
+#: Characters of lines that are taken together.
+_BLOCK = 1 << 20
 
 
 def read_rows(
@@ -35,8 +36,8 @@ def read_rows(
 ) -> Iterator[Row]:
     """The rows of a CSV file that a run has written, compressed or not; ``more`` are its further columns, and the last
     one is left out where it holds ``structures``."""
-    for fields in _records(path):
-        yield row_of(fields[:-1] if structures else fields, more)
+    for lines in _lines(path):
+        yield from _rows(lines, more, structures=structures)
 
 
 def finish_rows(
@@ -65,77 +66,129 @@ def finish_rows(
         OSError: the system refuses.
     """
     columns = [*COLUMNS, *more]
-    energy, above = ([column.name for column in columns].index(name) for name in (hull.compared, hull.result))
-    for number, fields in enumerate(_records(part)):
-        if fields[energy] and fields[_FORMULA]:
-            ok, per_atom = fields[_STATUS] == "ok", float(fields[energy])
-            hull.see(fields[_FORMULA], per_atom, ok)
-            if duplicates is not None:
-                volume = float(fields[_VOLUME]) if fields[_VOLUME] else None
-                duplicates.see(number, ok, fields[_FORMULA], per_atom, volume, fields[-1])
-    originals = {} if duplicates is None else _named(part, duplicates.found(), more)
+    rows = _PartRows(part, columns, hull, duplicates is not None)
+    for number, block in rows.blocks():
+        places, formulas, energies = block.known()
+        ok = [block.fields[rows.status][k] == "ok" for k in places]
+        hull.see(formulas, energies, ok)
+        if duplicates is not None:
+            for k, of, per_atom, is_ok in zip(places, formulas, energies, ok, strict=True):
+                volume = block.fields[rows.volume][k]
+                structure = block.fields[len(columns)][k]
+                duplicates.see(number + k, is_ok, of, per_atom, float(volume) if volume else None, structure)
+    originals = {} if duplicates is None else rows.names(duplicates.found())
 
-    def whole_records() -> Iterator[list[str]]:
-        for number, fields in enumerate(_records(part)):
-            if fields[energy] and fields[_FORMULA]:
-                fields[above] = as_field(hull.above(fields[_FORMULA], float(fields[energy])))
+    def whole_lines() -> Iterator[list[str]]:
+        for number, block in rows.blocks():
+            places, formulas, energies = block.known()
+            texts, found = [*block.fields[rows.above]], hull.above(formulas, energies)
+            for place, text in zip(places, optional_lines([[value] for value in found], ","), strict=True):
+                texts[place] = text
+            block.fields[rows.above] = texts
             if duplicates is not None:
-                del fields[-1]
-                fields[len(COLUMNS) + list(more).index(COLUMN)] = originals.get(number, "")
-            yield fields
+                block.fields[len(COLUMNS) + list(more).index(COLUMN)] = [
+                    originals.get(number + k, "") for k in range(len(texts))
+                ]
+                block.fields.remove(len(columns))
+            yield block.fields.lines()
 
     suffix = os.fspath(name).lower()
     if suffix.endswith(PARQUET):
-        values = map(_values, _seen(whole_records(), more, show))
+        values = _shown_values(whole_lines(), more, show)
         if parts is None:
             write_parquet(whole, columns, values)
         else:
             write_parts(whole, columns, values, parts)
         return
     with _created(whole, compressed=suffix.endswith(".gz")) as file:
-        writer = csv.writer(file, lineterminator="\n")
-        writer.writerow([*(column.name for column in COLUMNS), *(as_field(column.name) for column in more)])
-        for fields in whole_records():
+        file.write(csv_line([*(column.name for column in COLUMNS), *(as_field(column.name) for column in more)]))
+        for lines in whole_lines():
+            file.writelines(lines)
             if show is not None:
-                show(row_of(fields, more))
-            writer.writerow(fields)
+                for row in _rows(lines, more):
+                    show(row)
 
 
-def _named(part: str, originals: Mapping[int, int], more: Sequence[ResultColumn]) -> dict[int, str]:
-    """For duplicates, by their numbers, the ids of their originals, or sources and indices of those without."""
-    kept, names = set(originals.values()), {}
-    own = [place for place, column in enumerate(more, start=len(COLUMNS)) if column.name == ID]
-    for number, fields in enumerate(_records(part)):
-        if number in kept:
-            names[number] = (fields[own[0]] if own else "") or f"{fields[0]} [{fields[1]}]"
-    return {number: names[original] for number, original in originals.items()}
+class _PartRows:
+    """The rows that a run has written, many at once, with the fields that the last pass needs.
+
+    ``energy`` and the others are places of columns. With ``structures`` all fields are taken apart, of which the last
+    has the structure.
+    """
+
+    def __init__(self, part: str, columns: Sequence[ResultColumn], hull: RunHull, structures: bool) -> None:
+        self._part = part
+        self._names = [column.name for column in columns]
+        self.formula, self.status, self.volume, self.energy, self.above = map(
+            self._names.index, ("formula", "status", "volume_per_atom", hull.compared, hull.result)
+        )
+        needed = max(self.formula, self.status, self.volume, self.energy, self.above) + 1
+        self._count = len(columns) + 1 if structures else needed
+
+    def blocks(self) -> Iterator[tuple[int, _Block]]:
+        """The rows, with the number of the first of each block."""
+        number = 0
+        for lines in _lines(self._part):
+            yield number, _Block(LeadingFields(lines, self._count), self)
+            number += len(lines)
+
+    def names(self, originals: Mapping[int, int]) -> dict[int, str]:
+        """For duplicates, by their numbers, the ids of their originals, or sources and indices of those without."""
+        kept, names = set(originals.values()), {}
+        own = self._names.index(ID, len(COLUMNS)) if ID in self._names[len(COLUMNS) :] else None
+        for number, block in self.blocks():
+            sources, indices = block.fields[0], block.fields[1]
+            for k in range(len(sources)):
+                if number + k in kept:
+                    given = "" if own is None else block.fields[own][k]
+                    names[number + k] = given or cell(f"{content(sources[k])} [{indices[k]}]")
+        return {number: names[original] for number, original in originals.items()}
 
 
-def _seen(
-    records: Iterable[list[str]], more: Sequence[ResultColumn], show: Callable[[Row], None] | None
-) -> Iterator[Row]:
-    for fields in records:
-        row = row_of(fields, more)
-        if show is not None:
-            show(row)
-        yield row
+class _Block:
+    """Some rows with their fields as they stand in the file."""
+
+    def __init__(self, fields: LeadingFields, rows: _PartRows) -> None:
+        self.fields, self._rows = fields, rows
+
+    def known(self) -> tuple[list[int], list[str], list[float]]:
+        """Rows that have an energy: their places, formulas and energies."""
+        formulas, energies = self.fields[self._rows.formula], self.fields[self._rows.energy]
+        places = [k for k, (of, per_atom) in enumerate(zip(formulas, energies, strict=True)) if of and per_atom]
+        return places, [formulas[k] for k in places], [float(energies[k]) for k in places]
+
+
+def _shown_values(
+    blocks: Iterable[list[str]], more: Sequence[ResultColumn], show: Callable[[Row], None] | None
+) -> Iterator[list[Field]]:
+    for lines in blocks:
+        for row in _rows(lines, more):
+            if show is not None:
+                show(row)
+            yield _values(row)
 
 
 def _values(row: Row) -> list[Field]:
     return [row.shown_source, *row.values()[1:]]
 
 
-def _records(path: str | os.PathLike[str]) -> Iterator[list[str]]:
-    """Records of a CSV file without its heading."""
+def _rows(lines: Iterable[str], more: Sequence[ResultColumn], *, structures: bool = False) -> Iterator[Row]:
     # A kept entry may be longer than the module csv takes at first, and was written all the same.
     csv.field_size_limit(max(csv.field_size_limit(), _LONGEST_FIELD))
+    for fields in csv.reader(lines):
+        yield row_of(fields[:-1] if structures else fields, more)
+
+
+def _lines(path: str | os.PathLike[str]) -> Iterator[list[str]]:
+    """Lines of a CSV file without its heading, many at once."""
     with open(path, "rb") as raw:
         compressed = raw.read(len(_MAGIC)) == _MAGIC
     opened = gzip.open if compressed else open
-    with opened(path, "rt", encoding="utf-8", newline="") as stream:
-        records = csv.reader(cast("IO[str]", stream))
-        next(records, None)
-        yield from records
+    with opened(path, "rt", encoding="utf-8", newline="\n") as opened_file:
+        stream = cast("IO[str]", opened_file)
+        stream.readline()
+        while lines := stream.readlines(_BLOCK):
+            yield lines
 
 
 @contextmanager

@@ -52,7 +52,9 @@ def as_cell(text: str, prefix: str = "'") -> str:
 
     The prefix ``./`` leaves the name of a file what it was.
     """
-    shown = _SECOND_CELL.sub(_escape, escaped(text))
+    shown = escaped(text)
+    if ";" in shown:
+        shown = _SECOND_CELL.sub(_escape, shown)
     if prefix == "'" and _prefixed(shown, prefix):
         return f"\\x27{shown[1:]}"  # it would be taken for the prefix
     return prefix + shown if _FORMULA.match(shown) else shown

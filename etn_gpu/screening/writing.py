@@ -16,7 +16,7 @@ from etn_gpu.screening.database import DATABASE, write_database
 from etn_gpu.screening.duplicates import Duplicates
 from etn_gpu.screening.hulls import RunHull
 from etn_gpu.screening.parquet import check_parquet, check_parts
-from etn_gpu.screening.rows import COLUMNS, Row, as_field, csv_line, fields_of
+from etn_gpu.screening.rows import COLUMNS, Row, as_field, csv_line, csv_lines
 from etn_gpu.screening.table import PARQUET, STRUCTURE, finish_rows, read_rows
 
 __all__ = ["ResultWriter", "check_outputs"]
@@ -143,7 +143,9 @@ class ResultWriter:
         Raises:
             DataError: the disk refuses, because it is full for instance. Both files then hold what there was room for.
         """
-        lines = [csv_line([*fields_of(row), row.structure] if self._unique else fields_of(row)) for row in rows]
+        lines = csv_lines(rows)
+        if self._unique:
+            lines = [f"{line[:-1]},{row.structure}\n" for line, row in zip(lines, rows, strict=True)]
         row_file, *frame_files = self._outputs.files
         if not frame_files or frames is None:
             row_file.append(lines)

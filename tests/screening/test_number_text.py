@@ -7,7 +7,7 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from etn_gpu.screening.number_text import lines_of
+from etn_gpu.screening.number_text import lines_of, optional_lines, tables_of
 
 
 @settings(max_examples=500)
@@ -42,3 +42,20 @@ def test_arrays_of_any_layout() -> None:
     values = np.arange(12.0).reshape(3, 4)
     assert lines_of(values.T)[0] == "0.0 4.0 8.0"
     assert lines_of(np.empty((0, 2))) == []
+
+
+@settings(max_examples=300)
+@given(st.lists(st.tuples(*[st.none() | st.floats()] * 3), max_size=5))
+@example([(1.0, None, 0.1), (None, None, None)])
+@example([(float("nan"), None, 0.1), (1.0, 2.0, 5e-324)])
+def test_missing_numbers_leave_their_places_empty(rows: list[tuple[float | None, ...]]) -> None:
+    expected = [",".join("" if number is None else repr(number) for number in row) for row in rows]
+    assert optional_lines(rows, ",") == expected
+
+
+@pytest.mark.parametrize("odd", [1.0, 5e-324])
+def test_tables_have_characters_before_their_numbers(odd: float) -> None:
+    values = np.array([[0.1, -0.0], [1e22, 3.0], [odd, 7.0]])
+    before = np.array([list(b"W  "), list(b"Mo "), list(b"Ta ")], dtype=np.uint8)
+    expected = ["W  0.1 -0.0\n", "", f"Mo 1e+22 3.0\nTa {odd!r} 7.0\n"]
+    assert tables_of(values, [1, 0, 2], before) == expected

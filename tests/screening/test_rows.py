@@ -18,11 +18,17 @@ from etn_gpu.screening.batching import Candidate
 from etn_gpu.screening.columns import Field, Kind, ResultColumn
 from etn_gpu.screening.evaluation import Outcome, evaluate_each
 from etn_gpu.screening.row_maker import RowMaker
-from etn_gpu.screening.rows import COLUMNS, Row, csv_line, fields_of, row_of
+from etn_gpu.screening.rows import COLUMNS, Row, csv_line, csv_lines, row_of
 from etn_gpu.structures.geometry import cell_volumes
 from etn_gpu.structures.units import GPA, pressure
 
 NAMES = tuple(column.name for column in COLUMNS)
+
+
+def fields_of(row: Row) -> list[str]:
+    """As a reader of CSV finds them."""
+    (fields,) = csv.reader(csv_lines([row]))
+    return fields
 
 
 def make_row(candidate: Candidate, outcome: Outcome, references: Mapping[str, float]) -> Row:
