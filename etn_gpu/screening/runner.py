@@ -15,7 +15,7 @@ from etn_gpu.errors import DataError
 from etn_gpu.potential.file import load, model_path
 from etn_gpu.potential.grade import THRESHOLD, check_threshold
 from etn_gpu.potential.warm_up import warm_up
-from etn_gpu.screening.batching import BatchLimits, Candidate
+from etn_gpu.screening.batching import BatchLimits
 from etn_gpu.screening.columns import Field, ResultColumn
 from etn_gpu.screening.hulls import RunHull
 from etn_gpu.screening.kept import ID, Kept
@@ -253,27 +253,20 @@ class Screening:
             found = replace(found, description=found.description + note)
         return found
 
-    def _as_given(self, stream: Iterable[Candidate]) -> Iterator[Candidate]:
-        """The structures; notes their labels, which are those of the results once they have been relaxed."""
-        for candidate in stream:
-            if self.structures is not None:
-                self.report.labels.see([candidate.atoms])
-            yield candidate
-
     def _write(self, done: Done) -> None:
         """Writes and counts a batch."""
         self._writer.write(done.rows, done.frames)
         self.report.add(done.rows)
         self.report.untried |= done.untried
         self.report.notes.update(done.notes)
+        self.report.labels.add(done.labels)
         self._kept.add(done.kept)
 
     def _done(self, work: Work, stream: Stream) -> Iterator[Done]:
         """What comes of the structures, here or in other processes."""
-        given = self._as_given(stream)
         if self._workers is None:
-            return work.batches(given, self.limits)
-        return self._workers.batches(work, given, self.limits)
+            return work.batches(stream, self.limits)
+        return self._workers.batches(work, stream.cut(), self.limits)
 
     def _columns(self) -> list[ResultColumn]:
         """Columns beside those that every run has."""
