@@ -255,7 +255,7 @@ class Screening:
 
     def _write(self, done: Done) -> None:
         """Writes and counts a batch."""
-        self._writer.write(done.rows, done.frames)
+        self._writer.write(done.lines, done.frames)
         self.report.add(done.rows)
         self.report.untried |= done.untried
         self.report.notes.update(done.notes)

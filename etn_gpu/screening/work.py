@@ -14,7 +14,7 @@ from etn_gpu.screening.frames import FrameWriter
 from etn_gpu.screening.input_labels import InputLabels
 from etn_gpu.screening.kept import Kept
 from etn_gpu.screening.row_maker import RowMaker
-from etn_gpu.screening.rows import Row
+from etn_gpu.screening.rows import Row, csv_line, fields_of
 from etn_gpu.screening.single_points import Settled
 from etn_gpu.screening.spacegroups import COLUMN as SPACEGROUP
 from etn_gpu.screening.spacegroups import spacegroup
@@ -32,6 +32,7 @@ class Done:
 
     Attributes:
         rows: one for each.
+        lines: the rows as text.
         frames: their frames, empty for those that failed; None where no frames are wanted.
         untried: for sources that could not be read to their end, how many structures were never tried.
         notes: what frames lack or have under another name, and in how many.
@@ -40,6 +41,7 @@ class Done:
     """
 
     rows: list[Row]
+    lines: list[str]
     frames: list[str] | None
     untried: Mapping[str, int | None]
     notes: Counter[str]
@@ -90,7 +92,8 @@ class Work:
             untried |= part.untried
         frames = [frame for part in parts for frame in part.frames or ()] if self._frames else None
         labels = sorted({key for part in parts for key in part.labels})
-        return Done([row for part in parts for row in part.rows], frames, untried, notes, kept.to_state(), labels)
+        rows, lines = [row for part in parts for row in part.rows], [line for part in parts for line in part.lines]
+        return Done(rows, lines, frames, untried, notes, kept.to_state(), labels)
 
     def _as_given(self, candidates: Iterable[Candidate]) -> Iterator[Candidate]:
         """The structures; notes their labels, which are those of the results once they have been relaxed."""
@@ -116,4 +119,5 @@ class Work:
         if self._frames:
             frames = writer.texts(rows, [candidate.atoms for candidate in candidates], outcomes)
         untried = {c.source: c.untried for c in candidates if c.untried != 0}
-        return Done(rows, frames, untried, writer.notes, kept.to_state(), self._labels.to_state())
+        lines = [csv_line(fields_of(row)) for row in rows]
+        return Done(rows, lines, frames, untried, writer.notes, kept.to_state(), self._labels.to_state())

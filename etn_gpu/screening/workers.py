@@ -31,6 +31,8 @@ _AHEAD = 2
 _PATIENCE = 30
 #: How often a single structure may kill a worker.
 _TRIES = 3
+#: Of a cluster of this machine: a unit whose worker died comes back at once; nobody looks at profiles.
+_SETTINGS = {"distributed.scheduler.allowed-failures": 0, "distributed.worker.profile.enabled": False}
 
 
 class Workers:
@@ -88,7 +90,7 @@ class Workers:
         import distributed
 
         if self._scheduler is None:
-            opened.enter_context(dask.config.set({"distributed.scheduler.allowed-failures": 0}))
+            opened.enter_context(dask.config.set(_SETTINGS))
             cluster = distributed.LocalCluster(
                 n_workers=self._count, threads_per_worker=1, processes=True, dashboard_address=None,
                 silence_logs=logging.CRITICAL,

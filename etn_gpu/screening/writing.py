@@ -15,7 +15,7 @@ from etn_gpu.screening.columns import ResultColumn
 from etn_gpu.screening.database import DATABASE, write_database
 from etn_gpu.screening.hulls import RunHull
 from etn_gpu.screening.parquet import check_parquet
-from etn_gpu.screening.rows import COLUMNS, Row, as_field, csv_line, fields_of
+from etn_gpu.screening.rows import COLUMNS, Row, as_field, csv_line
 from etn_gpu.screening.table import PARQUET, finish_rows, read_rows
 
 __all__ = ["ResultWriter", "check_outputs"]
@@ -122,13 +122,12 @@ class ResultWriter:
         """Where the files are: with the suffix ``.part`` until they are whole."""
         return [Path(self._outputs.place(number)) for number in range(self._number)]
 
-    def write(self, rows: Sequence[Row], frames: Sequence[str] | None) -> None:
-        """Appends a batch: its rows, and the frames of those structures that were evaluated, '' for others.
+    def write(self, lines: Sequence[str], frames: Sequence[str] | None) -> None:
+        """Appends a batch: the lines of its rows, and the frames of structures that were evaluated, '' for others.
 
         Raises:
             DataError: the disk refuses, because it is full for instance. Both files then hold what there was room for.
         """
-        lines = [csv_line(fields_of(row)) for row in rows]
         row_file, *frame_files = self._outputs.files
         if not frame_files or frames is None:
             row_file.append(lines)
