@@ -4,6 +4,9 @@ What is to become ``NAME`` grows as ``NAME.part``; where it is made of that part
 moment. ``NAME.run`` of the first output says what the run is, how far it has come, and how much of each part that
 takes; it is replaced in one piece, after the system has the parts on its disk. What a part holds beyond that is cut
 off when the run goes on: so nothing is lost, and nothing is there twice.
+
+Of a run that could go on, by `resume`, and whose inputs can be read again, the note stays when the outputs are whole,
+so that the same command finds that there is nothing to do.
 """
 
 from __future__ import annotations
@@ -13,6 +16,7 @@ import os
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass
+from functools import cache
 from itertools import zip_longest
 from time import monotonic
 from types import TracebackType
@@ -34,6 +38,8 @@ FORMAT = 1
 #: Seconds between two notes of how far the run has come, and how much longer than a note takes they are apart at least.
 _INTERVAL, _SHARE = 1.0, 50.0
 _LONGEST_SHOWN = 200
+#: The entry of a note that all outputs are in their places.
+_IN_PLACE = "in place"
 
 
 @dataclass(frozen=True)
@@ -56,10 +62,13 @@ class UnfinishedOutputs:
 
     Args:
         outputs: one or more.
-        identity: what must be the same for the run to go on, by name; as JSON has it.
-        resume: go on with a run that was stopped; where there is none, and no output either, begin.
+        identity: gives what must be the same for the run to go on, by name, as JSON has it; called when it is needed.
+        resume: go on with a run that was stopped; where there is none, and no output either, begin; where the run is
+            whole, do nothing.
         overwrite: whether outputs that exist, and runs that could go on, may be replaced.
         error: the class of the errors.
+        repeatable: whether all that outputs depend on is in `identity`, so that a note may say that there is nothing
+            to do.
 
     Raises:
         error: on entering, when an output exists, a run could go on and neither `resume` nor `overwrite` is set,
@@ -70,13 +79,15 @@ class UnfinishedOutputs:
     def __init__(
         self,
         outputs: Sequence[Growing],
-        identity: Mapping[str, Any],
+        identity: Callable[[], Mapping[str, Any]],
         *,
         resume: bool,
         overwrite: bool,
         error: type[EtnGpuError],
+        repeatable: bool = False,
     ) -> None:
-        self._outputs, self._identity = outputs, dict(identity)
+        self._repeatable = repeatable
+        self._outputs, self._identity = outputs, cache(identity)
         self._resume, self._overwrite, self._error = resume, overwrite, error
         self._plain = [output for output in outputs if not is_stream(output.path)]
         self._resumable = len(self._plain) == len(outputs)
@@ -125,13 +136,17 @@ class UnfinishedOutputs:
         path = os.fspath(self._outputs[number].path)
         return path if self._whole or is_stream(path) else _with(path, ".part")
 
-    def check(self) -> None:
+    def check(self) -> bool:
         """What entering would refuse, other runs excepted, before anything is done.
+
+        Returns:
+            Whether there is nothing to do: the run is whole, and its outputs are in their places.
 
         Raises:
             error: see above.
         """
-        self._before()
+        before = self._before()
+        return before is not None and _in_place(before)
 
     def note(self, progress: Mapping[str, Any]) -> None:
         """Notes how far the run has come with all that was appended; not more often than is cheap.
@@ -161,7 +176,7 @@ class UnfinishedOutputs:
         for file in self.files:
             file.close(complete=True)
         check_replaced([output.path for output in self._plain], self._overwrite, self._error)
-        self._put_in_place()
+        self._put_in_place(progress, [file.count for file in self.files])
 
     def _make(self, path: AnyPath, make: Making) -> None:
         if is_stream(path):
@@ -182,6 +197,12 @@ class UnfinishedOutputs:
                 "Python)"
             )
         state = self._read() if self._resumable else None
+        if state is not None and _in_place(state):
+            if self._resume and self._repeatable and any(os.path.lexists(output.path) for output in self._plain):
+                self._check_same(state)
+                self._check_left(state)
+                return state
+            state = None  # others are refused as outputs of any origin are
         stopped = state is not None and (state["whole"] or any(part["records"] for part in state["parts"]))
         if state is None:  # parts of no run are not ours
             self._check_places([_with(output.path, suffix) for output in self._plain for suffix in (".part", ".whole")])
@@ -198,6 +219,20 @@ class UnfinishedOutputs:
                 return state
         self._check_places([output.path for output in self._plain])
         return state if going_on else None
+
+    def _check_left(self, state: Mapping[str, Any]) -> None:
+        """Refuses outputs that are not as the run left them."""
+        for output, part in zip(self._outputs, state["parts"], strict=True):
+            try:
+                length = os.path.getsize(output.path)
+            except OSError:
+                length = None
+            if length != part["length"]:
+                now = "it is not there" if length is None else f"it has {length}"
+                raise self._error(
+                    f"{self._state} says that {os.fspath(output.path)} is whole with {part['length']} bytes, and "
+                    f"{now}: choose another name, or replace what is there with --overwrite (overwrite=True in Python)"
+                )
 
     def _check_places(self, paths: Sequence[AnyPath]) -> None:
         check_replaced(paths, self._overwrite, self._error)
@@ -230,7 +265,7 @@ class UnfinishedOutputs:
         return state
 
     def _check_same(self, state: Mapping[str, Any]) -> None:
-        before, now = state["identity"], json.loads(json.dumps(self._identity))
+        before, now = state["identity"], json.loads(json.dumps(self._identity()))
         before |= {"outputs": [part["name"] for part in state["parts"]]}
         now |= {"outputs": self._names()}
         for name in now | before:
@@ -264,7 +299,9 @@ class UnfinishedOutputs:
     def _go_on(self, state: dict[str, Any]) -> None:
         self.progress = state["progress"]
         if state["whole"]:
-            self._put_in_place()
+            self._whole = _in_place(state)
+            if not self._whole:
+                self._put_in_place(self.progress or {}, [part["records"] for part in state["parts"]])
             return
         for output, part in zip(self._outputs, state["parts"], strict=True):
             name = _with(output.path, ".part")
@@ -308,20 +345,23 @@ class UnfinishedOutputs:
         end = monotonic()
         self._due = end + max(_INTERVAL, _SHARE * (end - begin))
 
-    def _write_state(self, progress: Mapping[str, Any], parts: Sequence[tuple[int, int]], *, whole: bool) -> None:
+    def _write_state(
+        self, progress: Mapping[str, Any], parts: Sequence[tuple[int, int]], *, whole: bool, in_place: bool = False
+    ) -> None:
         state = {
             "format": FORMAT,
-            "identity": self._identity,
+            "identity": self._identity(),
             "parts": [
                 {"name": name, "length": length, "records": records}
                 for name, (length, records) in zip(self._names(), parts, strict=True)
             ],
             "progress": progress,
             "whole": whole,
+            _IN_PLACE: in_place,
         }
         write_atomically(self._state, json.dumps(state).encode(), self._error, temporary=self._state + ".tmp")
 
-    def _put_in_place(self) -> None:
+    def _put_in_place(self, progress: Mapping[str, Any], records: Sequence[int]) -> None:
         """Renames what is not yet in its place, the first output last: when it is there, all are."""
         for output in reversed(self._plain):
             part, whole, target = (_with(output.path, suffix) for suffix in (".part", ".whole", ""))
@@ -341,16 +381,28 @@ class UnfinishedOutputs:
                     f"cannot write {os.fspath(output.path)}: {problem.strerror or problem}; what it should hold is in "
                     f"{part}"
                 ) from problem
-        self._forget()
         self._whole = True
+        note = ""
+        if self._resume and self._repeatable:
+            with suppress(OSError, self._error):  # the outputs are there, whatever becomes of the note
+                lengths = [os.path.getsize(output.path) for output in self._plain]
+                self._write_state(progress, [*zip(lengths, records, strict=True)], whole=True, in_place=True)
+                note = self._state
+        self._forget(but_for=note)
 
-    def _forget(self) -> None:
-        """Leaves nothing but outputs that are in their places."""
+    def _forget(self, but_for: str = "") -> None:
+        """Leaves nothing but outputs that are in their places, and perhaps a note."""
         notes = [self._state + ".tmp", self._state] if self._state else []
         own = [_with(output.path, suffix) for output in self._plain for suffix in (".part", ".whole")]
         for name in [*own, *notes]:
-            with suppress(OSError):
-                os.unlink(name)
+            if name != but_for:
+                with suppress(OSError):
+                    os.unlink(name)
+
+
+def _in_place(state: Mapping[str, Any]) -> bool:
+    """Whether all outputs were in their places when a note was written."""
+    return bool(state.get(_IN_PLACE))
 
 
 def _with(path: AnyPath, suffix: str) -> str:

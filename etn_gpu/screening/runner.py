@@ -26,7 +26,7 @@ from etn_gpu.screening.report import ScreeningReport
 from etn_gpu.screening.report_file import ReportFile
 from etn_gpu.screening.rows import COLUMNS, Row
 from etn_gpu.screening.single_points import SinglePoints
-from etn_gpu.screening.sources import FileSource, Source, as_sources, check_inputs
+from etn_gpu.screening.sources import FileSource, Source, as_sources, check_inputs, is_repeatable
 from etn_gpu.screening.spacegroups import COLUMN as SPACEGROUP
 from etn_gpu.screening.spacegroups import check_tolerance
 from etn_gpu.screening.stream import Place, Stream
@@ -40,6 +40,7 @@ if TYPE_CHECKING:
 
     from etn_gpu.potential import ETNPotential
 
+    AnyPath = str | os.PathLike[str]
     One = Source | str | os.PathLike[str] | Atoms | Iterable[Atoms]
     Sources = One | Sequence[One]
 
@@ -67,7 +68,8 @@ class Screening:
         structures: file of the evaluated structures with their results: extended XYZ, or a database of ASE if it is
             named ``.db``.
         report: HTML file with a report to look at (:mod:`etn_gpu.screening.html`).
-        resume: go on with a run that was stopped. Where there is none, and no output, begin.
+        resume: go on with a run that was stopped. Where there is none, and no output, begin; where that run is whole,
+            do nothing (`report.done_before`). Such a run leaves the small file ``OUTPUT.run``, which tells so.
         overwrite: whether files that exist are replaced by `output` and `structures`.
         protected: further files that neither may replace, whatever `overwrite` is: the model's, for instance.
         rank: what the ranking sorts by.
@@ -136,99 +138,107 @@ class Screening:
         relax: bool = False,
         **relaxation: Any,
     ) -> None:
-        model, read_from = _loaded(model)
-        self.model, protected = model, [*protected, *read_from]
+        # Whatever can fail does so here, before a file is touched, and what costs nothing to check comes first.
+        self.model, read_from = _loaded(model)
         self.sources = as_sources(sources)
         self.output = Path(output)
         self.structures = None if structures is None else Path(structures)
+        page = None if report is None else Path(report)
         self.limits = limits or BatchLimits()
-        # Whatever can fail does so here, before a file is touched.
-        self._references = model_references(model)
+        self._references = model_references(self.model)
         self._threshold = check_threshold(grade_threshold)
-        name = resolve(backend)
         self._workers = None if workers is None and scheduler is None else Workers(workers, scheduler)
         if self._workers is not None:
             threads = threads or 1
+        name = resolve(backend)
         self._options = {"backend": name, "dtype": dtype, "threads": threads}
-        precision = model.precision(name, dtype)
-        self._means: SinglePoints | Relaxer
-        if relax:
-            self._means = Relaxer(model, self._threshold, **self._options, **relaxation)
-        elif relaxation:
-            raise DataError(
-                f"{', '.join(relaxation)} without relax=True: options of a relaxation that is not asked for"
-            )
-        else:
-            self._means = SinglePoints(model, self._threshold, **self._options)
+        self._precision = self.model.precision(name, dtype)
+        self._means = _means(self.model, self._threshold, self._options, relax, relaxation)
         self._symmetry = None if spacegroup is None else check_tolerance(spacegroup)
         self._further = [*self._means.columns, *([] if spacegroup is None else [SPACEGROUP])]
         own = [column.name for column in (*COLUMNS, *self._further)]
         self._kept = Kept(keep, id, own)
         self._hull_of_run = hull_of_run
-        if references is not None and not isinstance(references, str | os.PathLike):
-            raise DataError(f"references = {references!r:.80}: expected the path of a file of phases")
-        self._given = None if references is None else FileSource(references)
+        self._given = _phases(references)
+        ranking = Ranking(
+            rank, top, drop_extrapolating=drop_extrapolating,
+            where=None if where is None else Condition(where, [*own, *self._kept.names]),
+            per_composition=per_composition,
+        )  # fmt: skip
+        self.report = ScreeningReport(backend=name, ranking=ranking, kept=self._kept)
+        self._writer = ResultWriter(
+            self.output, self.structures, more=[column.name for column in self._columns()], identity=self._identity,
+            resume=resume, overwrite=overwrite, repeatable=all(map(is_repeatable, self.sources)),
+        )  # fmt: skip
+        self._check_files(page, [*protected, *read_from], resume=resume, overwrite=overwrite)
+        self._page = None if page is None else self._report_file(page)
+
+    def _check_files(self, page: Path | None, protected: Iterable[AnyPath], *, resume: bool, overwrite: bool) -> None:
+        """Refuses outputs and inputs; contents are looked at last, and only where there is a run to go on with."""
         read = [*self.sources, *([] if self._given is None else [self._given])]
         inputs = [*protected, *(source.path for source in read if isinstance(source, FileSource))]
-        check_outputs(self.output, self.structures, None if report is None else Path(report), inputs)
-        if report is not None and not resume:
-            files.check_replaced([report], overwrite, DataError)
-        condition = None if where is None else Condition(where, [*own, *self._kept.names])
-        ranking = Ranking(
-            rank, top, drop_extrapolating=drop_extrapolating, where=condition, per_composition=per_composition
-        )
-        if files.is_stream(self.output) and (report is not None or ranking.needs_hull):
+        check_outputs(self.output, self.structures, page, inputs)
+        if page is not None and not resume:
+            files.check_replaced([page], overwrite, DataError)
+        if files.is_stream(self.output) and (page is not None or self.report.ranking.needs_hull):
             raise DataError(
                 f"{self.output} is a pipe or a device, from which rows are not read again, and a report and energies "
                 "above the hull depend on all of them: choose a file as the output"
             )
-        self.report = ScreeningReport(backend=name, ranking=ranking, kept=self._kept)
-        self._identity = {
+        if resume:
+            check_inputs(read)
+        self.report.done_before = self._writer.check()
+        if self.report.done_before and page is not None and not page.exists():
+            raise DataError(
+                f"{self.output} is whole, and {page} is made together with it: run once more without --resume into "
+                "other outputs, or replace these with --overwrite (overwrite=True in Python)"
+            )
+        check_inputs(read)
+
+    def _identity(self) -> dict[str, Any]:
+        """What must be the same for a run to go on that was stopped; reads all inputs once."""
+        return {
             "version": __version__,
-            "model": model.checksum(),
+            "model": self.model.checksum(),
             "inputs": [source.identity() for source in self.sources],
-            "backend": name,
-            "dtype": precision,
+            "backend": self._options["backend"],
+            "dtype": self._precision,
             "grade threshold": self._threshold,
             "relaxation": self._means.identity(),
             "references": self._given and self._given.identity(),
+            "hull of the run": self._hull_of_run,
             "spacegroup": self._symmetry,
             "kept entries": self._kept.identity(),
         }
-        self._writer = ResultWriter(
-            self.output, self.structures, more=[column.name for column in self._columns()], identity=self._identity,
-            resume=resume, overwrite=overwrite,
-        )  # fmt: skip
-        self._writer.check()
-        check_inputs(read)
-        self._page: ReportFile | None = None
-        if report is not None:
-            shown = self._means.identity() or {}
-            self._page = ReportFile(
-                Path(report), model, self.sources, self._means,
-                {"backend": name, "dtype": precision, **{f"relaxation: {key}": shown[key] for key in shown}},
-                self._threshold,
-            )  # fmt: skip
+
+    def _report_file(self, path: Path) -> ReportFile:
+        shown = {f"relaxation: {key}": value for key, value in (self._means.identity() or {}).items()}
+        options = {"backend": self._options["backend"], "dtype": self._precision, **shown}
+        return ReportFile(path, self.model, self.sources, self._means, options, self._threshold)
 
     def __iter__(self) -> Iterator[list[Row]]:
+        if self.report.done_before:
+            return
         compilation = warm_up(self.model, **self._options)
         references = self._found_references()
         self.report.references = references
         with self._writer as writer:
+            if writer.whole:  # it was stopped when nothing was left but to give the files their names
+                self.report.done_before = True
+                return
             place = self._restored()
             stream = Stream(self.sources, place)
-            if not writer.whole:
-                self.report.begin(compilation)
-                work = Work(
-                    self._means, references.energies, self._kept.fresh(), frames=self.structures is not None,
-                    symmetry=self._symmetry,
-                )  # fmt: skip
-                for done in self._done(work, stream):
-                    self._write(done)
-                    place = stream.take(len(done.rows))
-                    writer.note(self._progress(place))
-                    yield done.rows
-                self._finish(self._progress(place))
+            self.report.begin(compilation)
+            work = Work(
+                self._means, references.energies, self._kept.fresh(), frames=self.structures is not None,
+                symmetry=self._symmetry,
+            )  # fmt: skip
+            for done in self._done(work, stream):
+                self._write(done)
+                place = stream.take(len(done.rows))
+                writer.note(self._progress(place))
+                yield done.rows
+            self._finish(self._progress(place))
 
     def places(self) -> list[Path]:
         """Where the rows, and the structures if asked for, are: with the suffix ``.part`` until all are there."""
@@ -318,6 +328,26 @@ class Screening:
                 self._page.write(self.report)
 
         self._writer.finish(progress, hull, self._columns(), show if seeing else None, last)
+
+
+def _means(
+    model: ETNPotential, threshold: float, options: dict[str, Any], relax: bool, relaxation: dict[str, Any]
+) -> SinglePoints | Relaxer:
+    """How structures are evaluated."""
+    if relax:
+        return Relaxer(model, threshold, **options, **relaxation)
+    if relaxation:
+        raise DataError(f"{', '.join(relaxation)} without relax=True: options of a relaxation that is not asked for")
+    return SinglePoints(model, threshold, **options)
+
+
+def _phases(path: object) -> FileSource | None:
+    """The file of phases that formation energies refer to."""
+    if path is None:
+        return None
+    if not isinstance(path, str | os.PathLike):
+        raise DataError(f"references = {path!r:.80}: expected the path of a file of phases")
+    return FileSource(path)
 
 
 def _loaded(model: Any) -> tuple[ETNPotential, list[Path]]:

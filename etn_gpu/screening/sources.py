@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from etn_gpu.structures.xyz_blocks import CutFrame
     from etn_gpu.structures.xyz_ranges import FrameRange
 
-__all__ = ["FileSource", "MemorySource", "Source", "UnreadCandidate", "as_sources", "check_inputs"]
+__all__ = ["FileSource", "MemorySource", "Source", "UnreadCandidate", "as_sources", "check_inputs", "is_repeatable"]
 
 Found = TypeVar("Found")
 Made = TypeVar("Made")
@@ -128,9 +128,18 @@ class UnreadCandidate(NamedTuple):
         return self.frame.size
 
 
+def is_repeatable(source: Source) -> bool:
+    """Whether the identity of a source tells all of its structures: that of a file that can be read again."""
+    return isinstance(source, FileSource) and not _is_read_once(source.path)
+
+
+def _is_read_once(path: str | os.PathLike[str]) -> bool:
+    return files.is_stream(path) or os.fspath(path) == STANDARD_INPUT
+
+
 def _checksum(path: Path) -> str | None:
     """A checksum of a file, or of all files of a folder with their names."""
-    if files.is_stream(path) or str(path) == STANDARD_INPUT:
+    if _is_read_once(path):
         return None
     found = hashlib.blake2b(digest_size=16)
     try:

@@ -63,9 +63,10 @@ class ResultWriter:
         output: the file of rows.
         structures: the file of structures.
         more: names of further columns.
-        identity: what must be the same for a run to go on.
+        identity: gives what must be the same for a run to go on.
         resume: go on with a run that was stopped.
         overwrite: whether files that exist are replaced.
+        repeatable: whether `identity` says all that results depend on.
     """
 
     def __init__(
@@ -74,9 +75,10 @@ class ResultWriter:
         structures: Path | None = None,
         *,
         more: Sequence[str] = (),
-        identity: Mapping[str, Any] | None = None,
+        identity: Callable[[], Mapping[str, Any]] = dict,
         resume: bool = False,
         overwrite: bool = False,
+        repeatable: bool = False,
     ) -> None:
         heading = csv_line([*(column.name for column in COLUMNS), *map(as_field, more)])
         outputs = [files.Growing(output, "rows", heading)]
@@ -84,7 +86,7 @@ class ResultWriter:
             outputs.append(files.Growing(structures, "frames"))
         self._output, self._structures, self._number = output, structures, len(outputs)
         self._outputs = files.UnfinishedOutputs(
-            outputs, identity or {}, resume=resume, overwrite=overwrite, error=DataError
+            outputs, identity, resume=resume, overwrite=overwrite, error=DataError, repeatable=repeatable
         )
 
     def __enter__(self) -> ResultWriter:
@@ -106,13 +108,13 @@ class ResultWriter:
         """Whether the files are in their places."""
         return self._outputs.whole
 
-    def check(self) -> None:
-        """What opening would refuse, other runs excepted.
+    def check(self) -> bool:
+        """What opening would refuse, other runs excepted; whether the run is whole and there is nothing to do.
 
         Raises:
             DataError: a file exists, or the run to go on with is another one.
         """
-        self._outputs.check()
+        return self._outputs.check()
 
     def rows(self, more: Sequence[ResultColumn]) -> Iterator[Row]:
         """The rows that were there when the run went on; ``more`` are further columns."""

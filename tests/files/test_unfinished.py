@@ -31,7 +31,7 @@ def _note_always(monkeypatch: pytest.MonkeyPatch) -> None:
 def outputs(folder: Path, identity: Mapping[str, Any] | None = None, **options: Any) -> UnfinishedOutputs:
     growing = [Growing(folder / NAMES[0], "rows", "heading\n"), Growing(folder / NAMES[1], "frames")]
     options = {"resume": False, "overwrite": False} | options
-    return UnfinishedOutputs(growing, identity or {"model": "a"}, error=DataError, **options)
+    return UnfinishedOutputs(growing, lambda: identity or {"model": "a"}, error=DataError, **options)
 
 
 def work(folder: Path, last: int = 6, stop: int | None = None, **options: Any) -> None:
@@ -102,10 +102,49 @@ def test_resume_begins_where_there_is_nothing(tmp_path: Path) -> None:
     check(tmp_path)
 
 
-def test_resume_of_what_is_whole(tmp_path: Path) -> None:
-    work(tmp_path)
+@pytest.mark.parametrize("options", [{}, {"resume": True}, {"repeatable": True}])
+def test_resume_of_what_is_whole_and_not_known(tmp_path: Path, options: dict[str, Any]) -> None:
+    work(tmp_path, **options)
+    check(tmp_path)  # no note: it would not say all, or nobody asked
     with pytest.raises(DataError, match=r"rows\.csv.* exist already"):
-        work(tmp_path, resume=True)
+        work(tmp_path, resume=True, repeatable=True)
+
+
+def test_resume_of_what_is_whole_does_nothing(tmp_path: Path) -> None:
+    options: dict[str, Any] = {"resume": True, "repeatable": True}
+    work(tmp_path, **options)
+    before = {name: (tmp_path / name).read_bytes() for name in names(tmp_path)}
+    assert sorted(before) == sorted([*NAMES, "rows.csv.run"])
+    assert outputs(tmp_path, **options).check()
+    with outputs(tmp_path, **options) as opened:
+        assert opened.whole
+    assert {name: (tmp_path / name).read_bytes() for name in names(tmp_path)} == before
+    with pytest.raises(DataError, match='is of another run: model was "a", is "b"'):
+        work(tmp_path, identity={"model": "b"}, **options)
+    with pytest.raises(DataError, match=r"rows\.csv.* exist already"):
+        work(tmp_path)
+    with (tmp_path / NAMES[1]).open("ab") as file:
+        file.write(b"x")
+    with pytest.raises(DataError, match=r"frames\.xyz\.gz is whole with \d+ bytes, and it has \d+: choose another"):
+        work(tmp_path, **options)
+    (tmp_path / NAMES[1]).unlink()
+    with pytest.raises(DataError, match=r"is whole with \d+ bytes, and it is not there: choose another name"):
+        work(tmp_path, **options)
+    (tmp_path / NAMES[0]).unlink()
+    work(tmp_path)  # nothing of the old run was left but its note
+    check(tmp_path)
+
+
+def test_a_note_that_does_not_fit(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    write = module.write_atomically
+
+    def full(path: Any, content: bytes, *rest: Any, **options: Any) -> None:
+        if b'"in place": true' in content:
+            raise DataError("No space left on device")
+        write(path, content, *rest, **options)
+
+    monkeypatch.setattr(module, "write_atomically", full)
+    work(tmp_path, resume=True, repeatable=True)
     check(tmp_path)
 
 
@@ -166,7 +205,7 @@ def test_other_outputs_are_another_run(tmp_path: Path) -> None:
     with pytest.raises(KeyboardInterrupt):
         work(tmp_path, stop=3)
     one = UnfinishedOutputs(
-        [Growing(tmp_path / NAMES[0], "rows")], {"model": "a"}, resume=True, overwrite=False, error=DataError
+        [Growing(tmp_path / NAMES[0], "rows")], lambda: {"model": "a"}, resume=True, overwrite=False, error=DataError
     )
     with pytest.raises(DataError, match=r"outputs was \[.*\], is \[\"rows\.csv\"\]"), one:
         pytest.fail("it is another run")
@@ -310,8 +349,8 @@ def test_stopped_while_an_output_is_made(
 def test_streams_cannot_go_on(tmp_path: Path) -> None:
     growing = [Growing("/dev/null", "rows"), Growing(tmp_path / "frames", "frames")]
     with pytest.raises(DataError, match="a pipe or a device as an output cannot go on"):
-        UnfinishedOutputs(growing, {}, resume=True, overwrite=False, error=DataError).__enter__()
-    with UnfinishedOutputs(growing, {}, resume=False, overwrite=False, error=DataError) as opened:
+        UnfinishedOutputs(growing, dict, resume=True, overwrite=False, error=DataError).__enter__()
+    with UnfinishedOutputs(growing, dict, resume=False, overwrite=False, error=DataError) as opened:
         opened.files[0].append(["x\n"])
         opened.files[1].append(["y\n"])
         opened.note({})

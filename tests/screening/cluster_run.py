@@ -2,7 +2,7 @@
 
     python -m tests.screening.cluster_run FOLDER SUFFIX DEADLY INPUTS...
 
-It prints a line when the first rows are written. Workers take some milliseconds for each batch; where DEADLY is a number,
+It prints a line when the first rows are written. Workers take some milliseconds for each batch; where DEADLY is not 0,
 one batch in as many ends the process that works on it the first time.
 """
 
@@ -32,7 +32,7 @@ class Slow(LennardJones):
         super().__init__()
         self._folder, self._deadly = folder, deadly
 
-    def evaluate_batch(self, batch: StructureBatch, **options: Any) -> BatchResult:  # type: ignore[override]
+    def evaluate_batch(self, batch: StructureBatch, **options: Any) -> BatchResult:
         time.sleep(SECONDS)
         name = hashlib.sha256(batch.vectors.tobytes()).hexdigest()
         if self._deadly and int(name, 16) % self._deadly == 0 and not (died := self._folder / f"{name}.died").exists():

@@ -10,10 +10,11 @@ from ase.io import write
 from hypothesis import given
 from hypothesis import strategies as st
 
-from etn_gpu.screening import FileSource, MemorySource, demo_structures
-from etn_gpu.screening.batching import groups
+from etn_gpu.screening import FileSource, MemorySource, Source, demo_structures
+from etn_gpu.screening.batching import Candidate, groups
 from etn_gpu.screening.stream import Place, Stream
 from etn_gpu.screening.units import units
+from etn_gpu.structures.xyz_ranges import FrameRange
 
 
 @pytest.fixture(scope="module")
@@ -31,14 +32,16 @@ def paths(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
 
 
 @given(most=st.integers(1, 200), at_once=st.integers(1, 4), source=st.integers(0, 4), taken=st.integers(0, 26))
-def test_units_hold_the_groups_of_the_stream(paths: list[Path], most: int, at_once: int, source: int, taken: int) -> None:
+def test_units_hold_the_groups_of_the_stream(
+    paths: list[Path], most: int, at_once: int, source: int, taken: int
+) -> None:
     one = FileSource(paths[0])
-    sources = [one, one, *map(FileSource, paths[2:]), MemorySource("m", list(demo_structures(7)))]
+    sources: list[Source] = [one, one, *map(FileSource, paths[2:]), MemorySource("m", list(demo_structures(7)))]
     place = Place(source, taken)
     expected = list(groups(Stream(sources, place), most))
     found = list(units(Stream(sources, place).cut(), most, at_once))
     assert len(found) == -(-len(expected) // at_once)
-    regrouped = []
+    regrouped: list[list[Candidate]] = []
     for unit in found:
         candidates = list(pickle.loads(pickle.dumps(unit)).candidates())
         assert len(candidates) == unit.count
@@ -49,5 +52,6 @@ def test_units_hold_the_groups_of_the_stream(paths: list[Path], most: int, at_on
 def test_files_are_only_cut(paths: list[Path]) -> None:
     (unit,) = units(Stream([FileSource(paths[0]), FileSource(paths[3])]).cut(), 10**9, 1)
     (_, cut), read = unit.parts
+    assert isinstance(cut, FrameRange)
     assert cut.count == 25  # all but the last one
     assert len(read) == 6
