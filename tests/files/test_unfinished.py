@@ -17,6 +17,7 @@ import pytest
 from etn_gpu.errors import DataError
 from etn_gpu.files import Growing, UnfinishedOutputs
 from etn_gpu.files import unfinished as module
+from etn_gpu.files.atomic import write_atomically
 from tests.full_disk import at_most
 
 NAMES = ("rows.csv", "frames.xyz.gz")
@@ -136,12 +137,10 @@ def test_resume_of_what_is_whole_does_nothing(tmp_path: Path) -> None:
 
 
 def test_a_note_that_does_not_fit(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    write = module.write_atomically
-
     def full(path: Any, content: bytes, *rest: Any, **options: Any) -> None:
         if b'"in place": true' in content:
             raise DataError("No space left on device")
-        write(path, content, *rest, **options)
+        write_atomically(path, content, *rest, **options)
 
     monkeypatch.setattr(module, "write_atomically", full)
     work(tmp_path, resume=True, repeatable=True)
