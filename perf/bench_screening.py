@@ -113,15 +113,16 @@ def measure(what: str, folder: Path, model: str) -> dict[str, float]:
 
 
 def shared(potential: Any, path: Path, workers: int) -> dict[str, float]:
-    """Seconds per structure of a run with so many workers, 0 for none: wall time, processor time of all processes and
-    of this one, from the first tenth of the rows to the last row; and seconds from there to the results."""
+    """Seconds per structure of a run with so many workers, 0 for none: wall time, processor time of all processes, of
+    this one, and of its thread that cuts and writes, from a tenth of the rows to the last ones; and processor time from
+    there to the results. Dask's own threads take some hundredths of a core, whatever the number of structures."""
     import psutil  # type: ignore[import-untyped]
 
     from etn_gpu.screening import Screening
 
-    def clocks() -> tuple[float, float, float]:
-        others = psutil.Process().children(recursive=True)
-        return time.perf_counter(), sum(os.times()[:2]), sum(sum(process.cpu_times()[:2]) for process in others)
+    def clocks() -> tuple[float, float, float, float]:
+        others = sum(sum(process.cpu_times()[:2]) for process in psutil.Process().children(recursive=True))
+        return time.perf_counter(), sum(os.times()[:2]), others, time.thread_time()
 
     count = sum(line.count(b"Lattice=") for line in path.open("rb"))
     with tempfile.TemporaryDirectory() as out:
@@ -136,8 +137,8 @@ def shared(potential: Any, path: Path, workers: int) -> dict[str, float]:
         end = clocks()
     assert start is not None
     assert last is not None
-    wall, own, others = (b - a for a, b in zip(start, last, strict=True))
-    each = {"wall": wall / counted, "all": (own + others) / counted, "own": own / counted}
+    wall, own, others, thread = (b - a for a, b in zip(start, last, strict=True))
+    each = {"wall": wall / counted, "all": (own + others) / counted, "own": own / counted, "thread": thread / counted}
     return {**each, "end": (end[1] - last[1]) / count, "structures": count}
 
 
@@ -228,7 +229,13 @@ def _show_shares(processes: dict[str, dict[str, float]], workers: int) -> dict[s
     """Prints the table of runs with and without workers; the ratios."""
     one, many = processes["workers 0"], processes[f"workers {workers}"]
     print(f"Microseconds per structure, {one['structures']} structures; wall time until the last row")
-    kinds = {"wall": "wall", "all": "processor, all", "own": "processor, command", "end": "processor, results of rows"}
+    kinds = {
+        "wall": "wall",
+        "all": "processor, all",
+        "own": "command",
+        "thread": "its thread",
+        "end": "processor, results of rows",
+    }
     print_table(
         ("what", *kinds.values()),
         [
@@ -239,7 +246,7 @@ def _show_shares(processes: dict[str, dict[str, float]], workers: int) -> dict[s
     ratios = {
         f"wall time of one process / {workers} workers": one["wall"] / many["wall"],
         f"the same on {workers} idle cores, from processor times": workers * one["all"] / many["all"],
-        "workers that one command can feed": many["all"] / many["own"] - 1.0,
+        "workers that the thread of one command can feed": one["all"] / many["thread"],
     }
     print_table(("ratio", "value"), list(ratios.items()))
     return ratios

@@ -44,8 +44,6 @@ class Relaxer:
 
     #: Further columns.
     columns = _COLUMNS
-    #: Batches that another process is given at once, so that relaxations that take long are few among them.
-    at_once = 4
 
     def __init__(self, model: ETNPotential, threshold: float, **options: Any) -> None:
         self._model, self._threshold = model, threshold

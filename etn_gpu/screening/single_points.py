@@ -39,8 +39,6 @@ class SinglePoints:
 
     #: Further columns.
     columns: tuple[ResultColumn, ...] = ()
-    #: Batches that another process is given at once.
-    at_once = 1
 
     def __init__(self, model: ETNPotential, threshold: float, **options: Any) -> None:
         self._model, self._threshold, self._options = model, threshold, options

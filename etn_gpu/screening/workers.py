@@ -15,6 +15,7 @@ import secrets
 from collections import deque
 from collections.abc import Iterable, Iterator
 from contextlib import ExitStack
+from time import monotonic
 from typing import Any
 
 from etn_gpu.errors import DataError
@@ -27,6 +28,10 @@ __all__ = ["Workers"]
 
 #: Units that are under way for each worker: one is worked on while the next is there already.
 _AHEAD = 2
+#: Batches of a unit: what a unit costs beside its work is shared, and relaxations that take long are few among many.
+_BATCHES = 4
+#: Seconds between two looks at how many workers there are.
+_LOOK = 1.0
 #: Seconds to wait for a scheduler, and for its first worker.
 _PATIENCE = 30
 #: How often a single structure may kill a worker.
@@ -68,7 +73,7 @@ class Workers:
         with ExitStack() as opened:
             pool = _Pool(self._client(opened), work, limits, opened)
             under_way: deque[tuple[Unit, Any]] = deque()
-            waiting, failure = units(candidates, limits.atoms, work.means.at_once), None
+            waiting, failure = units(candidates, limits.atoms, _BATCHES), None
             while True:
                 try:
                     unit = next(waiting, None)
@@ -115,10 +120,13 @@ class _Pool:
     def __init__(self, client: Any, work: Work, limits: BatchLimits, opened: ExitStack) -> None:
         self._client, self._work, self._limits = client, work, limits
         self._sent = _sent(client, work, opened)
+        self._threads, self._due = 0, 0.0
 
     def threads(self) -> int:
-        """How many units can be worked on at the same time now."""
-        return sum(self._client.nthreads().values())
+        """How many units can be worked on at the same time; asked for now and then."""
+        if monotonic() >= self._due:
+            self._threads, self._due = sum(self._client.nthreads().values()), monotonic() + _LOOK
+        return self._threads
 
     def submit(self, unit: Unit) -> Any:
         """Gives a unit to some worker."""
