@@ -78,10 +78,10 @@ def test_the_run_is_killed_at_random_moments(tmp_path: Path, inputs: list[Path],
 @pytest.mark.parametrize("suffix", ["", ".gz"])
 def test_workers_die_at_random(tmp_path: Path, inputs: list[Path], suffix: str) -> None:
     screening(tmp_path / "undisturbed", inputs, suffix).run()
-    process = started(tmp_path / "deadly", inputs, suffix, deadly=12)
-    process.communicate(timeout=2 * SECONDS)
+    process = started(tmp_path / "deadly", inputs, suffix, deadly=40)
+    process.communicate(timeout=5 * SECONDS)
     assert process.returncode == 0
-    assert len([*tmp_path.glob("*.died")]) > 2
+    assert any(tmp_path.glob("*.died"))
     assert contents(tmp_path / "deadly") == contents(tmp_path / "undisturbed")
 
 
