@@ -36,8 +36,8 @@ _LOOK = 1.0
 _PATIENCE = 30
 #: How often a single structure may kill a worker.
 _TRIES = 3
-#: Of a cluster of this machine: a unit whose worker died comes back at once; a worker that takes long to begin again, as
-#: on a busy machine, is not given up, for then nobody would be left; nobody looks at profiles.
+#: Of a cluster of this machine: a unit whose worker died comes back at once; a worker that takes long to begin again,
+#: as on a busy machine, is not given up, for then nobody would be left; nobody looks at profiles.
 _SETTINGS = {
     "distributed.scheduler.allowed-failures": 0,
     "distributed.deploy.lost-worker-timeout": "1 day",
