@@ -17,7 +17,6 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from functools import cache
-from itertools import zip_longest
 from time import monotonic
 from types import TracebackType
 from typing import Any, Self
@@ -25,6 +24,7 @@ from typing import Any, Self
 from etn_gpu.errors import EtnGpuError
 from etn_gpu.files.appended import AppendedFile
 from etn_gpu.files.atomic import permissions, write_atomically
+from etn_gpu.files.differences import change, difference, shown
 from etn_gpu.files.identity import AnyPath, is_stream
 from etn_gpu.files.locks import locked
 from etn_gpu.files.outputs import check_replaced
@@ -37,7 +37,7 @@ Making = Callable[[str, str], None]
 FORMAT = 1
 #: Seconds between two notes of how far the run has come, and how much longer than a note takes they are apart at least.
 _INTERVAL, _SHARE = 1.0, 50.0
-_LONGEST_SHOWN = 200
+_NAME = "name, or replace what is there with --overwrite (overwrite=True in Python)"
 #: The entry of a note that all outputs are in their places.
 _IN_PLACE = "in place"
 
@@ -200,7 +200,9 @@ class UnfinishedOutputs:
         if state is not None and _in_place(state):
             if self._resume and self._repeatable and any(os.path.lexists(output.path) for output in self._plain):
                 self._check_same(state)
-                self._check_left(state)
+                paths, lengths = [output.path for output in self._outputs], [part["length"] for part in state["parts"]]
+                if changed := change(paths, lengths):
+                    raise self._error(f"{self._state} is of a run that is whole, and {changed}: choose another {_NAME}")
                 return state
             state = None  # others are refused as outputs of any origin are
         stopped = state is not None and (state["whole"] or any(part["records"] for part in state["parts"]))
@@ -219,20 +221,6 @@ class UnfinishedOutputs:
                 return state
         self._check_places([output.path for output in self._plain])
         return state if going_on else None
-
-    def _check_left(self, state: Mapping[str, Any]) -> None:
-        """Refuses outputs that are not as the run left them."""
-        for output, part in zip(self._outputs, state["parts"], strict=True):
-            try:
-                length = os.path.getsize(output.path)
-            except OSError:
-                length = None
-            if length != part["length"]:
-                now = "it is not there" if length is None else f"it has {length}"
-                raise self._error(
-                    f"{self._state} says that {os.fspath(output.path)} is whole with {part['length']} bytes, and "
-                    f"{now}: choose another name, or replace what is there with --overwrite (overwrite=True in Python)"
-                )
 
     def _check_places(self, paths: Sequence[AnyPath]) -> None:
         check_replaced(paths, self._overwrite, self._error)
@@ -270,9 +258,9 @@ class UnfinishedOutputs:
         now |= {"outputs": self._names()}
         for name in now | before:
             if before.get(name) != now.get(name):
-                where, old, new = _difference(name, before.get(name), now.get(name))
+                where, old, new = difference(name, before.get(name), now.get(name))
                 raise self._error(
-                    f"{self._state} is of another run: {where} was {_shown(old)}, is {_shown(new)}. Go on with the "
+                    f"{self._state} is of another run: {where} was {shown(old)}, is {shown(new)}. Go on with the "
                     "same options and inputs, or begin anew by --overwrite (overwrite=True in Python)"
                 )
 
@@ -408,25 +396,3 @@ def _in_place(state: Mapping[str, Any]) -> bool:
 def _with(path: AnyPath, suffix: str) -> str:
     """Beside the file that a path means, through symbolic links."""
     return os.path.realpath(path) + suffix
-
-
-def _difference(name: str, one: Any, other: Any) -> tuple[str, Any, Any]:
-    """Where two values differ, and these; only the part that differs of those too long to be shown."""
-    if max(len(_text(one)), len(_text(other))) <= _LONGEST_SHOWN:
-        return name, one, other
-    if isinstance(one, dict) and isinstance(other, dict):
-        pairs = [(key, one.get(key), other.get(key)) for key in other | one]
-    elif isinstance(one, list) and isinstance(other, list):
-        pairs = [(f"number {k}", a, b) for k, (a, b) in enumerate(zip_longest(one, other), start=1)]
-    else:
-        return name, one, other
-    return next(_difference(f"{name}, {key}", a, b) for key, a, b in pairs if a != b)
-
-
-def _text(value: Any) -> str:
-    return json.dumps(value, ensure_ascii=False)
-
-
-def _shown(value: Any) -> str:
-    text = _text(value)
-    return text if len(text) <= _LONGEST_SHOWN else f"{text[: _LONGEST_SHOWN - 3]}..."
