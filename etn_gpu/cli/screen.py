@@ -304,6 +304,9 @@ def screen(
     )
     console = output_console()
     interrupted = _run(screening, _DEMO_STRUCTURES if demo else None)
+    if screening.report.done_before:
+        console.print(f"nothing to do: {escaped(str(output))} is whole, by a run with this model, inputs and options")
+        return
     show_screening(console, screening.report, screening.places(), potential)
     if report is not None and not interrupted:
         console.print(f"report: {escaped(str(report))}", soft_wrap=True)

@@ -4,6 +4,9 @@ What is to become ``NAME`` grows as ``NAME.part``; where it is made of that part
 moment. ``NAME.run`` of the first output says what the run is, how far it has come, and how much of each part that
 takes; it is replaced in one piece, after the system has the parts on its disk. What a part holds beyond that is cut
 off when the run goes on: so nothing is lost, and nothing is there twice.
+
+Of a run that could go on, by `resume`, and whose inputs can be read again, the note stays when the outputs are whole,
+so that the same command finds that there is nothing to do.
 """
 
 from __future__ import annotations
@@ -13,7 +16,7 @@ import os
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass
-from itertools import zip_longest
+from functools import cache
 from time import monotonic
 from types import TracebackType
 from typing import Any, Self
@@ -21,6 +24,7 @@ from typing import Any, Self
 from etn_gpu.errors import EtnGpuError
 from etn_gpu.files.appended import AppendedFile
 from etn_gpu.files.atomic import permissions, write_atomically
+from etn_gpu.files.differences import change, difference, shown
 from etn_gpu.files.folders import parts_in, put_folder, remove
 from etn_gpu.files.identity import AnyPath, is_stream
 from etn_gpu.files.locks import locked
@@ -34,7 +38,9 @@ Making = Callable[[str, str], None]
 FORMAT = 1
 #: Seconds between two notes of how far the run has come, and how much longer than a note takes they are apart at least.
 _INTERVAL, _SHARE = 1.0, 50.0
-_LONGEST_SHOWN = 200
+_NAME = "name, or replace what is there with --overwrite (overwrite=True in Python)"
+#: The entry of a note that all outputs are in their places.
+_IN_PLACE = "in place"
 
 
 @dataclass(frozen=True)
@@ -57,10 +63,13 @@ class UnfinishedOutputs:
 
     Args:
         outputs: one or more.
-        identity: what must be the same for the run to go on, by name; as JSON has it.
-        resume: go on with a run that was stopped; where there is none, and no output either, begin.
+        identity: gives what must be the same for the run to go on, by name, as JSON has it; called when it is needed.
+        resume: go on with a run that was stopped; where there is none, and no output either, begin; where the run is
+            whole, do nothing.
         overwrite: whether outputs that exist, and runs that could go on, may be replaced.
         error: the class of the errors.
+        repeatable: whether all that outputs depend on is in `identity`, so that a note may say that there is nothing
+            to do.
 
     Raises:
         error: on entering, when an output exists, a run could go on and neither `resume` nor `overwrite` is set,
@@ -71,13 +80,15 @@ class UnfinishedOutputs:
     def __init__(
         self,
         outputs: Sequence[Growing],
-        identity: Mapping[str, Any],
+        identity: Callable[[], Mapping[str, Any]],
         *,
         resume: bool,
         overwrite: bool,
         error: type[EtnGpuError],
+        repeatable: bool = False,
     ) -> None:
-        self._outputs, self._identity = outputs, dict(identity)
+        self._repeatable = repeatable
+        self._outputs, self._identity = outputs, cache(identity)
         self._resume, self._overwrite, self._error = resume, overwrite, error
         self._plain = [output for output in outputs if not is_stream(output.path)]
         self._resumable = len(self._plain) == len(outputs)
@@ -126,13 +137,17 @@ class UnfinishedOutputs:
         path = os.fspath(self._outputs[number].path)
         return path if self._whole or is_stream(path) else _with(path, ".part")
 
-    def check(self) -> None:
+    def check(self) -> bool:
         """What entering would refuse, other runs excepted, before anything is done.
+
+        Returns:
+            Whether there is nothing to do: the run is whole, and its outputs are in their places.
 
         Raises:
             error: see above.
         """
-        self._before()
+        before = self._before()
+        return before is not None and _in_place(before)
 
     def note(self, progress: Mapping[str, Any]) -> None:
         """Notes how far the run has come with all that was appended; not more often than is cheap.
@@ -162,7 +177,7 @@ class UnfinishedOutputs:
         for file in self.files:
             file.close(complete=True)
         check_replaced([output.path for output in self._plain], self._overwrite, self._error)
-        self._put_in_place()
+        self._put_in_place(progress, [file.count for file in self.files])
 
     def _make(self, path: AnyPath, make: Making) -> None:
         if is_stream(path):
@@ -187,6 +202,14 @@ class UnfinishedOutputs:
                 "Python)"
             )
         state = self._read() if self._resumable else None
+        if state is not None and _in_place(state):
+            if self._resume and self._repeatable and any(os.path.lexists(output.path) for output in self._plain):
+                self._check_same(state)
+                paths, lengths = [output.path for output in self._outputs], [part["length"] for part in state["parts"]]
+                if changed := change(paths, lengths):
+                    raise self._error(f"{self._state} is of a run that is whole, and {changed}: choose another {_NAME}")
+                return state
+            state = None  # others are refused as outputs of any origin are
         stopped = state is not None and (state["whole"] or any(part["records"] for part in state["parts"]))
         if state is None:  # parts of no run are not ours
             self._check_places([_with(output.path, suffix) for output in self._plain for suffix in (".part", ".whole")])
@@ -235,14 +258,14 @@ class UnfinishedOutputs:
         return state
 
     def _check_same(self, state: Mapping[str, Any]) -> None:
-        before, now = state["identity"], json.loads(json.dumps(self._identity))
+        before, now = state["identity"], json.loads(json.dumps(self._identity()))
         before |= {"outputs": [part["name"] for part in state["parts"]]}
         now |= {"outputs": self._names()}
         for name in now | before:
             if before.get(name) != now.get(name):
-                where, old, new = _difference(name, before.get(name), now.get(name))
+                where, old, new = difference(name, before.get(name), now.get(name))
                 raise self._error(
-                    f"{self._state} is of another run: {where} was {_shown(old)}, is {_shown(new)}. Go on with the "
+                    f"{self._state} is of another run: {where} was {shown(old)}, is {shown(new)}. Go on with the "
                     "same options and inputs, or begin anew by --overwrite (overwrite=True in Python)"
                 )
 
@@ -269,7 +292,9 @@ class UnfinishedOutputs:
     def _go_on(self, state: dict[str, Any]) -> None:
         self.progress = state["progress"]
         if state["whole"]:
-            self._put_in_place()
+            self._whole = _in_place(state)
+            if not self._whole:
+                self._put_in_place(self.progress or {}, [part["records"] for part in state["parts"]])
             return
         for output, part in zip(self._outputs, state["parts"], strict=True):
             name = _with(output.path, ".part")
@@ -313,20 +338,23 @@ class UnfinishedOutputs:
         end = monotonic()
         self._due = end + max(_INTERVAL, _SHARE * (end - begin))
 
-    def _write_state(self, progress: Mapping[str, Any], parts: Sequence[tuple[int, int]], *, whole: bool) -> None:
+    def _write_state(
+        self, progress: Mapping[str, Any], parts: Sequence[tuple[int, int]], *, whole: bool, in_place: bool = False
+    ) -> None:
         state = {
             "format": FORMAT,
-            "identity": self._identity,
+            "identity": self._identity(),
             "parts": [
                 {"name": name, "length": length, "records": records}
                 for name, (length, records) in zip(self._names(), parts, strict=True)
             ],
             "progress": progress,
             "whole": whole,
+            _IN_PLACE: in_place,
         }
         write_atomically(self._state, json.dumps(state).encode(), self._error, temporary=self._state + ".tmp")
 
-    def _put_in_place(self) -> None:
+    def _put_in_place(self, progress: Mapping[str, Any], records: Sequence[int]) -> None:
         """Renames what is not yet in its place, the first output last: when it is there, all are."""
         for output in reversed(self._plain):
             part, whole, target = (_with(output.path, suffix) for suffix in (".part", ".whole", ""))
@@ -348,40 +376,30 @@ class UnfinishedOutputs:
                     f"cannot write {os.fspath(output.path)}: {problem.strerror or problem}; what it should hold is in "
                     f"{part}"
                 ) from problem
-        self._forget()
         self._whole = True
+        note = ""
+        if self._resume and self._repeatable:
+            with suppress(OSError, self._error):  # the outputs are there, whatever becomes of the note
+                lengths = [os.path.getsize(output.path) for output in self._plain]
+                self._write_state(progress, [*zip(lengths, records, strict=True)], whole=True, in_place=True)
+                note = self._state
+        self._forget(but_for=note)
 
-    def _forget(self) -> None:
-        """Leaves nothing but outputs that are in their places."""
+    def _forget(self, but_for: str = "") -> None:
+        """Leaves nothing but outputs that are in their places, and perhaps a note."""
         notes = [self._state + ".tmp", self._state] if self._state else []
         own = [_with(output.path, suffix) for output in self._plain for suffix in (".part", ".whole")]
         for name in [*own, *notes]:
-            with suppress(OSError):
-                remove(name)
+            if name != but_for:
+                with suppress(OSError):
+                    remove(name)
+
+
+def _in_place(state: Mapping[str, Any]) -> bool:
+    """Whether all outputs were in their places when a note was written."""
+    return bool(state.get(_IN_PLACE))
 
 
 def _with(path: AnyPath, suffix: str) -> str:
     """Beside the file that a path means, through symbolic links."""
     return os.path.realpath(path) + suffix
-
-
-def _difference(name: str, one: Any, other: Any) -> tuple[str, Any, Any]:
-    """Where two values differ, and these; only the part that differs of those too long to be shown."""
-    if max(len(_text(one)), len(_text(other))) <= _LONGEST_SHOWN:
-        return name, one, other
-    if isinstance(one, dict) and isinstance(other, dict):
-        pairs = [(key, one.get(key), other.get(key)) for key in other | one]
-    elif isinstance(one, list) and isinstance(other, list):
-        pairs = [(f"number {k}", a, b) for k, (a, b) in enumerate(zip_longest(one, other), start=1)]
-    else:
-        return name, one, other
-    return next(_difference(f"{name}, {key}", a, b) for key, a, b in pairs if a != b)
-
-
-def _text(value: Any) -> str:
-    return json.dumps(value, ensure_ascii=False)
-
-
-def _shown(value: Any) -> str:
-    text = _text(value)
-    return text if len(text) <= _LONGEST_SHOWN else f"{text[: _LONGEST_SHOWN - 3]}..."

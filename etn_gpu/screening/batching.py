@@ -6,7 +6,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,7 +16,7 @@ from etn_gpu.structures.geometry import StructureArrays
 if TYPE_CHECKING:
     from ase import Atoms
 
-__all__ = ["BatchLimits", "Candidate", "batches", "expected_edges", "number_densities"]
+__all__ = ["BatchLimits", "Candidate", "batches", "expected_edges", "groups", "number_densities", "parts"]
 
 _TYPICAL_NEIGHBOURS = 80  # of a dense metal within 5.3 A
 
@@ -43,7 +43,8 @@ class BatchLimits:
 class Candidate:
     """One structure on its way to a row: `atoms` as read, or None with the reason in `error`.
 
-    `untried` is how many structures behind it could not be tried: 0 nearly always, None if nobody knows.
+    `untried` is how many structures behind it could not be tried: 0 nearly always, None if nobody knows. `lost` is how
+    many atoms one without `atoms` was to have, as far as that is known.
     """
 
     source: str
@@ -51,6 +52,20 @@ class Candidate:
     atoms: Atoms | None
     error: str = ""
     untried: int | None = 0
+    lost: int = 1
+
+    @property
+    def size(self) -> int:
+        """Atoms for which it counts in a batch: one at least, so that nothing can pile up."""
+        return max(1, self.lost if self.atoms is None else len(self.atoms.arrays["numbers"]))
+
+
+class _Sized(Protocol):
+    @property
+    def size(self) -> int: ...
+
+
+Member = TypeVar("Member", bound=_Sized)
 
 
 def number_densities(structures: Sequence[Atoms]) -> NDArray[np.float64]:
@@ -96,38 +111,46 @@ def expected_edges(structures: Sequence[Atoms], cutoff: float) -> NDArray[np.flo
     return np.where(np.isfinite(neighbours), edges, 0.0)
 
 
-def batches(candidates: Iterable[Candidate], cutoff: float, limits: BatchLimits) -> Iterator[list[Candidate]]:
-    """Groups consecutive candidates, in order; those without atoms count as one atom, so that they cannot pile up.
+def groups(members: Iterable[Member], most: int) -> Iterator[list[Member]]:
+    """Consecutive members, in order, of at most so many atoms together, or one that has more.
 
-    An exception of the iterable is raised after the batch of the candidates before it.
+    Where one begins does not depend on what was before. An exception of the iterable is raised after the group of the
+    members before it.
     """
-    waiting: list[Candidate] = []
-    sizes: list[int] = []
+    group: list[Member] = []
     n_atoms = 0
-    stream = iter(candidates)
-    failure: Exception | None = None
+    stream = iter(members)
     while True:
         try:
-            candidate = next(stream, None)
-        except Exception as error:
-            candidate, failure = None, error
-        if candidate is None:
-            break
-        size = 1 if candidate.atoms is None else max(1, len(candidate.atoms))
-        while waiting and n_atoms + size > limits.atoms:
-            count = _fitting(waiting, cutoff, limits.edges)
-            yield waiting[:count]
-            n_atoms -= sum(sizes[:count])
-            del waiting[:count], sizes[:count]
-        waiting.append(candidate)
-        sizes.append(size)
-        n_atoms += size
-    while waiting:
-        count = _fitting(waiting, cutoff, limits.edges)
-        yield waiting[:count]
-        del waiting[:count]
-    if failure is not None:
-        raise failure
+            member = next(stream, None)
+        except Exception:
+            if group:
+                yield group
+            raise
+        if group and (member is None or n_atoms + member.size > most):
+            yield group
+            group, n_atoms = [], 0
+        if member is None:
+            return
+        group.append(member)
+        n_atoms += member.size
+
+
+def parts(group: list[Candidate], cutoff: float, most: float) -> Iterator[list[Candidate]]:
+    """The candidates of a group, in order and in parts that may be expected to have so many edges at most."""
+    while group:
+        count = _fitting(group, cutoff, most)
+        yield group[:count]
+        group = group[count:]
+
+
+def batches(candidates: Iterable[Candidate], cutoff: float, limits: BatchLimits) -> Iterator[list[Candidate]]:
+    """Consecutive candidates, in order, within the limits.
+
+    An exception of the iterable is raised after the batches of the candidates before it.
+    """
+    for group in groups(candidates, limits.atoms):
+        yield from parts(group, cutoff, limits.edges)
 
 
 def _fitting(candidates: Sequence[Candidate], cutoff: float, most: float) -> int:

@@ -7,14 +7,13 @@ The columns of a relaxation are ``relaxation_steps`` and ``initial_energy_per_at
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import replace
-from itertools import islice
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any
 
 from etn_gpu.relaxation import Relaxation, Relaxed
 from etn_gpu.screening import enthalpies
-from etn_gpu.screening.batching import BatchLimits, Candidate
+from etn_gpu.screening.batching import BatchLimits, Candidate, groups
 from etn_gpu.screening.columns import Field, Kind, ResultColumn
 from etn_gpu.screening.evaluation import Outcome, outcome_of, too_dense
 from etn_gpu.screening.single_points import Settled
@@ -26,9 +25,6 @@ if TYPE_CHECKING:
 
 __all__ = ["Relaxer"]
 
-Member = TypeVar("Member")
-#: Batches that another process is given at once.
-_BATCHES_AT_ONCE = 4
 
 _COLUMNS = (
     ResultColumn("relaxation_steps", Kind.integer),
@@ -83,17 +79,7 @@ class Relaxer:
         An exception of the iterable is raised after the groups of those before it.
         """
         failures: list[Exception] = []
-        yield from _groups(self._in_order(_until_failure(candidates, failures)), _size_of_settled, limits.atoms)
-        if failures:
-            raise failures[0]
-
-    def units(self, candidates: Iterable[Candidate], limits: BatchLimits) -> Iterator[list[Candidate]]:
-        """What other processes are given at once: structures of several batches, so that relaxations that take long
-        are few among them."""
-        failures: list[Exception] = []
-        groups = _groups(_until_failure(candidates, failures), _size, limits.atoms)
-        while unit := [candidate for group in islice(groups, _BATCHES_AT_ONCE) for candidate in group]:
-            yield unit
+        yield from groups(self._in_order(_until_failure(candidates, failures)), limits.atoms)
         if failures:
             raise failures[0]
 
@@ -107,7 +93,7 @@ class Relaxer:
                 waiting.append(number)
                 refused = _refused(candidate)
                 if refused is not None or candidate.atoms is None:
-                    done[number] = (candidate, refused or Outcome(failed=True), self._nothing())
+                    done[number] = Settled(candidate, refused or Outcome(failed=True), self._nothing())
                     continue
                 read[number] = candidate
                 yield number, candidate.atoms
@@ -122,7 +108,7 @@ class Relaxer:
     def _settled(self, candidate: Candidate, relaxed: Relaxed) -> Settled:
         fields = self._nothing()
         if relaxed.status == "failed":
-            return candidate, Outcome(failed=True, message=relaxed.message), fields
+            return Settled(candidate, Outcome(failed=True, message=relaxed.message), fields)
         steps, energy = relaxed.steps, relaxed.initial_energy
         per_atom = None if energy is None else energy / len(relaxed.atoms)
         fields |= zip(_NAMES, (steps, per_atom), strict=True)
@@ -132,7 +118,7 @@ class Relaxer:
             outcome = outcome_of(self._model, relaxed.atoms, relaxed.result, self._threshold)
         if relaxed.status != "converged":
             outcome = outcome._replace(ended=relaxed.status, message=relaxed.message)
-        return replace(candidate, atoms=relaxed.atoms), outcome, fields
+        return Settled(replace(candidate, atoms=relaxed.atoms), outcome, fields)
 
 
 _NAMES = tuple(column.name for column in _COLUMNS)
@@ -150,29 +136,6 @@ def _extrapolating(relaxed: Relaxed, threshold: float) -> bool:
     assert result is not None
     grade = result.get("extrapolation_grade")
     return bool(result.extrapolating) if grade is None else bool(grade > threshold)
-
-
-def _groups(members: Iterable[Member], size: Callable[[Member], int], most: int) -> Iterator[list[Member]]:
-    """Consecutive members with at most so many atoms, or one that has more."""
-    group: list[Member] = []
-    n_atoms = 0
-    for member in members:
-        atoms = size(member)
-        if group and n_atoms + atoms > most:
-            yield group
-            group, n_atoms = [], 0
-        group.append(member)
-        n_atoms += atoms
-    if group:
-        yield group
-
-
-def _size(candidate: Candidate) -> int:
-    return 1 if candidate.atoms is None else max(1, len(candidate.atoms))
-
-
-def _size_of_settled(settled: Settled) -> int:
-    return _size(settled[0])
 
 
 def _until_failure(candidates: Iterable[Candidate], failures: list[Exception]) -> Iterator[Candidate]:

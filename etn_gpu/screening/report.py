@@ -39,6 +39,7 @@ class ScreeningReport:
         references: what formation energies are relative to.
         hull: the hull, when all rows are there.
         n_before: rows that were there when the run went on.
+        done_before: the run was whole already: nothing was done, and nothing was counted.
         seconds: wall time from the first batch to the last one, without those that were there before.
         compilation: seconds that compiling for the backend took.
     """
@@ -56,6 +57,7 @@ class ScreeningReport:
     references: References = field(default_factory=lambda: References({}), repr=False)
     hull: RunHull | None = field(default=None, repr=False)
     n_before: int = 0
+    done_before: bool = False
     seconds: float = 0.0
     compilation: float = 0.0
     _start: float = field(default_factory=perf_counter, repr=False)

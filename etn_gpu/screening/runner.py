@@ -16,8 +16,8 @@ from etn_gpu.potential.file import model_path
 from etn_gpu.potential.grade import THRESHOLD, check_threshold
 from etn_gpu.potential.warm_up import warm_up
 from etn_gpu.screening import duplicates
-from etn_gpu.screening.batching import BatchLimits, Candidate
-from etn_gpu.screening.columns import Field, ResultColumn
+from etn_gpu.screening.batching import BatchLimits
+from etn_gpu.screening.columns import Field, Kind, ResultColumn
 from etn_gpu.screening.enthalpies import without_empty
 from etn_gpu.screening.hulls import RunHull
 from etn_gpu.screening.kept import ID, Kept
@@ -28,7 +28,7 @@ from etn_gpu.screening.report import ScreeningReport
 from etn_gpu.screening.report_file import ReportFile
 from etn_gpu.screening.rows import COLUMNS, Row
 from etn_gpu.screening.single_points import SinglePoints
-from etn_gpu.screening.sources import FileSource, Source, as_sources, check_inputs
+from etn_gpu.screening.sources import FileSource, Source, as_sources, check_inputs, is_repeatable
 from etn_gpu.screening.spacegroups import COLUMN as SPACEGROUP
 from etn_gpu.screening.spacegroups import check_tolerance
 from etn_gpu.screening.stream import Place, Stream
@@ -42,6 +42,7 @@ if TYPE_CHECKING:
 
     from etn_gpu.potential import Potential
 
+    AnyPath = str | os.PathLike[str]
     One = Source | str | os.PathLike[str] | Atoms | Iterable[Atoms]
     Sources = One | Sequence[One]
 
@@ -71,7 +72,8 @@ class Screening:
         structures: file of the evaluated structures with their results: extended XYZ, or a database of ASE if it is
             named ``.db``.
         report: HTML file with a report to look at (:mod:`etn_gpu.screening.html`).
-        resume: go on with a run that was stopped. Where there is none, and no output, begin.
+        resume: go on with a run that was stopped. Where there is none, and no output, begin; where that run is whole,
+            do nothing (`report.done_before`). Such a run leaves the small file ``OUTPUT.run``, which tells so.
         overwrite: whether files that exist are replaced by `output` and `structures`.
         protected: further files that neither may replace, whatever `overwrite` is: the model's, for instance.
         rank: what the ranking sorts by; by default formation energies, under pressure formation enthalpies.
@@ -145,30 +147,22 @@ class Screening:
         relax: bool = False,
         **relaxation: Any,
     ) -> None:
-        model, read_from = _loaded(model)
-        self.model, protected = model, [*protected, *read_from]
+        # Whatever can fail does so here, before a file is touched, and what costs nothing to check comes first.
+        self.model, read_from = _loaded(model)
         self.sources = as_sources(sources)
         self.output = Path(output)
         self.structures = None if structures is None else Path(structures)
+        page = None if report is None else Path(report)
         self.limits = limits or BatchLimits()
-        # Whatever can fail does so here, before a file is touched.
-        self._references = model_references(model)
+        self._references = model_references(self.model)
         self._threshold = check_threshold(grade_threshold)
-        name = resolve(backend)
         self._workers = None if workers is None and scheduler is None else Workers(workers, scheduler)
         if self._workers is not None:
             threads = threads or 1
+        name = resolve(backend)
         self._options = {"backend": name, "dtype": dtype, "threads": threads}
-        precision = model.precision(name, dtype)
-        self._means: SinglePoints | Relaxer
-        if relax:
-            self._means = Relaxer(model, self._threshold, **self._options, **relaxation)
-        elif relaxation:
-            raise DataError(
-                f"{', '.join(relaxation)} without relax=True: options of a relaxation that is not asked for"
-            )
-        else:
-            self._means = SinglePoints(model, self._threshold, **self._options)
+        self._precision = self.model.precision(name, dtype)
+        self._means = _means(self.model, self._threshold, self._options, relax, relaxation)
         self._symmetry = None if spacegroup is None else check_tolerance(spacegroup)
         self._unique = None if unique is None else duplicates.check_tolerance(unique)
         self._further = [
@@ -176,79 +170,95 @@ class Screening:
             *([] if spacegroup is None else [SPACEGROUP]),
             *([] if unique is None else [duplicates.COLUMN]),
         ]
-        own = [column.name for column in (*COLUMNS, *self._further)]
-        self._kept = Kept(keep, id, own)
-        self._hull_of_run = hull_of_run
-        if references is not None and not isinstance(references, str | os.PathLike):
-            raise DataError(f"references = {references!r:.80}: expected the path of a file of phases")
-        self._given = None if references is None else FileSource(references)
-        read = [*self.sources, *([] if self._given is None else [self._given])]
-        inputs = [*protected, *(source.path for source in read if isinstance(source, FileSource))]
-        check_outputs(self.output, self.structures, None if report is None else Path(report), inputs, parts)
-        if report is not None and not resume:
-            files.check_replaced([report], overwrite, DataError)
+        kinds: dict[str, Kind | None] = {column.name: column.kind for column in (*COLUMNS, *self._further)}
+        self._kept = Kept(keep, id, [*kinds])
+        self._hull_of_run, self._parts = hull_of_run, parts
+        self._given = _phases(references)
         pressed = bool(self._means.pressure)
-        kinds = {column.name: column.kind for column in (*COLUMNS, *self._further)} | dict.fromkeys(self._kept.names)
+        kinds |= dict.fromkeys(self._kept.names)
         condition = None if where is None else Condition(where, without_empty(kinds) if pressed else kinds)
         ranking = Ranking(
             rank, top, drop_extrapolating=drop_extrapolating, where=condition, per_composition=per_composition,
             unique=unique is not None, under_pressure=pressed,
         )  # fmt: skip
-        if files.is_stream(self.output) and (report is not None or ranking.needs_all):
+        ranking.late |= condition is not None and condition.of_unknown_kind and not files.is_stream(self.output)
+        self.report = ScreeningReport(backend=name, ranking=ranking, kept=self._kept)
+        self._writer = ResultWriter(
+            self.output, self.structures, more=[column.name for column in self._columns()], parts=parts,
+            unique=unique is not None, identity=self._identity, resume=resume, overwrite=overwrite,
+            repeatable=all(map(is_repeatable, self.sources)),
+        )  # fmt: skip
+        self._check_files(page, [*protected, *read_from], resume=resume, overwrite=overwrite)
+        self._page = None if page is None else self._report_file(page)
+
+    def _check_files(self, page: Path | None, protected: Iterable[AnyPath], *, resume: bool, overwrite: bool) -> None:
+        """Refuses outputs and inputs; contents are looked at last, and only where there is a run to go on with."""
+        read = [*self.sources, *([] if self._given is None else [self._given])]
+        inputs = [*protected, *(source.path for source in read if isinstance(source, FileSource))]
+        check_outputs(self.output, self.structures, page, inputs, self._parts)
+        if page is not None and not resume:
+            files.check_replaced([page], overwrite, DataError)
+        if files.is_stream(self.output) and (page is not None or self.report.ranking.needs_all):
             raise DataError(
                 f"{self.output} is a pipe or a device, from which rows are not read again, and a report, duplicates "
                 "and energies above the hull depend on all of them: choose a file as the output"
             )
-        ranking.late |= condition is not None and condition.of_unknown_kind and not files.is_stream(self.output)
-        self.report = ScreeningReport(backend=name, ranking=ranking, kept=self._kept)
-        self._identity = {
+        if resume:
+            check_inputs(read)
+        self.report.done_before = self._writer.check()
+        if self.report.done_before and page is not None and not page.exists():
+            raise DataError(
+                f"{self.output} is whole, and {page} is made together with it: run once more without --resume into "
+                "other outputs, or replace these with --overwrite (overwrite=True in Python)"
+            )
+        check_inputs(read)
+
+    def _identity(self) -> dict[str, Any]:
+        """What must be the same for a run to go on that was stopped; reads all inputs once."""
+        return {
             "version": __version__,
-            "model": model.checksum(),
+            "model": self.model.checksum(),
             "inputs": [source.identity() for source in self.sources],
-            "backend": name,
-            "dtype": precision,
+            "backend": self._options["backend"],
+            "dtype": self._precision,
             "grade threshold": self._threshold,
             "relaxation": self._means.identity(),
             "references": self._given and self._given.identity(),
+            "hull of the run": self._hull_of_run,
             "spacegroup": self._symmetry,
             "unique": self._unique,
-            "parts": parts,
+            "parts": self._parts,
             "kept entries": self._kept.identity(),
         }
-        self._writer = ResultWriter(
-            self.output, self.structures, more=[column.name for column in self._columns()],
-            parts=parts, unique=unique is not None, identity=self._identity, resume=resume, overwrite=overwrite,
-        )  # fmt: skip
-        self._writer.check()
-        check_inputs(read)
-        self._page: ReportFile | None = None
-        if report is not None:
-            shown = self._means.identity() or {}
-            self._page = ReportFile(
-                Path(report), model, self.sources, self._means,
-                {"backend": name, "dtype": precision, **{f"relaxation: {key}": shown[key] for key in shown}},
-                self._threshold,
-            )  # fmt: skip
+
+    def _report_file(self, path: Path) -> ReportFile:
+        shown = {f"relaxation: {key}": value for key, value in (self._means.identity() or {}).items()}
+        options = {"backend": self._options["backend"], "dtype": self._precision, **shown}
+        return ReportFile(path, self.model, self.sources, self._means, options, self._threshold)
 
     def __iter__(self) -> Iterator[list[Row]]:
+        if self.report.done_before:
+            return
         compilation = warm_up(self.model, **self._options)
         references = self._found_references()
         self.report.references = references
         with self._writer as writer:
+            if writer.whole:  # it was stopped when nothing was left but to give the files their names
+                self.report.done_before = True
+                return
             place = self._restored()
             stream = Stream(self.sources, place)
-            if not writer.whole:
-                self.report.begin(compilation)
-                work = Work(
-                    self._means, references.energies, self._kept.fresh(), frames=self.structures is not None,
-                    symmetry=self._symmetry, unique=self._unique is not None,
-                )  # fmt: skip
-                for done in self._done(work, stream):
-                    self._write(done)
-                    place = stream.take(len(done.rows))
-                    writer.note(self._progress(place))
-                    yield done.rows
-                self._finish(self._progress(place))
+            self.report.begin(compilation)
+            work = Work(
+                self._means, references.energies, self._kept.fresh(), frames=self.structures is not None,
+                symmetry=self._symmetry, unique=self._unique is not None,
+            )  # fmt: skip
+            for done in self._done(work, stream):
+                self._write(done)
+                place = stream.take(len(done.rows))
+                writer.note(self._progress(place))
+                yield done.rows
+            self._finish(self._progress(place))
 
     def places(self) -> list[Path]:
         """Where the rows, and the structures if asked for, are: with the suffix ``.part`` until all are there."""
@@ -271,27 +281,20 @@ class Screening:
         known = References({}, pressure=self._means.pressure) if self._means.pressure else self._references
         return (known.with_phases(phases) if phases else known).lacking(self.model.species)
 
-    def _as_given(self, stream: Iterable[Candidate]) -> Iterator[Candidate]:
-        """The structures; notes their labels, which are those of the results once they have been relaxed."""
-        for candidate in stream:
-            if self.structures is not None:
-                self.report.labels.see([candidate.atoms])
-            yield candidate
-
     def _write(self, done: Done) -> None:
         """Writes and counts a batch."""
-        self._writer.write(done.rows, done.frames)
+        self._writer.write(done.lines, done.frames)
         self.report.add(done.rows)
         self.report.untried |= done.untried
         self.report.notes.update(done.notes)
+        self.report.labels.add(done.labels)
         self._kept.add(done.kept)
 
     def _done(self, work: Work, stream: Stream) -> Iterator[Done]:
         """What comes of the structures, here or in other processes."""
-        given = self._as_given(stream)
         if self._workers is None:
-            return work.batches(given, self.limits)
-        return self._workers.batches(work, given, self.limits)
+            return work.batches(stream, self.limits)
+        return self._workers.batches(work, stream.cut(), self.limits)
 
     def _columns(self) -> list[ResultColumn]:
         """Columns beside those that every run has."""
@@ -346,6 +349,26 @@ class Screening:
 
         copies = None if self._unique is None else duplicates.Duplicates(self._unique)
         self._writer.finish(progress, hull, self._columns(), show if seeing else None, last, copies)
+
+
+def _means(
+    model: Potential, threshold: float, options: dict[str, Any], relax: bool, relaxation: dict[str, Any]
+) -> SinglePoints | Relaxer:
+    """How structures are evaluated."""
+    if relax:
+        return Relaxer(model, threshold, **options, **relaxation)
+    if relaxation:
+        raise DataError(f"{', '.join(relaxation)} without relax=True: options of a relaxation that is not asked for")
+    return SinglePoints(model, threshold, **options)
+
+
+def _phases(path: object) -> FileSource | None:
+    """The file of phases that formation energies refer to."""
+    if path is None:
+        return None
+    if not isinstance(path, str | os.PathLike):
+        raise DataError(f"references = {path!r:.80}: expected the path of a file of phases")
+    return FileSource(path)
 
 
 def _loaded(model: Any) -> tuple[Potential, list[Path]]:

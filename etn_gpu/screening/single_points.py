@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
-from typing import TYPE_CHECKING, Any
+from collections.abc import Iterable, Iterator, Sequence
+from typing import TYPE_CHECKING, Any, NamedTuple
 
-from etn_gpu.screening.batching import BatchLimits, Candidate, batches
+from etn_gpu.screening.batching import BatchLimits, Candidate, groups, parts
 from etn_gpu.screening.columns import Field, ResultColumn
 from etn_gpu.screening.evaluation import Outcome, evaluate_each
 
@@ -14,8 +14,18 @@ if TYPE_CHECKING:
 
 __all__ = ["Settled", "SinglePoints"]
 
-#: A structure at its end, what the model says of it there, and fields of further columns.
-Settled = tuple[Candidate, Outcome, dict[str, Field]]
+
+class Settled(NamedTuple):
+    """A structure at its end, what the model says of it there, and fields of further columns."""
+
+    candidate: Candidate
+    outcome: Outcome
+    fields: dict[str, Field]
+
+    @property
+    def size(self) -> int:
+        """That of the structure."""
+        return self.candidate.size
 
 
 class SinglePoints:
@@ -38,15 +48,18 @@ class SinglePoints:
     def identity(self) -> None:
         """Nothing beside the model decides about the results."""
 
-    def units(self, candidates: Iterable[Candidate], limits: BatchLimits) -> Iterator[list[Candidate]]:
-        """What other processes are given at once: the structures of a batch."""
-        return batches(candidates, self._model.cutoff, limits)
-
     def batches(self, candidates: Iterable[Candidate], limits: BatchLimits) -> Iterator[list[Settled]]:
-        """Groups of consecutive structures, in order; what could not be read goes along."""
-        for batch in batches(candidates, self._model.cutoff, limits):
-            readable = [candidate.atoms for candidate in batch if candidate.atoms is not None]
-            outcomes = iter(
-                evaluate_each(self._model, readable, threshold=self._threshold, **self._options) if readable else ()
-            )
-            yield [(c, Outcome(failed=True, message=c.error) if c.atoms is None else next(outcomes), {}) for c in batch]
+        """Groups of consecutive structures, in order; what could not be read goes along.
+
+        Where groups begin follows from numbers of atoms alone; edges limit what is evaluated at once.
+        """
+        for group in groups(candidates, limits.atoms):
+            yield [settled for part in parts(group, self._model.cutoff, limits.edges) for settled in self._of(part)]
+
+    def _of(self, batch: Sequence[Candidate]) -> Iterator[Settled]:
+        readable = [candidate.atoms for candidate in batch if candidate.atoms is not None]
+        outcomes = iter(
+            evaluate_each(self._model, readable, threshold=self._threshold, **self._options) if readable else ()
+        )
+        for c in batch:
+            yield Settled(c, Outcome(failed=True, message=c.error) if c.atoms is None else next(outcomes), {})

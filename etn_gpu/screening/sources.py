@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol, cast
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, TypeVar, cast
 
 from etn_gpu import files
 from etn_gpu.errors import DataError
@@ -18,7 +19,14 @@ from etn_gpu.structures.opening import STANDARD_INPUT
 if TYPE_CHECKING:
     from ase import Atoms
 
-__all__ = ["FileSource", "MemorySource", "Source", "as_sources", "check_inputs"]
+    from etn_gpu.structures.frame import Frame
+    from etn_gpu.structures.xyz_blocks import CutFrame
+    from etn_gpu.structures.xyz_ranges import FrameRange
+
+__all__ = ["FileSource", "MemorySource", "Source", "UnreadCandidate", "as_sources", "check_inputs", "is_repeatable"]
+
+Found = TypeVar("Found")
+Made = TypeVar("Made")
 
 #: Names of missing files that a message shows.
 _SHOWN = 5
@@ -58,12 +66,41 @@ class FileSource:
         """The frames of the file from `first` on; a file that cannot be read is one candidate without an index."""
         from etn_gpu.structures import read_structures
 
+        frames = partial(read_structures, self.path, f"{first}:", format=self.format, species=self.species)
+        yield from self._until_failure(frames, self._candidate, first)
+
+    def cut(self, first: int = 0) -> Iterator[Candidate | UnreadCandidate]:
+        """The same; frames of plain extended XYZ files are only cut."""
+        from etn_gpu.structures.frame import Frame
+        from etn_gpu.structures.reader import cut_structures
+
+        frames = partial(cut_structures, self.path, first, format=self.format, species=self.species)
+
+        def candidate(frame: Frame | CutFrame) -> Candidate | UnreadCandidate:
+            return self._candidate(frame) if isinstance(frame, Frame) else UnreadCandidate(self, frame)
+
+        yield from self._until_failure(frames, candidate, first)
+
+    def read(self, frames: FrameRange) -> Iterator[Candidate]:
+        """The structures of a range that was cut, perhaps by another process.
+
+        Raises:
+            DataError: the file cannot be opened here, or is another one.
+        """
+        return map(self._candidate, frames.frames(self.name, self.species))
+
+    def _candidate(self, frame: Frame) -> Candidate:
+        error = "" if frame.error is None else frame.error.reason
+        return Candidate(self.name, frame.index, frame.atoms, error, frame.untried, frame.size)
+
+    def _until_failure(
+        self, begin: Callable[[], Iterator[Found]], candidate: Callable[[Found], Made], first: int
+    ) -> Iterator[Candidate | Made]:
         found = 0
         try:
-            for frame in read_structures(self.path, f"{first}:", format=self.format, species=self.species):
-                error = "" if frame.error is None else frame.error.reason
+            for frame in begin():
                 found += 1
-                yield Candidate(self.name, frame.index, frame.atoms, error, frame.untried)
+                yield candidate(frame)
         except (DataError, OSError) as error:
             if first and not found:
                 return  # all of it was taken, its failure included
@@ -79,9 +116,30 @@ class FileSource:
         }
 
 
+class UnreadCandidate(NamedTuple):
+    """One structure of a file that has been cut and not yet read."""
+
+    source: FileSource
+    frame: CutFrame
+
+    @property
+    def size(self) -> int:
+        """Its atoms."""
+        return self.frame.size
+
+
+def is_repeatable(source: Source) -> bool:
+    """Whether the identity of a source tells all of its structures: that of a file that can be read again."""
+    return isinstance(source, FileSource) and not _is_read_once(source.path)
+
+
+def _is_read_once(path: str | os.PathLike[str]) -> bool:
+    return files.is_stream(path) or os.fspath(path) == STANDARD_INPUT
+
+
 def _checksum(path: Path) -> str | None:
     """A checksum of a file, or of all files of a folder with their names."""
-    if files.is_stream(path) or str(path) == STANDARD_INPUT:
+    if _is_read_once(path):
         return None
     found = hashlib.blake2b(digest_size=16)
     try:

@@ -4,21 +4,23 @@ from __future__ import annotations
 
 import hashlib
 from collections import deque
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import islice
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 
 from etn_gpu.errors import DataError
 from etn_gpu.screening.batching import Candidate
-from etn_gpu.screening.sources import FileSource, Source
+from etn_gpu.screening.sources import FileSource, Source, UnreadCandidate
 
 if TYPE_CHECKING:
     from ase import Atoms
 
 __all__ = ["Place", "Stream"]
+
+One = TypeVar("One")
 
 
 @dataclass(frozen=True)
@@ -58,14 +60,21 @@ class Stream:
         self._ahead: deque[Place] = deque()
 
     def __iter__(self) -> Iterator[Candidate]:
+        return self._structures(FileSource.candidates)
+
+    def cut(self) -> Iterator[Candidate | UnreadCandidate]:
+        """The same; structures of files that can be read elsewhere are only cut."""
+        return self._structures(FileSource.cut)
+
+    def _structures(self, of_file: Callable[[FileSource, int], Iterator[One]]) -> Iterator[One | Candidate]:
         begin = self._place
         for number in range(begin.source, len(self._sources)):
             source = self._sources[number]
             skipped = begin.taken if number == begin.source else 0
             if isinstance(source, FileSource):
-                for taken, candidate in enumerate(source.candidates(skipped), start=skipped + 1):
+                for taken, one in enumerate(of_file(source, skipped), start=skipped + 1):
                     self._ahead.append(Place(number, taken))
-                    yield candidate
+                    yield one
                 continue
             checksum = hashlib.blake2b(digest_size=16)
             candidates = source.candidates()

@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from etn_gpu.screening.batching import BatchLimits, Candidate
+from etn_gpu.screening.columns import Field
 from etn_gpu.screening.evaluation import Outcome
 from etn_gpu.screening.frames import FrameWriter
+from etn_gpu.screening.input_labels import InputLabels
 from etn_gpu.screening.kept import Kept
 from etn_gpu.screening.packed import packed
 from etn_gpu.screening.ranking import DUPLICATE_OF
 from etn_gpu.screening.row_maker import RowMaker
-from etn_gpu.screening.rows import Row
+from etn_gpu.screening.rows import Row, csv_lines
 from etn_gpu.screening.single_points import Settled
 from etn_gpu.screening.spacegroups import COLUMN as SPACEGROUP
 from etn_gpu.screening.spacegroups import spacegroup
@@ -32,17 +34,21 @@ class Done:
 
     Attributes:
         rows: one for each.
+        lines: the rows as text.
         frames: their frames, empty for those that failed; None where no frames are wanted.
         untried: for sources that could not be read to their end, how many structures were never tried.
         notes: what frames lack or have under another name, and in how many.
         kept: what is known of kept entries (:meth:`~etn_gpu.screening.kept.Kept.to_state`).
+        labels: keys of labels that the structures carried, where frames are wanted.
     """
 
     rows: list[Row]
+    lines: list[str]
     frames: list[str] | None
     untried: Mapping[str, int | None]
     notes: Counter[str]
     kept: Mapping[str, Any]
+    labels: list[str]
 
 
 class Work:
@@ -69,17 +75,36 @@ class Work:
     ) -> None:
         self.means, self._symmetry, self._unique = means, symmetry, unique
         self._make_rows, self._kept = RowMaker(references, means.stress), kept
-        self._frames = frames
+        self._frames, self._labels = frames, InputLabels()
 
     def batches(self, candidates: Iterable[Candidate], limits: BatchLimits) -> Iterator[Done]:
-        """What comes of structures, in order and batch by batch."""
-        for batch in self.means.batches(candidates, limits):
+        """What comes of structures, in order and group by group (:func:`~etn_gpu.screening.batching.groups`)."""
+        for batch in self.means.batches(self._as_given(candidates), limits):
             yield self._done(batch)
 
-    def refused(self, candidates: list[Candidate], message: str) -> Done:
-        """What comes of structures that cannot be worked on."""
-        names = [column.name for column in self.means.columns]
-        return self._done([(c, Outcome(failed=True, message=message), dict.fromkeys(names)) for c in candidates])
+    def refused(self, candidate: Candidate, message: str) -> Done:
+        """What comes of a structure that cannot be worked on."""
+        fields: dict[str, Field] = dict.fromkeys(column.name for column in self.means.columns)
+        return self._done([Settled(candidate, Outcome(failed=True, message=message), fields)])
+
+    def joined(self, parts: Sequence[Done]) -> Done:
+        """What came of the structures of one group, in parts."""
+        kept, notes, untried = self._kept.fresh(), Counter[str](), dict[str, int | None]()
+        for part in parts:
+            kept.add(part.kept)
+            notes.update(part.notes)
+            untried |= part.untried
+        frames = [frame for part in parts for frame in part.frames or ()] if self._frames else None
+        labels = sorted({key for part in parts for key in part.labels})
+        rows, lines = [row for part in parts for row in part.rows], [line for part in parts for line in part.lines]
+        return Done(rows, lines, frames, untried, notes, kept.to_state(), labels)
+
+    def _as_given(self, candidates: Iterable[Candidate]) -> Iterator[Candidate]:
+        """The structures; notes their labels, which are those of the results once they have been relaxed."""
+        for candidate in candidates:
+            if self._frames:
+                self._labels.see([candidate.atoms])
+            yield candidate
 
     def _done(self, batch: list[Settled]) -> Done:
         candidates = [candidate for candidate, _, _ in batch]
@@ -104,4 +129,7 @@ class Work:
         if self._frames:
             frames = writer.texts(rows, [candidate.atoms for candidate in candidates], outcomes)
         untried = {c.source: c.untried for c in candidates if c.untried != 0}
-        return Done(rows, frames, untried, writer.notes, kept.to_state())
+        lines = csv_lines(rows)
+        if self._unique:
+            lines = [f"{line[:-1]},{row.structure}\n" for line, row in zip(lines, rows, strict=True)]
+        return Done(rows, lines, frames, untried, writer.notes, kept.to_state(), self._labels.to_state())

@@ -1,8 +1,9 @@
 """Screening by many processes, on this machine or on a cluster, with Dask.
 
-Structures are read here and cut into units, as they are without other processes; units go to workers, and what comes of
-them is taken in their order, so that the results are the same, byte for byte. Each worker gets the model once. When a
-worker dies its unit is done again, by another one; what still kills is cut in halves until it is one structure, which
+Files are cut here into units, as structures are grouped without other processes; plain extended XYZ is read by the
+workers, what is packed or of another format here, and structures are sent. What comes of units is taken in their order,
+so that the results are the same, byte for byte. Each worker gets the model once. When a worker dies its unit is done
+again, by another one, group by group; a group that still kills is cut in halves until it is one structure, which
 becomes a row that says so.
 """
 
@@ -14,20 +15,34 @@ import secrets
 from collections import deque
 from collections.abc import Iterable, Iterator
 from contextlib import ExitStack
+from time import monotonic
 from typing import Any
 
 from etn_gpu.errors import DataError
-from etn_gpu.screening.batching import BatchLimits, Candidate
+from etn_gpu.screening.batching import BatchLimits, Candidate, groups
+from etn_gpu.screening.sources import UnreadCandidate
+from etn_gpu.screening.units import Unit, units
 from etn_gpu.screening.work import Done, Work
 
 __all__ = ["Workers"]
 
 #: Units that are under way for each worker: one is worked on while the next is there already.
 _AHEAD = 2
+#: Batches of a unit: what a unit costs beside its work is shared, and relaxations that take long are few among many.
+_BATCHES = 4
+#: Seconds between two looks at how many workers there are.
+_LOOK = 1.0
 #: Seconds to wait for a scheduler, and for its first worker.
 _PATIENCE = 30
 #: How often a single structure may kill a worker.
 _TRIES = 3
+#: Of a cluster of this machine: a unit whose worker died comes back at once; a worker that takes long to begin again,
+#: as on a busy machine, is not given up, for then nobody would be left; nobody looks at profiles.
+_SETTINGS = {
+    "distributed.scheduler.allowed-failures": 0,
+    "distributed.deploy.lost-worker-timeout": "1 day",
+    "distributed.worker.profile.enabled": False,
+}
 
 
 class Workers:
@@ -52,30 +67,31 @@ class Workers:
             )
         self._count, self._scheduler = count, scheduler
 
-    def batches(self, work: Work, candidates: Iterable[Candidate], limits: BatchLimits) -> Iterator[Done]:
+    def batches(
+        self, work: Work, candidates: Iterable[Candidate | UnreadCandidate], limits: BatchLimits
+    ) -> Iterator[Done]:
         """What comes of structures, in order; as :meth:`~etn_gpu.screening.work.Work.batches`.
 
         Raises:
-            DataError: no scheduler, or none with a worker, answers.
+            DataError: no scheduler, or none with a worker, answers; a worker cannot read a file.
         """
         with ExitStack() as opened:
-            client = self._client(opened)
-            sent = _sent(client, work, opened)
-            under_way: deque[tuple[list[Candidate], Any]] = deque()
-            units, failure = work.means.units(candidates, limits), None
+            pool = _Pool(self._client(opened), work, limits, opened)
+            under_way: deque[tuple[Unit, Any]] = deque()
+            waiting, failure = units(candidates, limits.atoms, _BATCHES), None
             while True:
                 try:
-                    unit = next(units, None)
+                    unit = next(waiting, None)
                 except Exception as error:  # of whatever gives the structures; those before it are under way
                     unit, failure = None, error
                 if unit is None:
                     break
-                under_way.append((unit, _submit(client, sent, unit, limits)))
+                under_way.append((unit, pool.submit(unit)))
                 # Workers may come and go.
-                while len(under_way) > _AHEAD * max(1, sum(client.nthreads().values())):
-                    yield from self._results(client, sent, work, *under_way.popleft(), limits)
+                while len(under_way) > _AHEAD * max(1, pool.threads()):
+                    yield from pool.results(*under_way.popleft())
             while under_way:
-                yield from self._results(client, sent, work, *under_way.popleft(), limits)
+                yield from pool.results(*under_way.popleft())
             if failure is not None:
                 raise failure
 
@@ -84,7 +100,7 @@ class Workers:
         import distributed
 
         if self._scheduler is None:
-            opened.enter_context(dask.config.set({"distributed.scheduler.allowed-failures": 0}))
+            opened.enter_context(dask.config.set(_SETTINGS))
             cluster = distributed.LocalCluster(
                 n_workers=self._count, threads_per_worker=1, processes=True, dashboard_address=None,
                 silence_logs=logging.CRITICAL,
@@ -102,33 +118,58 @@ class Workers:
             ) from error
         return client
 
-    def _results(
-        self,
-        client: Any,
-        sent: str,
-        work: Work,
-        unit: list[Candidate],
-        future: Any,
-        limits: BatchLimits,
-        tries: int = 1,
-    ) -> Iterator[Done]:
-        """What came of a unit, done again in parts where it killed workers."""
+
+class _Pool:
+    """The workers of a client, which all have the work."""
+
+    def __init__(self, client: Any, work: Work, limits: BatchLimits, opened: ExitStack) -> None:
+        self._client, self._work, self._limits = client, work, limits
+        self._sent = _sent(client, work, opened)
+        self._threads, self._due = 0, 0.0
+
+    def threads(self) -> int:
+        """How many units can be worked on at the same time; asked for now and then."""
+        if monotonic() >= self._due:
+            self._threads, self._due = sum(self._client.nthreads().values()), monotonic() + _LOOK
+        return self._threads
+
+    def submit(self, unit: Unit) -> Any:
+        """Gives a unit to some worker."""
+        return self._client.submit(_work_on, self._sent, unit, self._limits, pure=False)
+
+    def results(self, unit: Unit, future: Any) -> Iterator[Done]:
+        """What came of a unit; done again, group by group, where it killed workers.
+
+        Raises:
+            DataError: a worker cannot read a file.
+        """
         from distributed.scheduler import KilledWorker
 
         try:
             found = future.result()
         except KilledWorker:
-            if len(unit) == 1 and tries == _TRIES:
-                yield work.refused(unit, f"each process that worked on it died, {tries} times")
-                return
-            half = max(1, len(unit) // 2)
-            parts = [part for part in (unit[:half], unit[half:]) if part]
-            tries = tries + 1 if len(unit) == 1 else 1
-            futures = [_submit(client, sent, part, limits) for part in parts]
-            for part, again in zip(parts, futures, strict=True):
-                yield from self._results(client, sent, work, part, again, limits, tries)
-            return
-        yield from found
+            for group in groups(unit.candidates(), self._limits.atoms):
+                yield self._work.joined([*self._again(group)])
+        else:
+            yield from found
+
+    def _again(self, group: list[Candidate], tries: int = 1) -> Iterator[Done]:
+        """What comes of structures that were with a worker that died, perhaps not of them."""
+        from distributed.scheduler import KilledWorker
+
+        try:
+            found = self.submit(Unit((group,), len(group))).result()
+        except KilledWorker:
+            if len(group) > 1:
+                half = len(group) // 2
+                yield from self._again(group[:half])
+                yield from self._again(group[half:])
+            elif tries < _TRIES:
+                yield from self._again(group, tries + 1)
+            else:
+                yield self._work.refused(group[0], f"each process that worked on it died, {tries} times")
+        else:
+            yield from found
 
 
 def _sent(client: Any, work: Work, opened: ExitStack) -> str:
@@ -146,14 +187,10 @@ def _sent(client: Any, work: Work, opened: ExitStack) -> str:
     return name
 
 
-def _submit(client: Any, sent: str, unit: list[Candidate], limits: BatchLimits) -> Any:
-    return client.submit(_work_on, sent, unit, limits, pure=False)
-
-
-def _work_on(sent: str, unit: list[Candidate], limits: BatchLimits) -> list[Done]:
+def _work_on(sent: str, unit: Unit, limits: BatchLimits) -> list[Done]:
     """In a worker."""
     from distributed import get_worker
 
     carrier: Any = get_worker().plugins[sent]
     work: Work = carrier.work
-    return list(work.batches(unit, limits))
+    return list(work.batches(unit.candidates(), limits))

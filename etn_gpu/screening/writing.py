@@ -16,7 +16,7 @@ from etn_gpu.screening.database import DATABASE, write_database
 from etn_gpu.screening.duplicates import Duplicates
 from etn_gpu.screening.hulls import RunHull
 from etn_gpu.screening.parquet import check_parquet, check_parts
-from etn_gpu.screening.rows import COLUMNS, Row, as_field, csv_line, csv_lines
+from etn_gpu.screening.rows import COLUMNS, Row, as_field, csv_line
 from etn_gpu.screening.table import PARQUET, STRUCTURE, finish_rows, read_rows
 
 __all__ = ["ResultWriter", "check_outputs"]
@@ -75,9 +75,10 @@ class ResultWriter:
         more: names of further columns.
         parts: rows of each file of a folder of Parquet files; one file by default.
         unique: whether duplicates will be looked for, for which rows have their structures until all are there.
-        identity: what must be the same for a run to go on.
+        identity: gives what must be the same for a run to go on.
         resume: go on with a run that was stopped.
         overwrite: whether files that exist are replaced.
+        repeatable: whether `identity` says all that results depend on.
     """
 
     def __init__(
@@ -88,9 +89,10 @@ class ResultWriter:
         more: Sequence[str] = (),
         parts: int | None = None,
         unique: bool = False,
-        identity: Mapping[str, Any] | None = None,
+        identity: Callable[[], Mapping[str, Any]] = dict,
         resume: bool = False,
         overwrite: bool = False,
+        repeatable: bool = False,
     ) -> None:
         self._unique, self._parts = unique, parts
         heading = csv_line([*(column.name for column in COLUMNS), *map(as_field, more), *[STRUCTURE] * unique])
@@ -99,7 +101,7 @@ class ResultWriter:
             outputs.append(files.Growing(structures, "frames"))
         self._output, self._structures, self._number = output, structures, len(outputs)
         self._outputs = files.UnfinishedOutputs(
-            outputs, identity or {}, resume=resume, overwrite=overwrite, error=DataError
+            outputs, identity, resume=resume, overwrite=overwrite, error=DataError, repeatable=repeatable
         )
 
     def __enter__(self) -> ResultWriter:
@@ -121,13 +123,13 @@ class ResultWriter:
         """Whether the files are in their places."""
         return self._outputs.whole
 
-    def check(self) -> None:
-        """What opening would refuse, other runs excepted.
+    def check(self) -> bool:
+        """What opening would refuse, other runs excepted; whether the run is whole and there is nothing to do.
 
         Raises:
             DataError: a file exists, or the run to go on with is another one.
         """
-        self._outputs.check()
+        return self._outputs.check()
 
     def rows(self, more: Sequence[ResultColumn]) -> Iterator[Row]:
         """The rows that were there when the run went on; ``more`` are further columns."""
@@ -137,15 +139,12 @@ class ResultWriter:
         """Where the files are: with the suffix ``.part`` until they are whole."""
         return [Path(self._outputs.place(number)) for number in range(self._number)]
 
-    def write(self, rows: Sequence[Row], frames: Sequence[str] | None) -> None:
-        """Appends a batch: its rows, and the frames of those structures that were evaluated, '' for others.
+    def write(self, lines: Sequence[str], frames: Sequence[str] | None) -> None:
+        """Appends a batch: the lines of its rows, and the frames of structures that were evaluated, '' for others.
 
         Raises:
             DataError: the disk refuses, because it is full for instance. Both files then hold what there was room for.
         """
-        lines = csv_lines(rows)
-        if self._unique:
-            lines = [f"{line[:-1]},{row.structure}\n" for line, row in zip(lines, rows, strict=True)]
         row_file, *frame_files = self._outputs.files
         if not frame_files or frames is None:
             row_file.append(lines)

@@ -18,13 +18,15 @@ class Frame:
     """One structure of a file: `atoms`, or the `error` that kept it from being read; `index` counts from 0.
 
     `untried` is how many frames behind this one could not even be tried, because the file cannot be followed beyond it:
-    0 nearly always, None where the file does not tell how many there are.
+    0 nearly always, None where the file does not tell how many there are. `size` is the number of
+    atoms that a frame in error was to have, 1 where that is not known.
     """
 
     index: int
     atoms: Atoms | None
     error: DataError | None = None
     untried: int | None = 0
+    size: int = 1
 
 
 #: A frame that is still to be made, so that those that nobody wants cost little.

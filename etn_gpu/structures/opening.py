@@ -92,6 +92,11 @@ class InputFile:
         if archive(head) or compression(head):
             self.keep()  # unpacking goes through the bytes more than once
 
+    @property
+    def begin(self) -> int | None:
+        """Where the content of a plain file begins, whose bytes may be read at any place; None of any other."""
+        return self._mark if self._pipe is None and self._kept is None and not self._packed else None
+
     def keep(self) -> None:
         """Copies a pipe to an anonymous file, so that it can be read again."""
         if self._pipe is None:

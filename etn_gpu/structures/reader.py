@@ -7,7 +7,7 @@ import operator
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, BinaryIO, Protocol, TypeVar
 
 from etn_gpu.errors import DataError
 from etn_gpu.structures.ase_frames import ase_frames
@@ -18,13 +18,20 @@ from etn_gpu.structures.ml_ab import ml_ab_frames
 from etn_gpu.structures.mlip_cfg import mlip_frames
 from etn_gpu.structures.opening import UNREADABLE, InputFile
 from etn_gpu.structures.species_map import check_species
-from etn_gpu.structures.xyz_blocks import BlockFrame, block_frames
+from etn_gpu.structures.xyz_blocks import CutFrame, block_frames, cut_frames
 from etn_gpu.structures.xyz_frames import RawFrame
 from etn_gpu.structures.xyz_parse import parse_frame
 
 if TYPE_CHECKING:
     from os import PathLike
 
+
+class _Lined(Protocol):
+    @property
+    def line(self) -> int: ...
+
+
+Cut = TypeVar("Cut", bound=_Lined)
 _BUNDLE = "bundletrajectory"
 _BUNDLE_FILE = "metadata.json"
 
@@ -57,14 +64,57 @@ def read_structures(
     """
     path = Path(path)
     wanted = _parse_index(index)
-    form = None if format is None else check_format(format)
-    names = None if species is None else check_species(species)
+    form, names = _checked(format, species)
     if path.is_dir():
         begin = _folder(path, form, names)
     else:
         begin = _file(InputFile(path), form, names, again=_counts_from_the_end(wanted))
-    nothing = DataError("no structure found" + ("." if index == ":" else f" at index {index}."), str(path))
-    return _frames(begin, wanted, nothing)
+    return _frames(begin, wanted, _nothing(path, index))
+
+
+def cut_structures(
+    path: str | PathLike[str],
+    first: int = 0,
+    *,
+    format: str | None = None,
+    species: Sequence[str] | None = None,
+) -> Iterator[Frame | CutFrame]:
+    """The structures of :func:`read_structures` from number `first` on, most of a plain extended XYZ file not yet read.
+
+    Of such a file whoever opens it can read a range of bytes; what is packed, a pipe or of another format is read here,
+    and so is what is cut line by line.
+    """
+    path = Path(path)
+    form, names = _checked(format, species)
+    nothing = _nothing(path, f"{first}:" if first else ":")
+    if path.is_dir():
+        begin = _folder(path, form, names)
+    else:
+        file = InputFile(path)
+        form = form or format_of(file.source, file.name, file.head)
+        if form == XYZ and file.begin is not None:
+            return _cut(file, first, names, nothing)
+        begin = _file(file, form, names, again=False)
+    return _frames(begin, slice(first, None), nothing)
+
+
+def _checked(format: str | None, species: Sequence[str] | None) -> tuple[str | None, Sequence[str] | None]:
+    form = None if format is None else check_format(format)
+    return form, None if species is None else check_species(species)
+
+
+def _nothing(path: Path, index: int | str) -> DataError:
+    return DataError("no structure found" + ("." if index == ":" else f" at index {index}."), str(path))
+
+
+def _cut(file: InputFile, first: int, species: Sequence[str] | None, nothing: DataError) -> Iterator[Frame | CutFrame]:
+    empty = True
+    for index, found in enumerate(_raw_frames(file, partial(cut_frames, offset=file.begin or 0))):
+        if index >= first:
+            empty = False
+            yield found if isinstance(found, CutFrame) else parse_frame(found, index, file.source, species)
+    if empty:
+        raise nothing
 
 
 def _frames(begin: Callable[[], Iterator[Pending]], wanted: slice, nothing: DataError) -> Iterator[Frame]:
@@ -128,15 +178,15 @@ def _file(
 
 
 def _xyz(file: InputFile, species: Sequence[str] | None) -> Iterator[Pending]:
-    for index, raw in enumerate(_raw_frames(file)):
+    for index, raw in enumerate(_raw_frames(file, block_frames)):
         yield partial(parse_frame, raw, index, file.source, species)
 
 
-def _raw_frames(file: InputFile) -> Iterator[RawFrame | BlockFrame]:
+def _raw_frames(file: InputFile, cut: Callable[[BinaryIO], Iterator[Cut | RawFrame]]) -> Iterator[Cut | RawFrame]:
     line = 0
     try:
         with file.binary() as stream:
-            for raw in block_frames(stream):
+            for raw in cut(stream):
                 line = raw.line
                 yield raw
     except UNREADABLE as error:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 from collections.abc import Iterator, Sequence
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -57,6 +57,11 @@ class BlockFrame:
             self.values = scanned.values[row[FIRST] : row[FIRST] + n * k].reshape(n, k)
 
     @property
+    def size(self) -> int:
+        """The number of its atoms."""
+        return self._row[ATOMS]
+
+    @property
     def header(self) -> str:
         """The second line."""
         return self._text(HEADER, HEADER_END)
@@ -75,8 +80,65 @@ class BlockFrame:
         return self._data[self._row[begin] : self._row[end]].decode("utf-8", "replace")
 
 
+class Block(NamedTuple):
+    """Bytes with the frames that were found at their beginning.
+
+    offset: where the bytes are in the file; line: the number of their first line.
+    """
+
+    data: bytes
+    scanned: Scanned
+    offset: int
+    line: int
+
+    def frames(self) -> Iterator[BlockFrame]:
+        """The frames, in order."""
+        line, first = self.line, 0
+        for row, cell in zip(self.scanned.frames.tolist(), self.scanned.cells, strict=False):
+            yield BlockFrame(self.data, row, line, cell, first, self.scanned)
+            line += row[ATOMS] + 2
+            first += row[ATOMS]
+
+
+class CutFrame:
+    """A frame that was cut and not yet read: its block, where it begins and ends in it, its number in the stream from
+    0, the line of its count from 1, and the number of its atoms."""
+
+    __slots__ = ("begin", "block", "end", "index", "line", "size")
+
+    def __init__(self, block: Block, begin: int, end: int, index: int, line: int, size: int) -> None:
+        self.block, self.begin, self.end, self.index, self.line, self.size = block, begin, end, index, line, size
+
+
 def block_frames(stream: BinaryIO) -> Iterator[RawFrame | BlockFrame]:
     """The frames of a stream as :func:`~etn_gpu.structures.xyz_frames.xyz_frames` cuts them, one at a time."""
+    for found in _blocks(stream, numbers=True):
+        if isinstance(found, Block):
+            yield from found.frames()
+        else:
+            yield found
+
+
+def cut_frames(stream: BinaryIO, offset: int = 0) -> Iterator[RawFrame | CutFrame]:
+    """The same frames; those of blocks without their numbers, which whoever wants them reads from the bytes.
+
+    `offset` is where the stream is in its file now.
+    """
+    index = 0
+    for found in _blocks(stream, offset, numbers=False):
+        if not isinstance(found, Block):
+            yield found
+            continue
+        line = found.line
+        for row in found.scanned.frames[:, [BEGIN, END, ATOMS]].tolist():
+            begin, end, size = row
+            yield CutFrame(found, begin, end, index, line, size)
+            index += 1
+            line += size + 2
+
+
+def _blocks(stream: BinaryIO, offset: int = 0, *, numbers: bool) -> Iterator[RawFrame | Block]:
+    """Blocks with the frames that compiled code is sure of, and then the frames behind them."""
     from etn_gpu.structures.xyz_scan import scan
 
     data, line, error, more, enough = b"", 1, None, True, 0
@@ -88,14 +150,14 @@ def block_frames(stream: BinaryIO) -> Iterator[RawFrame | BlockFrame]:
         data += piece
         if piece and len(data) < enough:
             continue
-        scanned = scan(data)
-        first = 0
-        for row, cell in zip(scanned.frames.tolist(), scanned.cells, strict=False):
-            yield BlockFrame(data, row, line, cell, first, scanned)
-            line += row[ATOMS] + 2
-            first += row[ATOMS]
+        scanned = scan(data, numbers=numbers)
+        found = len(scanned.frames)
+        if found:
+            yield Block(data, scanned, offset, line)
+            line += int(scanned.frames[:, ATOMS].sum()) + 2 * found
         # A frame of many pieces must not be scanned again with each of them.
-        enough = 2 * len(data) if not first and len(data) > _SMALL else 0
+        enough = 2 * len(data) if not found and len(data) > _SMALL else 0
+        offset += scanned.end
         data = data[scanned.end :]
         more = bool(piece) and not scanned.doubt and len(data) < _LARGEST
     rest: Any = io.BufferedReader(_Rest(data, stream, error))

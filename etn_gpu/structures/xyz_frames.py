@@ -38,6 +38,11 @@ class RawFrame(NamedTuple):
     ends: bool = False
 
     @property
+    def size(self) -> int:
+        """1: how many atoms it was to have is not looked at, it may be a wrong count."""
+        return 1
+
+    @property
     def header(self) -> str:
         """The second line."""
         return self.lines[1].rstrip("\n")

@@ -39,7 +39,7 @@ def parse_frame(raw: RawFrame | BlockFrame, index: int, source: str, species: Se
     except Exception as error:  # ASE's parser raises whatever its conversions raise
         unknown = str(error) if isinstance(error, KeyError) else ""
         fault = f"no element is called {unknown}" if unknown else f"not a valid XYZ frame ({reason(error)})"
-    return Frame(index, None, DataError(f"{fault}.", place))
+    return Frame(index, None, DataError(f"{fault}.", place), size=raw.size)
 
 
 def _parse(raw: RawFrame | BlockFrame, species: Sequence[str] | None) -> Atoms:

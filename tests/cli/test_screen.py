@@ -236,6 +236,20 @@ def test_wrong_use(run: Run, stand_in: Any, arguments: list[str], complaint: str
     assert not Path("results.csv").exists()
 
 
+def test_resume_of_a_whole_run_is_no_failure(run: Run, stand_in: Any) -> None:
+    write("a.extxyz", [tungsten()] * 3)
+    assert run("screen", "nbmotaw", "a.extxyz", "--resume").code == 0
+    before = Path("results.csv").read_bytes()
+    again = run("screen", "nbmotaw", "a.extxyz", "--resume")
+    assert again.code == 0
+    assert "nothing to do: results.csv is whole" in again.out
+    assert Path("results.csv").read_bytes() == before
+    write("a.extxyz", [tungsten()] * 2)
+    again = run("screen", "nbmotaw", "a.extxyz", "--resume")
+    assert again.code == 2
+    assert "is of another run: inputs was" in again.err
+
+
 def test_demo_with_a_model_of_other_elements(run: Run, stand_in: Any) -> None:
     stand_in.species = ("Al", "W")
     finished = run("screen", "--demo")

@@ -19,7 +19,7 @@ from etn_gpu.screening.evaluation import Outcome, evaluate_each
 from etn_gpu.screening.frames import FrameWriter
 from etn_gpu.screening.hulls import RunHull
 from etn_gpu.screening.row_maker import RowMaker
-from etn_gpu.screening.rows import COLUMNS, Row
+from etn_gpu.screening.rows import COLUMNS, Row, csv_lines
 from etn_gpu.screening.writing import ResultWriter, check_outputs
 
 
@@ -62,8 +62,8 @@ def test_rows_are_on_disk_after_each_batch(tmp_path: Path) -> None:
     with ResultWriter(path, overwrite=True) as writer:
         [part] = writer.places()
         assert part.read_text() == ",".join(column.name for column in COLUMNS) + "\n"
-        writer.write([awkward], None)
-        writer.write([awkward], None)
+        writer.write(csv_lines([awkward]), None)
+        writer.write(csv_lines([awkward]), None)
         with part.open(newline="", encoding="utf-8") as file:
             rows = list(csv.DictReader(file))
     assert len(rows) == 2
@@ -82,7 +82,7 @@ def test_unwritable_file(tmp_path: Path) -> None:
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs the device that is always full, which Linux has")
 def test_full_disk_is_a_clear_error() -> None:
     with pytest.raises(DataError, match="No space left on device"), ResultWriter(Path("/dev/full")) as writer:
-        writer.write([Row("a", 0)], None)
+        writer.write(csv_lines([Row("a", 0)]), None)
 
 
 def written(path: Path, model: Any, structures: list[Atoms]) -> list[Outcome]:
@@ -90,7 +90,7 @@ def written(path: Path, model: Any, structures: list[Atoms]) -> list[Outcome]:
     rows = RowMaker({})([Candidate("in [1].xyz", i, atoms) for i, atoms in enumerate(structures)], outcomes)
     with ResultWriter(path.with_suffix(".csv"), path) as writer:
         for row, atoms, outcome in zip(rows, structures, outcomes, strict=True):
-            writer.write([row], FrameWriter().texts([row], [atoms], [outcome]))
+            writer.write(csv_lines([row]), FrameWriter().texts([row], [atoms], [outcome]))
         writer.finish({}, RunHull({}), [])
     return outcomes
 
