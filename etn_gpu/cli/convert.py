@@ -28,7 +28,7 @@ def convert(
         str | None,
         typer.Option(
             metavar="INNER,OUTER",
-            help="Radii in A of the pair style zbl that a published SNAP is used with in LAMMPS.",
+            help="Radii in A of the pair style zbl beside which a SNAP was fitted.",
             show_default=False,
         ),
     ] = None,

@@ -89,7 +89,7 @@ def load(
             from a file with many (NEP, SNAP), for SNAP with ``chemflag`` in the order of ``pair_coeff``.
         allow_large: also a model whose compilation may take minutes and gigabytes.
         options: of SNAP ``parameters``, the second file where it has another name, and ``zbl``, the radii (inner,
-            outer) in A of the pair style ``zbl`` that published files are used with.
+            outer) in A of the pair style ``zbl`` beside which it was fitted.
 
     Raises:
         ModelFileError: there is no such name or file; a file of another kind, damaged, or with what is not done here;

@@ -41,9 +41,8 @@ def read_snap(
             the blocks of coefficients and the lists ``sinner`` and ``dinner`` follow **the order of the elements on
             the line pair_coeff** of the LAMMPS input, which the files do not tell: there the species must be given,
             all of them, in that order.
-        zbl: the radii in A of ``pair_style hybrid/overlay ... zbl inner outer``: published SNAP potentials of metals
-            are used together with this repulsion, of which only the LAMMPS input tells. Its charges are the atomic
-            numbers.
+        zbl: the radii in A of ``pair_style hybrid/overlay ... zbl inner outer``, for a potential that was fitted to
+            what this repulsion leaves over: only the LAMMPS input tells. Its charges are the atomic numbers.
 
     Raises:
         ModelFileError: a file is missing, cut off or something else, or says what LAMMPS or we do not do.
