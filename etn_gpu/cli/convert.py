@@ -34,7 +34,8 @@ def convert(
     ] = None,
     allow_large: AllowLarge = False,
 ) -> None:
-    """Write a model of any kind, such as an MTP, as a model file of this library.
+    """Write a model of any kind, such as an MTP, as a model file of this library,
+    or one that was read from an MTP, SNAP or PACE file as such a file again.
 
     All numbers are kept bit for bit. What the file says of itself goes along as
     metadata.
@@ -43,13 +44,18 @@ def convert(
     Examples:
       etn-gpu convert pot.mtp --species Nb,Mo,Ta,W --output pot.etn
       etn-gpu convert W.snapcoeff --zbl 4,4.8 --output W.etn
+      etn-gpu convert pot.etn --output again.mtp
     """
-    from etn_gpu.files import MODEL
+    from etn_gpu.files import POTENTIAL
+    from etn_gpu.interop.saving import METHODS, save_as
     from etn_gpu.potential.file import model_path
 
-    context.with_resource(claimed_output(output, MODEL, [model_path(model)], overwrite))
+    context.with_resource(claimed_output(output, POTENTIAL, [model_path(model)], overwrite))
     potential = load_model(model, species, allow_large, **({} if zbl is None else {"zbl": _radii(zbl)}))
-    potential.save(output)
+    if output.suffix.lower() in METHODS:
+        save_as(potential, output)
+    else:
+        potential.save(output)
     output_console().print(escaped(f"{output}: {potential!r}"), soft_wrap=True, highlight=False)
 
 

@@ -18,7 +18,7 @@ from etn_gpu.files.appended import AppendedFile
 from etn_gpu.files.atomic import write_atomically
 from etn_gpu.files.failures import is_system_failure
 from etn_gpu.files.folders import others_in, part_name, parts_in
-from etn_gpu.files.formats import JSON, MODEL, PAGE, ROWS, STRUCTURES, Content, check_suffix
+from etn_gpu.files.formats import JSON, MODEL, PAGE, POTENTIAL, ROWS, STRUCTURES, Content, check_suffix
 from etn_gpu.files.identity import identity, is_stream
 from etn_gpu.files.json_text import json_text
 from etn_gpu.files.locks import locked
@@ -29,6 +29,7 @@ __all__ = [
     "JSON",
     "MODEL",
     "PAGE",
+    "POTENTIAL",
     "ROWS",
     "STRUCTURES",
     "AppendedFile",

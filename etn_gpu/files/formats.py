@@ -9,7 +9,7 @@ from pathlib import PurePath
 from etn_gpu.errors import EtnGpuError
 from etn_gpu.files.identity import AnyPath, is_stream
 
-__all__ = ["JSON", "MODEL", "PAGE", "ROWS", "STRUCTURES", "Content", "check_suffix"]
+__all__ = ["JSON", "MODEL", "PAGE", "POTENTIAL", "ROWS", "STRUCTURES", "Content", "check_suffix"]
 
 #: Suffixes with a known meaning, each line of a kind. Any other, or none, promises nothing and is free.
 _NAMES = """
@@ -49,6 +49,9 @@ STRUCTURES = Content(
     compressible=True,
 )
 MODEL = Content("a model file is written", frozenset({"etn", "model", "safetensors"}), "model.etn")
+POTENTIAL = Content(
+    "a potential is written", MODEL.suffixes | {"mtp", "snapcoeff", "snapparam", "yace"}, "model.etn or pot.mtp"
+)
 
 
 def check_suffix(path: AnyPath, content: Content, error: type[EtnGpuError]) -> None:

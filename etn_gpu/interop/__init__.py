@@ -1,5 +1,6 @@
 """Potentials of other methods, read from their files and run as Programs."""
 
 from etn_gpu.interop.loading import load
+from etn_gpu.interop.saving import save_as
 
-__all__ = ["load"]
+__all__ = ["load", "save_as"]

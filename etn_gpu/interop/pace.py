@@ -19,6 +19,7 @@ from etn_gpu.interop.pace_basis import complex_basis
 from etn_gpu.interop.pace_energy import Embeddings, core_ramp, core_switch
 from etn_gpu.interop.pace_file import PaceFile, read_pace_file
 from etn_gpu.interop.pace_radial import RadialPart, radial_part
+from etn_gpu.interop.pace_write import pace_text
 from etn_gpu.interop.translation import Translation, directions, harmonics, vectors
 from etn_gpu.plan import Program, ProgramBuilder, Term
 from etn_gpu.plan.operations import (
@@ -60,7 +61,7 @@ def translate(file: PaceFile, name: str) -> Translation:
     build = _Build(file)
     form = Formulation("PACE", file.elements, max(b.cutoff for r in file.bonds for b in r), build.program)
     functions = [len(f) for f in file.functions]
-    metadata = {"format": "yace", "functions": functions, "spline_step": file.spline_step}
+    metadata = {"functions": functions, "spline_step": file.spline_step, "yace": pace_text(file)}
     return Translation(form, build.parameters, np.array(file.references), metadata)
 
 

@@ -99,3 +99,21 @@ def test_the_plan_of_a_program(run: Run) -> None:
     assert finished.code == 0, finished.err
     assert "method                pairs, cutoff 4 A" in finished.out
     assert "energy                program" in finished.out
+
+
+def test_there_and_back_again(run: Run) -> None:
+    path = Path(__file__).parents[1] / "interop" / "references" / "mtp" / "alloy.mtp"
+    lacking = run("convert", path, "--output", "pot.etn")
+    assert lacking.code == 2
+    assert "has types without names" in lacking.err
+    assert run("convert", path, "--species", "Nb,Mo,Ta,W", "--output", "pot.etn").code == 0
+    assert etn_gpu.load("pot.etn").species == ("Nb", "Mo", "Ta", "W")
+    assert run("convert", "pot.etn", "--output", "again.mtp").code == 0
+    assert Path("again.mtp").read_text() == path.read_text()
+    refused = run("convert", "pot.etn", "--output", "again.yace")
+    assert refused.code == 2
+    assert "the potential is MTP" in refused.err
+    zbl = run("convert", path, "--species", "Nb,Mo,Ta,W", "--zbl", "4,4.8", "--output", "z.etn")
+    assert zbl.code == 2
+    assert "the options zbl were given" in zbl.err
+    assert run("convert", path, "--species", "Nb,Mo,Ta,W", "--zbl", "4", "--output", "z.etn").code == 2

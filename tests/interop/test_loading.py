@@ -15,6 +15,7 @@ from ase.build import bulk
 import etn_gpu
 from etn_gpu.errors import ModelFileError
 from etn_gpu.interop.loading import is_model, lacks_species, takes_species
+from etn_gpu.interop.saving import save_as
 from etn_gpu.interop.snap import write_snap
 from etn_gpu.potential import Potential, load
 from tests.interop.mtp_cases import CASES as MTP
@@ -144,3 +145,23 @@ def test_a_potential_relaxes_and_screens(tmp_path: Path) -> None:
     assert sum(report.counts.values()) == 1
     calculator = etn_gpu.ETNCalculator(given.path, species=given.species)
     assert calculator.model.species == model.species
+
+
+@pytest.mark.parametrize("kind", ["MTP", "SNAP", "PACE"])
+def test_files_of_their_own_method_from_model_files(tmp_path: Path, kind: str) -> None:
+    given = KINDS[kind](tmp_path)
+    model = etn_gpu.load(given.path, **given.options)
+    model.save(tmp_path / "model.etn")
+    again = tmp_path / f"again{given.path.suffix}"
+    save_as(etn_gpu.load(tmp_path / "model.etn"), again)
+    assert again.read_text() == given.path.read_text()
+    assert etn_gpu.load(again, **given.options).form == model.form
+
+
+def test_only_their_own(tmp_path: Path) -> None:
+    model = etn_gpu.load(pace(tmp_path).path)
+    with pytest.raises(ModelFileError, match=r"is PACE, cutoff .*, and \.mtp is that of MTP"):
+        save_as(model, tmp_path / "a.mtp")
+    with pytest.raises(ModelFileError, match=r"and \.txt is that of no method that is written"):
+        save_as(model, tmp_path / "a.txt")
+    assert not list(tmp_path.glob("a.*"))
