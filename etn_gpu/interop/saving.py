@@ -7,8 +7,6 @@ from pathlib import Path
 
 from etn_gpu.errors import ModelFileError
 from etn_gpu.files import write_atomically
-from etn_gpu.interop.mtp import write_mtp
-from etn_gpu.interop.snap import write_snap
 from etn_gpu.interop.translation import Translation
 from etn_gpu.potential import Potential
 from etn_gpu.potential.formulation import Formulation
@@ -37,8 +35,12 @@ def save_as(potential: Potential, path: str | PathLike[str]) -> None:
     parameters = {name: potential.parameters[name] for name in form.network_shapes}
     translation = Translation(form, parameters, potential.parameters[REFERENCES], potential.metadata)
     if method == "MTP":
+        from etn_gpu.interop.mtp import write_mtp
+
         write_mtp(path, translation)
     elif method == "SNAP":
+        from etn_gpu.interop.snap import write_snap
+
         write_snap(translation, path)
     else:
         write_atomically(path, potential.metadata["yace"].encode(), ModelFileError, "the PACE file")
