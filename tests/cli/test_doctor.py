@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 import pytest
 
 import etn_gpu.backend
-from etn_gpu.potential import BatchResult
+from etn_gpu.potential import Architecture, BatchResult, ETNPotential
 from etn_gpu.potential.selfcheck import check_structures, largest_difference
 from etn_gpu.structures import StructureBatch
 
@@ -88,10 +87,13 @@ def test_check_structures_cover_every_periodicity_and_species() -> None:
         assert 2.0 < distances.min() < 3.3
 
 
-def test_plan_prints_the_report(run: Run, stand_in: Any) -> None:
-    stand_in.plan_report = lambda: "step 1: [atom, l] -> [x]\n400 flops per atom"
-    stand_in.architecture = SimpleNamespace(bonds=("2x0e+1x1o", "2x0e"), is_energy=True)
-    stand_in.metadata = {"licence": "MIT [data]", "citation": ["A, 2023", "B, 2024"], "training_data": {"atoms": 5}}
+def test_plan_prints_the_report(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    architecture = Architecture(("Mo", "Nb", "Ta", "W"), 5.0, 1.0, 2, (2, 1), 1, 1, ("2x0e+1x1o", "2x0e"))
+    parameters = {name: np.ones(shape) for name, shape in architecture.parameter_shapes.items()}
+    told = {"licence": "MIT [data]", "citation": ["A, 2023", "B, 2024"], "training_data": {"atoms": 5}}
+    model = ETNPotential(architecture, parameters, metadata=told)
+    monkeypatch.setattr(model, "plan_report", lambda: "step 1: [atom, l] -> [x]\n400 flops per atom")
+    monkeypatch.setattr(etn_gpu, "load", lambda name, **options: model, raising=False)
     finished = run("plan", "nbmotaw")
     assert finished.code == 0
     assert finished.out.splitlines() == [
