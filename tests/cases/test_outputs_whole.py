@@ -89,7 +89,10 @@ def test_a_size_limit(run: Run, batch_atoms: int, limited: str, suffix: str) -> 
     assert run("screen", MODEL, "in.extxyz", "-o", undisturbed, "--batch-atoms", batch_atoms).code == 0
     assert run("screen", MODEL, "in.extxyz", *options, "--resume").code == 0
     assert Path(output).read_bytes() == Path(undisturbed).read_bytes()
-    assert not Path(output + ".run").exists()
+    assert not Path(output + ".part").exists()
+    again = run("screen", MODEL, "in.extxyz", *options, "--resume")
+    assert again.code == 0
+    assert "nothing to do" in again.out + again.err
 
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs the device that is always full, which Linux has")

@@ -31,10 +31,25 @@ def test_a_potential_of_another_code(
     command: list[str], run: Run, structures: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    (tmp_path / "fitted.mtp").write_text("MTP\nversion = 1.1.0\npotential_name = MTP1m\n")
-    finished = run(*command, tmp_path / "fitted.mtp", structures)
+    (tmp_path / "gap.xml").write_text('<GAP_params label="GAP_2017">\n')
+    finished = run(*command, tmp_path / "gap.xml", structures)
     assert finished.code == 2
-    assert "fitted.mtp is an MTP potential (MLIP): expected a model file of etn_gpu" in finished.err
+    assert "gap.xml is an XML file, perhaps a GAP potential (QUIP)" in finished.err
+    assert "expected a model file of etn_gpu" in finished.err
+
+
+def test_a_cut_potential_of_another_code(run: Run, structures: Path, tmp_path: Path) -> None:
+    path = tmp_path / "fitted.mtp"
+    path.write_text("MTP\nversion = 1.1.0\npotential_name = MTP1m\n")
+    unnamed = run("evaluate", path, structures)
+    assert unnamed.code == 2
+    assert "has types without names: say which elements they are" in unnamed.err
+    cut = run("evaluate", path, structures, "--species", "Nb,Mo,Ta,W")
+    assert cut.code == 2
+    assert "fitted.mtp" in cut.err
+    graded = run("grade", path, structures, "-o", tmp_path / "new.etn")
+    assert graded.code == 2
+    assert "fitted.mtp is an MTP potential (MLIP): expected a model file of etn_gpu" in graded.err
 
 
 def test_a_model_in_place_of_a_checkpoint(run: Run, structures: Path, tmp_path: Path) -> None:
