@@ -79,7 +79,8 @@ def size_of_program(program: Program) -> Size:
     parameters = sum(v.size for v in program.values.values() if v.space == "param")
     code = _PER_FLOP * done.per_edge + _PER_VALUE * edge + _PER_PATH * len(program.steps)
     flops = done.per_atom + _NEIGHBOURS * done.per_edge
-    return Size(edge, code, _WITH_GRADIENT * flops, 8.0 * _WITH_GRADIENT * atom, 16.0 * parameters)
+    # Radial functions are part of the code; what matters is how much there is of it.
+    return Size(0.0, code, _WITH_GRADIENT * flops, 8.0 * _WITH_GRADIENT * atom, 16.0 * parameters)
 
 
 def too_large(form: Form) -> str | None:

@@ -194,3 +194,16 @@ def test_backends_agree_on_the_structures_of_the_self_check() -> None:
     many = check_structures(model.species, CUTOFF)
     for a, b in zip(model.evaluate(many, backend="numpy"), model.evaluate(many, backend="numba"), strict=True):
         np.testing.assert_allclose(a["forces"], b["forces"], atol=1e-9)
+
+
+def test_many_values_on_edges_are_no_reason_to_refuse(tmp_path: Path) -> None:
+    """A moment tensor potential of level 16 has more than a hundred: what counts is the code that they take."""
+    builder = ProgramBuilder()
+    builder.input("x", "edge", 3)
+    many = Products((3, 3, 150), tuple((0, 1, k, 1.0) for k in range(150)))
+    builder.step("y", "edge", (Term(many, 2, ("x", "x")),))
+    edge_sum = EdgeSum((150, 3, 1), (EdgeSumBlock(0, 1, 0, 1, 0),), 1, merged=True)
+    builder.step("e", "atom", (Term(edge_sum, 2, ("y", "x")),))
+    form = Formulation("wide", ("Cu",), 3.0, builder.build({"e": "e"}))
+    Potential(form, {"E0": [0.0]}).save(tmp_path / "model.etn")
+    assert etn_gpu.load(tmp_path / "model.etn").form == form
