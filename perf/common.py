@@ -18,8 +18,6 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from etn_gpu.files import json_text
-
 if TYPE_CHECKING:
     from ase import Atoms
 
@@ -117,6 +115,9 @@ def gemm_ceiling(dtype: str) -> float:
 
 def save(name: str, report: dict[str, Any]) -> Path:
     """Write ``report`` to results/<name>.json and return the path."""
+    # Runners of peers import this module where etn_gpu is not installed.
+    from etn_gpu.files import json_text
+
     RESULTS.mkdir(exist_ok=True)
     path = RESULTS / f"{name}.json"
     path.write_text(json_text(report))
