@@ -15,7 +15,6 @@ import json
 import os
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack, suppress
-from dataclasses import dataclass
 from functools import cache
 from time import monotonic
 from types import TracebackType
@@ -26,6 +25,7 @@ from etn_gpu.files.appended import AppendedFile
 from etn_gpu.files.atomic import permissions, write_atomically
 from etn_gpu.files.differences import change, difference, shown
 from etn_gpu.files.folders import parts_in, put_folder, remove
+from etn_gpu.files.growing import Growing, with_suffix
 from etn_gpu.files.identity import AnyPath, is_stream
 from etn_gpu.files.locks import locked
 from etn_gpu.files.outputs import check_replaced
@@ -41,15 +41,6 @@ _INTERVAL, _SHARE = 1.0, 50.0
 _NAME = "name, or replace what is there with --overwrite (overwrite=True in Python)"
 #: The entry of a note that all outputs are in their places.
 _IN_PLACE = "in place"
-
-
-@dataclass(frozen=True)
-class Growing:
-    """An output: its path, what it holds, for messages ("rows"), and what stands before all records."""
-
-    path: AnyPath
-    records: str
-    heading: str = ""
 
 
 class UnfinishedOutputs:
@@ -92,7 +83,7 @@ class UnfinishedOutputs:
         self._resume, self._overwrite, self._error = resume, overwrite, error
         self._plain = [output for output in outputs if not is_stream(output.path)]
         self._resumable = len(self._plain) == len(outputs)
-        self._state = _with(self._plain[0].path, ".run") if self._resumable else ""
+        self._state = with_suffix(self._plain[0].path, ".run") if self._resumable else ""
         self._whole = False
         self._due = 0.0
         #: What was noted last, with bytes and records of each file at that time.
@@ -135,7 +126,7 @@ class UnfinishedOutputs:
     def place(self, number: int) -> str:
         """Where an output is, by its number: its part, until it is whole."""
         path = os.fspath(self._outputs[number].path)
-        return path if self._whole or is_stream(path) else _with(path, ".part")
+        return path if self._whole or is_stream(path) else with_suffix(path, ".part")
 
     def check(self) -> bool:
         """What entering would refuse, other runs excepted, before anything is done.
@@ -182,11 +173,11 @@ class UnfinishedOutputs:
     def _make(self, path: AnyPath, make: Making) -> None:
         if is_stream(path):
             return
-        whole = _with(path, ".whole")
+        whole = with_suffix(path, ".whole")
         try:
             with suppress(FileNotFoundError):
                 remove(whole)  # of a run that was stopped here
-            make(_with(path, ".part"), whole)
+            make(with_suffix(path, ".part"), whole)
             made = [os.path.join(whole, name) for name in parts_in(whole)] if os.path.isdir(whole) else [whole]
             for name in made:
                 with open(name, "rb+") as file:
@@ -212,7 +203,9 @@ class UnfinishedOutputs:
             state = None  # others are refused as outputs of any origin are
         stopped = state is not None and (state["whole"] or any(part["records"] for part in state["parts"]))
         if state is None:  # parts of no run are not ours
-            self._check_places([_with(output.path, suffix) for output in self._plain for suffix in (".part", ".whole")])
+            self._check_places(
+                [with_suffix(output.path, suffix) for output in self._plain for suffix in (".part", ".whole")]
+            )
         elif stopped and not self._resume and not self._overwrite:
             raise self._error(
                 f"{self._state} is of a run that was stopped, with {state['parts'][0]['records']} "
@@ -278,7 +271,7 @@ class UnfinishedOutputs:
         try:
             for output in self._plain:
                 with suppress(FileNotFoundError):
-                    remove(_with(output.path, ".whole"))
+                    remove(with_suffix(output.path, ".whole"))
             for output in self._outputs:
                 self.files.append(self._open(output))
             for file, output in zip(self.files, self._outputs, strict=True):
@@ -297,7 +290,7 @@ class UnfinishedOutputs:
                 self._put_in_place(self.progress or {}, [part["records"] for part in state["parts"]])
             return
         for output, part in zip(self._outputs, state["parts"], strict=True):
-            name = _with(output.path, ".part")
+            name = with_suffix(output.path, ".part")
             try:
                 length = os.path.getsize(name)
             except OSError as problem:
@@ -320,7 +313,7 @@ class UnfinishedOutputs:
 
     def _open(self, output: Growing) -> AppendedFile:
         path = os.fspath(output.path)
-        target = path if is_stream(path) else _with(path, ".part")
+        target = path if is_stream(path) else with_suffix(path, ".part")
         return AppendedFile(
             target, output.records, overwrite=True, error=self._error, compressed=path.lower().endswith(".gz")
         )
@@ -357,7 +350,7 @@ class UnfinishedOutputs:
     def _put_in_place(self, progress: Mapping[str, Any], records: Sequence[int]) -> None:
         """Renames what is not yet in its place, the first output last: when it is there, all are."""
         for output in reversed(self._plain):
-            part, whole, target = (_with(output.path, suffix) for suffix in (".part", ".whole", ""))
+            part, whole, target = (with_suffix(output.path, suffix) for suffix in (".part", ".whole", ""))
             try:
                 if os.path.exists(whole):
                     with suppress(FileNotFoundError):
@@ -388,7 +381,7 @@ class UnfinishedOutputs:
     def _forget(self, but_for: str = "") -> None:
         """Leaves nothing but outputs that are in their places, and perhaps a note."""
         notes = [self._state + ".tmp", self._state] if self._state else []
-        own = [_with(output.path, suffix) for output in self._plain for suffix in (".part", ".whole")]
+        own = [with_suffix(output.path, suffix) for output in self._plain for suffix in (".part", ".whole")]
         for name in [*own, *notes]:
             if name != but_for:
                 with suppress(OSError):
@@ -398,8 +391,3 @@ class UnfinishedOutputs:
 def _in_place(state: Mapping[str, Any]) -> bool:
     """Whether all outputs were in their places when a note was written."""
     return bool(state.get(_IN_PLACE))
-
-
-def _with(path: AnyPath, suffix: str) -> str:
-    """Beside the file that a path means, through symbolic links."""
-    return os.path.realpath(path) + suffix

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from importlib import import_module
 from os import PathLike
 from pathlib import Path
 from typing import Any
@@ -16,47 +17,44 @@ from etn_gpu.potential.file_kinds import MODEL, MTP, NEP, PACE, SNAP_COEFFICIENT
 from etn_gpu.potential.references import REFERENCES
 from etn_gpu.potential.size import too_large
 
-#: How a file is read: its path, species where they are given, and options of its kind.
-Reader = Callable[..., Translation]
-
 
 @dataclass(frozen=True)
 class Kind:
-    """A kind of model file: how it is read, what ``species`` are for it, and which other options it takes.
+    """A kind of model file: ``module.function`` that reads it, what ``species`` are for it, and its other options.
 
     Species are 'needed' where the file has types without names, 'chosen' among many, or 'told' by the file.
     """
 
-    read: Reader
+    reader: str
     species: str
     options: tuple[str, ...] = ()
 
+    def read(self, path: Path, species: Sequence[str] | None, **options: Any) -> Translation:
+        """Read a file; the module is imported only now."""
+        module, name = self.reader.split(".")
+        read: Callable[..., Translation] = getattr(import_module(f"etn_gpu.interop.{module}"), name)
+        return read(path, species=species, **options)
 
-def _kinds() -> dict[str, Kind]:
-    """Kinds of files by what :func:`~etn_gpu.potential.file_kinds.describe` calls them."""
-    from etn_gpu.interop.mtp import read_mtp
-    from etn_gpu.interop.nep import read_nep
-    from etn_gpu.interop.pace import read_pace
-    from etn_gpu.interop.snap import read_snap
 
-    snap = Kind(read_snap, "chosen", ("parameters", "zbl"))
-    return {
-        MTP: Kind(read_mtp, "needed"),
-        SNAP_COEFFICIENTS: snap,
-        SNAP_PARAMETERS: snap,
-        NEP: Kind(read_nep, "chosen"),
-        PACE: Kind(read_pace, "told"),
-    }
+_SNAP = Kind("snap.read_snap", "chosen", ("parameters", "zbl"))
+#: Kinds by what :func:`~etn_gpu.potential.file_kinds.describe` calls their files.
+_KINDS = {
+    MTP: Kind("mtp.read_mtp", "needed"),
+    SNAP_COEFFICIENTS: _SNAP,
+    SNAP_PARAMETERS: _SNAP,
+    NEP: Kind("nep.read_nep", "chosen"),
+    PACE: Kind("pace.read_pace", "told"),
+}
 
 
 def _kind(path: Path) -> Kind | None:
-    return _kinds().get(describe(path) or "") if path.is_file() else None
+    return _KINDS.get(describe(path) or "") if path.is_file() else None
 
 
 def is_model(name_or_path: str | PathLike[str]) -> bool:
     """Whether this is a shipped model, or a file of a kind that :func:`load` reads."""
     path = model_path(name_or_path)
-    return path.is_file() and (_kind(path) is not None or describe(path) == MODEL)
+    return path.is_file() and describe(path) in (MODEL, *_KINDS)
 
 
 def takes_species(name_or_path: str | PathLike[str]) -> bool:
@@ -109,7 +107,7 @@ def load(
                 f"{path} has types without names: say which elements they are, in their order, with species "
                 "(--species Nb,Mo,Ta,W)"
             )
-        potential = translated(kind.read(path, species=species, **options))
+        potential = translated(kind.read(path, species, **options))
         if not allow_large and (reason := too_large(potential.form)):
             raise ModelFileError(f"{path} is refused: {reason}")
         return potential

@@ -24,7 +24,7 @@ import numpy as np
 from etn_gpu.errors import ModelFileError
 from etn_gpu.interop.mtp_file import MtpFile, read_mtp_file, write_mtp_file
 from etn_gpu.interop.mtp_moments import Degree, Moments, Monomial, moments_of, runs
-from etn_gpu.interop.translation import Translation, directions, vectors
+from etn_gpu.interop.translation import Translation
 from etn_gpu.plan import Program, ProgramBuilder, Term
 from etn_gpu.plan.formula import Formula
 from etn_gpu.plan.operations import (
@@ -41,6 +41,7 @@ from etn_gpu.plan.operations import (
     View,
 )
 from etn_gpu.plan.program import Value
+from etn_gpu.potential.edge_steps import directions, vectors
 from etn_gpu.potential.formulation import Formulation
 from etn_gpu.structures.species_map import check_species
 
@@ -141,7 +142,7 @@ def _radial_size(energy: Program) -> int:
 def _energy(file: MtpFile) -> Program:
     moments = moments_of(file)
     builder = ProgramBuilder()
-    x, s = vectors(builder)
+    x, s = vectors(builder, builder.input("x", "edge", 3))
     radial = _radial(file)
     f = builder.step("radial", "edge", (Term(radial, 1, (s.name,)),))
     y, starts = _monomials(builder, directions(builder, x, s), moments.degrees)

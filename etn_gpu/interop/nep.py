@@ -24,7 +24,7 @@ from etn_gpu.interop.nep_descriptors import Layout, angular_terms
 from etn_gpu.interop.nep_file import NepFile, parse_nep
 from etn_gpu.interop.nep_radial import Radial
 from etn_gpu.interop.nep_repulsion import reach
-from etn_gpu.interop.translation import Translation, directions, harmonics, vectors
+from etn_gpu.interop.translation import Translation
 from etn_gpu.plan import Program, ProgramBuilder, Term
 from etn_gpu.plan.formula import Formula
 from etn_gpu.plan.operations import (
@@ -39,6 +39,7 @@ from etn_gpu.plan.operations import (
     PairTable,
 )
 from etn_gpu.plan.program import Value
+from etn_gpu.potential.edge_steps import directions, harmonics, vectors
 from etn_gpu.potential.formulation import Formulation
 
 Array = NDArray[np.float64]
@@ -102,7 +103,7 @@ def translate_nep(file: NepFile, species: Sequence[str]) -> Translation:
 
 def _program(n_species: int, own_network: bool, neurons: int, radial: Radial, layout: Layout) -> Program:
     builder = ProgramBuilder()
-    x, s = vectors(builder)
+    x, s = vectors(builder, builder.input("x", "edge", 3))
     f = _functions(builder, n_species, radial, s)
     one = builder.step("one", "atom", (Term(Constant(1, 0, 1, 1.0), 0, ()),))
     sums = _sums(builder, n_species, radial, layout, f, x, s)

@@ -12,6 +12,7 @@ from math import pi
 import numpy as np
 from numpy.typing import NDArray
 
+from etn_gpu.backend.terms import DECAYS, SHARES
 from etn_gpu.interop.nep_file import CoreRepulsion, NepFile
 from etn_gpu.plan.formula import Formula, Number
 from etn_gpu.structures.elements import SYMBOLS
@@ -20,8 +21,6 @@ Array = NDArray[np.float64]
 
 #: Constants as GPUMD has them: K in eV A, 1/A for the screening length.
 COULOMB, SCREENING = 14.399645, 2.134563
-SHARES = (0.18175, 0.50986, 0.28022, 0.02817)
-DECAYS = (3.1998, 0.94229, 0.4029, 0.20162)
 #: Covalent radii in pm from H to Pu: Pyykko and Atsumi, Chem. Eur. J. 15, 186 (2009), those of metals less 10 %.
 RADII = (
     32, 46, 120, 94, 77, 75, 71, 63, 64, 67, 140, 125, 113, 104, 110, 102, 99, 96, 176, 154, 133, 122, 121, 110, 107,

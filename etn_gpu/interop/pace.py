@@ -20,7 +20,7 @@ from etn_gpu.interop.pace_energy import Embeddings, core_ramp, core_switch
 from etn_gpu.interop.pace_file import PaceFile, read_pace_file
 from etn_gpu.interop.pace_radial import RadialPart, radial_part
 from etn_gpu.interop.pace_write import pace_text
-from etn_gpu.interop.translation import Translation, directions, harmonics, vectors
+from etn_gpu.interop.translation import Translation
 from etn_gpu.plan import Program, ProgramBuilder, Term
 from etn_gpu.plan.operations import (
     Constant,
@@ -37,6 +37,7 @@ from etn_gpu.plan.operations import (
 from etn_gpu.plan.polynomial_steps import Monomials, product_steps
 from etn_gpu.plan.polynomials import share_products
 from etn_gpu.plan.program import Value, identity
+from etn_gpu.potential.edge_steps import directions, harmonics, vectors
 from etn_gpu.potential.formulation import Formulation
 
 Array = NDArray[np.float64]
@@ -109,7 +110,7 @@ class _Build:
     def _sum(self) -> tuple[Value, dict[int, int]]:
         """S[l][species, k, m], and where each l begins."""
         builder, radial = self.builder, self.radial
-        x, s = vectors(builder)
+        x, s = vectors(builder, builder.input("x", "edge", 3))
         lmax = max(self.basis.radial, default=0)
         y = harmonics(builder, lmax, directions(builder, x, s))
         operands = [s.name]

@@ -12,7 +12,6 @@ from math import pi, sqrt
 
 from etn_gpu.interop.snap_bispectrum import Triple, components, radial_factor
 from etn_gpu.interop.snap_layout import Layout, terms, weights
-from etn_gpu.interop.translation import directions, harmonics, vectors
 from etn_gpu.interop.zbl import NUMBERS, ZBL
 from etn_gpu.plan import Program, ProgramBuilder, Term
 from etn_gpu.plan.formula import Formula, Number
@@ -31,6 +30,7 @@ from etn_gpu.plan.operations import (
     Products,
 )
 from etn_gpu.plan.program import Value
+from etn_gpu.potential.edge_steps import directions, harmonics, vectors
 
 ONE_BY_ONE = ((1, 0, 0), (1, 0, 0), (0, 0, 0))
 
@@ -93,7 +93,7 @@ def energy_program(architecture: SnapArchitecture) -> Program:
     """
     builder = ProgramBuilder()
     layout = architecture.layout
-    x, s = vectors(builder)
+    x, s = vectors(builder, builder.input("x", "edge", 3))
     y = harmonics(builder, architecture.twojmax, directions(builder, x, s))
     table = PairTable(len(architecture.pair_numbers), architecture.n_species)
     pair = builder.step("pairs", "edge", (Term(table, 1, (builder.input("pair", "param", table.sizes[0]).name,)),))

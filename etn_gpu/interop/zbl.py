@@ -9,13 +9,14 @@ from math import isfinite
 import numpy as np
 from numpy.typing import NDArray
 
+from etn_gpu.backend.terms import DECAYS, SHARES
 from etn_gpu.errors import ModelFileError
 from etn_gpu.plan.formula import Number
 
 #: e^2 / (4 pi epsilon_0) in eV A, the Bohr radius over 1.1295 in A and its exponent: the constants of LAMMPS (metal).
 COULOMB, LENGTH, EXPONENT = 14.399645, 0.46850, 0.23
-#: (c, d) of the screening function sum c exp(-d r / a).
-SCREENING = ((0.02817, 0.20162), (0.28022, 0.40290), (0.50986, 0.94229), (0.18175, 3.19980))
+#: (c, d) of the screening function sum c exp(-d r / a), the smallest first.
+SCREENING = tuple(zip(reversed(SHARES), reversed(DECAYS), strict=True))
 #: Numbers of a pair of species that :meth:`ZBL.energy` reads.
 NUMBERS = 5
 
@@ -39,12 +40,7 @@ class ZBL:
         z = np.array(numbers, dtype=float)
         charge = COULOMB * z[:, None] * z
         inverse = (z[:, None] ** EXPONENT + z**EXPONENT) / LENGTH
-        value, slope, curvature = _derivatives(self.outer, charge, inverse)
-        width = self.outer - self.inner
-        a = (-3 * slope + width * curvature) / width**2
-        b = (2 * slope - width * curvature) / width**3
-        c = -value + width / 2 * slope - width**2 / 12 * curvature
-        return np.stack([charge, inverse, a / 3, b / 4, c], axis=-1)
+        return np.stack([charge, inverse, *closing(self.outer, self.outer - self.inner, charge, inverse)], axis=-1)
 
     def energy(self, r: Number, numbers: Sequence[Number]) -> Number:
         """Energy of a pair in eV at the distance ``r``, zero from ``outer`` on; ``numbers`` as in :meth:`table`."""
@@ -54,6 +50,22 @@ class ZBL:
         t = r - self.inner
         switch = t.below(0.0, shift, t**2 * t * (cubic + quartic * t) + shift)
         return r.below(self.outer, charge * screening / r + switch, 0.0)
+
+
+def closing(
+    r: float, width: float, charge: NDArray[np.float64], inverse: NDArray[np.float64]
+) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]:
+    """What brings value, slope and curvature of charge screening(inverse r) / r to zero at the outer radius ``r``.
+
+    Factors of t^3 and t^4, t the distance beyond r - ``width``, and a constant; with no width the constant alone.
+    """
+    value, slope, curvature = _derivatives(r, charge, inverse)
+    constant = -value + width / 2 * slope - width**2 / 12 * curvature
+    if not width:
+        return np.zeros_like(value), np.zeros_like(value), constant
+    a = (-3 * slope + width * curvature) / width**2
+    b = (2 * slope - width * curvature) / width**3
+    return a / 3, b / 4, constant
 
 
 def _derivatives(

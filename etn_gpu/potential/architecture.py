@@ -32,6 +32,18 @@ from etn_gpu.symmetry import Irreps
 LARGEST_DEGREE, MOST_BONDS, LARGEST_SIZE = 32, 20, 1_000_000
 
 
+def check_scope(species: tuple[str, ...], cutoff: float) -> None:
+    """That a potential can be one of these species with this cutoff in A.
+
+    Raises:
+        NetworkError: it cannot.
+    """
+    if not species or len(set(species)) != len(species):
+        raise NetworkError(f"species must be one or more different chemical symbols, got {species}")
+    if not (isfinite(cutoff) and 0 < cutoff <= LARGEST_CUTOFF):
+        raise NetworkError(f"the cutoff must be a positive number of A up to {LARGEST_CUTOFF:g}, got {cutoff}")
+
+
 @dataclass(frozen=True)
 class Architecture:
     """Sizes and ranks.
@@ -53,10 +65,7 @@ class Architecture:
     target: str = "1x0e"
 
     def __post_init__(self) -> None:
-        if not self.species or len(set(self.species)) != len(self.species):
-            raise NetworkError(f"species must be one or more different chemical symbols, got {self.species}")
-        if not (isfinite(self.cutoff) and 0 < self.cutoff <= LARGEST_CUTOFF):
-            raise NetworkError(f"the cutoff must be a positive number of A up to {LARGEST_CUTOFF:g}, got {self.cutoff}")
+        check_scope(self.species, self.cutoff)
         if not 0 <= self.inner < self.cutoff:
             raise NetworkError(f"the inner radius must be in [0, cutoff = {self.cutoff}), got {self.inner} A")
         sizes = {"n_radial": self.n_radial, "neighbour_rank": self.neighbour_rank, "centre_rank": self.centre_rank}

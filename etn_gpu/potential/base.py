@@ -91,7 +91,7 @@ class Potential:
             raise NetworkError(f"terms are of energies; this potential has the covariant output {form.target}")
         if grade is not None:
             if not isinstance(form, Architecture):
-                raise NetworkError(f"extrapolation grades are those of a network; this is {form.described}")
+                raise _without_grade(form)
             check_grade(grade, form)
         self.terms, self.grade = terms, grade
         #: The terms as backends compute them.
@@ -322,11 +322,7 @@ class Potential:
 
     def _gives_grade(self, asked: bool | None) -> bool:
         if asked and self.grade is None:
-            raise NetworkError(
-                f"this potential {LACKS_GRADE}"
-                if isinstance(self.form, Architecture)
-                else f"extrapolation grades are those of a network; this is {self.form.described}"
-            )
+            raise _without_grade(self.form)
         return self.grade is not None if asked is None else asked
 
     def check_batch(self, batch: StructureBatch) -> None:
@@ -337,6 +333,13 @@ class Potential:
                 f"the batch was built for species {batch.species} and cutoff {batch.cutoff} A, this potential needs "
                 f"{self.species} and at least {self.cutoff} A"
             )
+
+
+def _without_grade(form: Form) -> NetworkError:
+    """The error of a potential that gives no grades."""
+    if isinstance(form, Architecture):
+        return NetworkError(f"this potential {LACKS_GRADE}")
+    return NetworkError(f"extrapolation grades are those of a network; this is {form.described}")
 
 
 def _checked(form: Form, parameters: Mapping[str, ArrayLike]) -> dict[str, NDArray[np.float64]]:

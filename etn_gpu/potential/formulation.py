@@ -7,13 +7,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cached_property
-from math import isfinite, prod
+from math import prod
 
 from etn_gpu.errors import NetworkError
 from etn_gpu.plan import Program
-from etn_gpu.potential.architecture import Architecture
+from etn_gpu.potential.architecture import Architecture, check_scope
 from etn_gpu.potential.references import REFERENCES
-from etn_gpu.structures.validate import LARGEST_CUTOFF
 
 
 @dataclass(frozen=True)
@@ -32,10 +31,7 @@ class Formulation:
     energy: Program
 
     def __post_init__(self) -> None:
-        if not self.species or len(set(self.species)) != len(self.species):
-            raise NetworkError(f"species must be one or more different chemical symbols, got {self.species}")
-        if not (isfinite(self.cutoff) and 0 < self.cutoff <= LARGEST_CUTOFF):
-            raise NetworkError(f"the cutoff must be a positive number of A up to {LARGEST_CUTOFF:g}, got {self.cutoff}")
+        check_scope(self.species, self.cutoff)
         batched = [(v.name, v.space, v.size) for v in self.energy.inputs if v.space != "param"]
         if batched != [("x", "edge", 3)] or set(self.energy.output_names) != {"e"}:
             raise NetworkError(f"the Program of an energy takes x [edge 3] and gives e, got one of {batched}")

@@ -26,19 +26,16 @@ from etn_gpu.plan.operations import (
     Constant,
     Copy,
     CopyBlock,
-    Couple,
-    CoupleBlock,
     EdgeSum,
     EdgeSumBlock,
     Fold,
-    Harmonics,
     Mix,
     MixBlock,
-    Powers,
     View,
 )
 from etn_gpu.plan.program import Value
 from etn_gpu.potential.architecture import Architecture
+from etn_gpu.potential.edge_steps import directions, harmonics, vectors
 from etn_gpu.potential.formulation import Form
 
 
@@ -113,20 +110,18 @@ def _energy_program(architecture: Architecture, plan: ContractionPlan) -> Progra
     one = builder.step("one", "atom", (Term(Constant(1, 0, 1, 1.0), 0, ()),))
     site = _site_vector(builder, architecture, x, one)
     train = architecture.train
-    vectors = {f"v{t + 1}": site.name for t in range(train.order)}
-    result = lower_network(builder, train.expression, plan, vectors, {c.name: c.name for c in train.cores})
+    sites = {f"v{t + 1}": site.name for t in range(train.order)}
+    result = lower_network(builder, train.expression, plan, sites, {c.name: c.name for c in train.cores})
     return builder.build({"e": result.name})
 
 
 def _site_vector(builder: ProgramBuilder, architecture: Architecture, x: Value, one: Value) -> Value:
     """Steps from the edge vectors to the site vector."""
-    x = builder.step("yzx", "edge", (_m_order(x),))
+    x, s = vectors(builder, x)
     radial, channels = architecture.radial, architecture.channels
     n_species, n_radial = architecture.n_species, architecture.n_radial
-    square = Couple((3, 3, 1), (CoupleBlock((1, 1, 0), (0, 0, 0), (1, 1, 1), ((0, 0, 0),) * 3, 3.0**0.5),))
-    s = builder.step("r2", "edge", (Term(square, 2, (x.name, x.name)),))
     f = builder.step("radial", "edge", (Term(radial, 1, (s.name,)),))
-    y = _directions(builder, architecture.lmax, x, s)
+    y = harmonics(builder, architecture.lmax, directions(builder, x, s))
 
     degrees = [l for l, n in enumerate(channels) if n]
     sum_blocks, start, at = [], 0, {}
@@ -157,21 +152,6 @@ def _site_vector(builder: ProgramBuilder, architecture: Architecture, x: Value, 
         constant = Mix((shift.size, 1, feature.dim), (MixBlock(0, 1, n0, 1, 1, 0, 1),), n0)
         terms.append(Term(constant, 2, (shift.name, one.name)))
     return builder.step("v", "atom", terms)
-
-
-def _m_order(x: Value) -> Term:
-    """Components (y, z, x), the order m = -1, 0, 1 of l = 1."""
-    once = ((1, 0, 0), (1, 0, 0))
-    return Term(Copy((3, 3), (CopyBlock((1, 0), (2, 1, 1), once), CopyBlock((0, 2), (1, 1, 1), once))), 1, (x.name,))
-
-
-def _directions(builder: ProgramBuilder, lmax: int, x: Value, s: Value) -> Value:
-    """Racah-normalised harmonics of x/|x|."""
-    powers = builder.step("powers", "edge", (Term(Powers(1), 1, (s.name,)),))
-    block = CoupleBlock((1, 0, 1), (0, 1, 0), (1, 1, 1), ((0, 0, 0),) * 3)
-    divide = Couple((x.size, powers.size, x.size), (block,))
-    unit = builder.step("direction", "edge", (Term(divide, 2, (x.name, powers.name)),))
-    return builder.step("harmonics", "edge", (Term(Harmonics(lmax), 1, (unit.name,)),))
 
 
 def _transpose(name: str, rows: int, cols: int) -> Term:

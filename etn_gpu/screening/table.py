@@ -67,30 +67,30 @@ def finish_rows(
     """
     columns = [*COLUMNS, *more]
     rows = _PartRows(part, columns, hull, duplicates is not None)
-    for number, block in rows.blocks():
-        places, formulas, energies = block.known()
-        ok = [block.fields[rows.status][k] == "ok" for k in places]
+    for number, fields in rows.blocks():
+        places, formulas, energies = rows.known(fields)
+        ok = [fields[rows.status][k] == "ok" for k in places]
         hull.see(formulas, energies, ok)
         if duplicates is not None:
             for k, of, per_atom, is_ok in zip(places, formulas, energies, ok, strict=True):
-                volume = block.fields[rows.volume][k]
-                structure = block.fields[len(columns)][k]
+                volume = fields[rows.volume][k]
+                structure = fields[len(columns)][k]
                 duplicates.see(number + k, is_ok, of, per_atom, float(volume) if volume else None, structure)
     originals = {} if duplicates is None else rows.names(duplicates.found())
 
     def whole_lines() -> Iterator[list[str]]:
-        for number, block in rows.blocks():
-            places, formulas, energies = block.known()
-            texts, found = [*block.fields[rows.above]], hull.above(formulas, energies)
+        for number, fields in rows.blocks():
+            places, formulas, energies = rows.known(fields)
+            texts, found = [*fields[rows.above]], hull.above(formulas, energies)
             for place, text in zip(places, optional_lines([[value] for value in found], ","), strict=True):
                 texts[place] = text
-            block.fields[rows.above] = texts
+            fields[rows.above] = texts
             if duplicates is not None:
-                block.fields[len(COLUMNS) + list(more).index(COLUMN)] = [
+                fields[len(COLUMNS) + list(more).index(COLUMN)] = [
                     originals.get(number + k, "") for k in range(len(texts))
                 ]
-                block.fields.remove(len(columns))
-            yield block.fields.lines()
+                fields.remove(len(columns))
+            yield fields.lines()
 
     suffix = os.fspath(name).lower()
     if suffix.endswith(PARQUET):
@@ -125,37 +125,30 @@ class _PartRows:
         needed = max(self.formula, self.status, self.volume, self.energy, self.above) + 1
         self._count = len(columns) + 1 if structures else needed
 
-    def blocks(self) -> Iterator[tuple[int, _Block]]:
-        """The rows, with the number of the first of each block."""
+    def blocks(self) -> Iterator[tuple[int, LeadingFields]]:
+        """The fields of the rows as they stand in the file, with the number of the first row of each block."""
         number = 0
         for lines in _lines(self._part):
-            yield number, _Block(LeadingFields(lines, self._count), self)
+            yield number, LeadingFields(lines, self._count)
             number += len(lines)
+
+    def known(self, fields: LeadingFields) -> tuple[list[int], list[str], list[float]]:
+        """Rows that have an energy: their places, formulas and energies."""
+        formulas, energies = fields[self.formula], fields[self.energy]
+        places = [k for k, (of, per_atom) in enumerate(zip(formulas, energies, strict=True)) if of and per_atom]
+        return places, [formulas[k] for k in places], [float(energies[k]) for k in places]
 
     def names(self, originals: Mapping[int, int]) -> dict[int, str]:
         """For duplicates, by their numbers, the ids of their originals, or sources and indices of those without."""
         kept, names = set(originals.values()), {}
         own = self._names.index(ID, len(COLUMNS)) if ID in self._names[len(COLUMNS) :] else None
-        for number, block in self.blocks():
-            sources, indices = block.fields[0], block.fields[1]
+        for number, fields in self.blocks():
+            sources, indices = fields[0], fields[1]
             for k in range(len(sources)):
                 if number + k in kept:
-                    given = "" if own is None else block.fields[own][k]
+                    given = "" if own is None else fields[own][k]
                     names[number + k] = given or cell(f"{content(sources[k])} [{indices[k]}]")
         return {number: names[original] for number, original in originals.items()}
-
-
-class _Block:
-    """Some rows with their fields as they stand in the file."""
-
-    def __init__(self, fields: LeadingFields, rows: _PartRows) -> None:
-        self.fields, self._rows = fields, rows
-
-    def known(self) -> tuple[list[int], list[str], list[float]]:
-        """Rows that have an energy: their places, formulas and energies."""
-        formulas, energies = self.fields[self._rows.formula], self.fields[self._rows.energy]
-        places = [k for k, (of, per_atom) in enumerate(zip(formulas, energies, strict=True)) if of and per_atom]
-        return places, [formulas[k] for k in places], [float(energies[k]) for k in places]
 
 
 def _shown_values(

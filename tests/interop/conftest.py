@@ -10,11 +10,8 @@ import pytest
 from ase import Atoms
 from numpy.typing import NDArray
 
-from etn_gpu.backend import run
+from etn_gpu.interop.loading import translated
 from etn_gpu.interop.translation import Translation
-from etn_gpu.plan import vjp
-from etn_gpu.potential.assembly import forces_and_virials, stresses
-from etn_gpu.potential.kernel import Environments
 from etn_gpu.structures import StructureBatch
 
 Array = NDArray[np.float64]
@@ -33,15 +30,12 @@ class Evaluated:
 def evaluate_translation(
     translation: Translation, structures: Sequence[Atoms], backend: str, dtype: str = "float64"
 ) -> Evaluated:
-    form = translation.formulation
-    batch = StructureBatch.build(list(structures), form.species, form.cutoff)
-    environments = Environments.of(batch)
-    inputs = {"x": batch.vectors, **translation.parameters, "e_bar": np.ones((batch.n_atoms, 1))}
-    program = vjp(form.energy, {"e": "e_bar"}, {"x": "g"})
-    out = run(program, inputs, environments.geometry, backend=backend, dtype=dtype)
-    energies = out["e"][:, 0] + translation.references[batch.species_index]
-    forces, virials = forces_and_virials(batch, out["g"])
-    return Evaluated(energies, forces, stresses(batch, virials), batch.atom_offsets)
+    potential = translated(translation)
+    batch = StructureBatch.build(list(structures), potential.species, potential.cutoff)
+    found = potential.evaluate_batch(batch, backend=backend, dtype=dtype)
+    assert found.forces is not None
+    assert found.stress is not None
+    return Evaluated(found.energies, found.forces, found.stress, batch.atom_offsets)
 
 
 @pytest.fixture(scope="session")

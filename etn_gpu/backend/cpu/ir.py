@@ -7,7 +7,6 @@ one function; a :class:`Module` holds the functions of one Program, equal ones o
 
 from __future__ import annotations
 
-import struct
 from collections.abc import Callable, Hashable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -15,18 +14,12 @@ from dataclasses import dataclass
 import numpy as np
 
 from etn_gpu.backend.cpu import elementary
+from etn_gpu.backend.cpu.counted import Loop
+from etn_gpu.backend.cpu.memory import CONSTANTS, Tables
 
 BYTES = 64
 #: Lanes of the narrow vectors in which edges keep their radial functions together: one register of float64.
 PACK = 8
-#: A table of numbers that LLVM takes for variables. Literals it would load once before a loop, all of them: they would
-#: push what the loop works on out of the registers, while a number in memory is a free operand of an instruction.
-CONSTANTS = "@constants"
-
-
-def literal(value: float) -> str:
-    """A number as LLVM writes it without rounding: the bits of a double, also for values of type float."""
-    return "0x" + struct.pack(">d", value).hex()
 
 
 @dataclass(frozen=True)
@@ -48,8 +41,8 @@ class Module:
         self._names: dict[Hashable, str] = {}
         self._texts: list[str] = []
         self._declared: dict[str, str] = {}
-        self._numbers: dict[str, int] = {}
-        self._tables: dict[str, str] = {}
+        #: Numbers that its functions read from memory.
+        self.tables = Tables(self.dtype, self.scalar)
 
     def function(
         self, key: Hashable, arguments: Sequence[str], build: Callable[[Function], None], rows: Sequence[str] = ()
@@ -84,22 +77,6 @@ class Module:
         self._declared[name] = f"declare {result} @{name}({', '.join(arguments)})"
         return name
 
-    def place(self, value: float) -> int:
-        """Place of ``value`` in the table CONSTANTS."""
-        return self._numbers.setdefault(literal(float(self.dtype.type(value))), len(self._numbers))
-
-    def integers(self, values: Sequence[int]) -> str:
-        """A table of 64-bit integers."""
-        return self._table("i64", [str(v) for v in values])
-
-    def numbers(self, values: Sequence[float]) -> str:
-        """A table of numbers of this module's type."""
-        return self._table(self.scalar, [literal(float(self.dtype.type(v))) for v in values])
-
-    def _table(self, kind: str, values: Sequence[str]) -> str:
-        content = f"[{len(values)} x {kind}] [{', '.join(f'{kind} {v}' for v in values)}]"
-        return self._tables.setdefault(content, f"@table{len(self._tables)}")
-
     def text(self) -> str:
         """The module."""
         width = BYTES * 8
@@ -107,42 +84,7 @@ class Module:
             f'attributes #0 = {{ noinline nounwind "prefer-vector-width"="{width}" '
             f'"min-legal-vector-width"="{width}" }}'
         )
-        numbers = ", ".join(f"{self.scalar} {number}" for number in self._numbers)
-        table = f"{CONSTANTS} = internal global [{len(self._numbers)} x {self.scalar}] [{numbers}]"
-        tables = [f"{name} = internal constant {content}" for content, name in self._tables.items()]
-        return "\n".join([table, *tables, *self._texts, *self._declared.values(), attributes, ""])
-
-
-class Loop:
-    """A loop that is being written: its index, and the carried values as they are inside."""
-
-    def __init__(self, function: Function, start: str, count: str, carried: Sequence[Vector]) -> None:
-        self._function, self._count = function, count
-        self._before = function.label
-        function.line("br label %{}", label := function.new_label())
-        function.open_label(label)
-        self._label = label
-        self.index = function.new_name()
-        self._start = start
-        self._phi = function.placeholder()
-        self.values = [Vector(function.new_name(), v.lanes) for v in carried]
-        self._initial = list(carried)
-        self._phis = [function.placeholder() for _ in carried]
-
-    def close(self, values: Sequence[Vector] = ()) -> list[Vector]:
-        """End the loop; ``values`` are carried on to the next pass and returned as they are after the last."""
-        f = self._function
-        following = f.emit(f"add nsw i64 {self.index}, 1")
-        more = f.emit(f"icmp slt i64 {following}, {self._count}")
-        last = f.label
-        after = f.new_label()
-        f.line(f"br i1 {more}, label %{self._label}, label %{after}")
-        f.fill(self._phi, f"{self.index} = phi i64 [ {self._start}, %{self._before} ], [ {following}, %{last} ]")
-        for slot, inner, initial, new in zip(self._phis, self.values, self._initial, values, strict=True):
-            kind = f.kind(inner.lanes)
-            f.fill(slot, f"{inner.name} = phi {kind} [ {initial.name}, %{self._before} ], [ {new.name}, %{last} ]")
-        f.open_label(after)
-        return list(values)
+        return "\n".join([*self.tables.lines(), *self._texts, *self._declared.values(), attributes, ""])
 
 
 class Function:
@@ -268,7 +210,7 @@ class Function:
         """``value`` in every lane: zero, or read where it is used."""
         if value == 0.0:
             return Vector("zeroinitializer", lanes or self.lanes)
-        return self.broadcast(CONSTANTS, self.module.place(value), lanes)
+        return self.broadcast(CONSTANTS, self.module.tables.place(value), lanes)
 
     def _binary(self, operation: str, a: Vector, b: Vector) -> Vector:
         return Vector(self.emit(f"{operation} {self.kind(a.lanes)} {a.name}, {b.name}"), a.lanes)

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
-from etn_gpu.backend.cpu.ir import PACK, Function, Module, Vector, literal
+from etn_gpu.backend.cpu.ir import PACK, Function, Module, Vector
+from etn_gpu.backend.cpu.memory import literal
 
 #: Vectors that one pass keeps in registers, of 32.
 REGISTERS = 24

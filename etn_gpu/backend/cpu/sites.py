@@ -14,8 +14,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from etn_gpu.backend.cpu.atoms import AtomSteps, Written
+from etn_gpu.backend.cpu.counted import Loop
 from etn_gpu.backend.cpu.edges import Use
-from etn_gpu.backend.cpu.ir import PACK, Loop, Module
+from etn_gpu.backend.cpu.ir import PACK, Module
 from etn_gpu.backend.cpu.mix import Shape
 from etn_gpu.backend.cpu.panels import Panel, pack_angular_function, pack_radial_function, unpack_function
 from etn_gpu.plan.operations import EdgeSum, Mix, MixBlock, Operation

@@ -24,10 +24,10 @@ def products_function(module: Module, operation: Products, slot: int, scale: flo
         for _, count in groups:
             ends.append(ends[-1] + count)
         stride = f.stride
-        targets = module.integers([out * stride for out, _ in groups])
-        starts = module.integers(ends)
-        places = module.integers([k * stride for r in rows for k in r[1:3]])
-        factors = module.numbers([r[3] for r in rows])
+        targets = module.tables.integers([out * stride for out, _ in groups])
+        starts = module.tables.integers(ends)
+        places = module.tables.integers([k * stride for r in rows for k in r[1:3]])
+        factors = module.tables.numbers([r[3] for r in rows])
         outer = f.loop(len(groups))
         target = f.at("%out", f.load_integer(targets, outer.index))
         begin = f.load_integer(starts, outer.index)
