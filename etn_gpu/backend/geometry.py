@@ -16,12 +16,15 @@ class Geometry:
 
     ``edge_offsets`` [N+1]: the edges of atom i are ``edge_offsets[i] .. edge_offsets[i+1]-1``, sorted by the species
     of the neighbour; ``species`` [N] and ``edge_species`` [E]: species index of each atom and of each edge's
-    neighbour.
+    neighbour. Programs with gathers also need ``neighbour`` [E], the atom that an edge leads to, and ``reverse`` [E],
+    the edge back.
     """
 
     edge_offsets: NDArray[np.int64]
     species: NDArray[np.int32]
     edge_species: NDArray[np.int32]
+    neighbour: NDArray[np.int64] | None = None
+    reverse: NDArray[np.int64] | None = None
 
     @property
     def n_atoms(self) -> int:
@@ -37,6 +40,30 @@ class Geometry:
         """Columns of a value in 'edge' or 'atom' space."""
         return self.n_edges if space == "edge" else self.n_atoms
 
+    def neighbours(self) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        """``neighbour`` and ``reverse``.
+
+        Raises:
+            BackendError: they were not given.
+        """
+        if self.neighbour is None or self.reverse is None:
+            raise BackendError(
+                "the Program gathers values of neighbours: its geometry must have the atoms that edges lead to and the "
+                "edges back (neighbour and reverse)"
+            )
+        return self.neighbour, self.reverse
+
+    def part(self, first: int, last: int) -> Geometry:
+        """That of the atoms first .. last-1, whose neighbours are all among them where neighbours are known."""
+        start, stop = self.edge_offsets[first], self.edge_offsets[last]
+        return Geometry(
+            self.edge_offsets[first : last + 1] - start,
+            self.species[first:last],
+            self.edge_species[start:stop],
+            None if self.neighbour is None else self.neighbour[start:stop] - first,
+            None if self.reverse is None else self.reverse[start:stop] - start,
+        )
+
     def __post_init__(self) -> None:
         offsets = self.edge_offsets
         if len(offsets) != self.n_atoms + 1 or offsets[0] != 0 or offsets[-1] != self.n_edges:
@@ -48,6 +75,15 @@ class Geometry:
             raise BackendError(f"edge_offsets must not decrease, got {offsets}")
         if min(self.species.min(initial=0), self.edge_species.min(initial=0)) < 0:
             raise BackendError("species are indices >= 0, got a negative one")
+        for name, count in (("neighbour", self.n_atoms), ("reverse", self.n_edges)):
+            given = getattr(self, name)
+            if given is None:
+                continue
+            if len(given) != self.n_edges or not 0 <= given.min(initial=0) <= given.max(initial=-1) + 1 <= count:
+                raise BackendError(
+                    f"{name} must have an index from 0 to {count - 1} for each of {self.n_edges} edges, got "
+                    f"{len(given)} from {given.min(initial=0)} to {given.max(initial=0)}"
+                )
 
 
 def with_merged_neighbours(geometry: Geometry) -> Geometry:

@@ -30,6 +30,7 @@ from etn_gpu.plan.operations import (
     EdgeSum,
     Fold,
     Functions,
+    Gather,
     Harmonics,
     Mix,
     Nearest,
@@ -76,15 +77,9 @@ def _run_samples(
     parts = []
     for first, last in pairwise(samples):
         edges = slice(geometry.edge_offsets[first], geometry.edge_offsets[last])
-        atoms = slice(first, last)
-        part = Geometry(
-            geometry.edge_offsets[first : last + 1] - geometry.edge_offsets[first],
-            geometry.species[atoms],
-            geometry.edge_species[edges],
-        )
-        cut = {"edge": edges, "atom": atoms, "param": slice(None)}
+        cut = {"edge": edges, "atom": slice(first, last), "param": slice(None)}
         chosen = {v.name: np.asarray(inputs[v.name])[cut[v.space]] for v in program.inputs}
-        parts.append(run(program, chosen, part, dtype=dtype))
+        parts.append(run(program, chosen, geometry.part(first, last), dtype=dtype))
     results = {}
     for name, v in program.outputs:
         value = program.values[v]
@@ -127,6 +122,8 @@ def _apply(term: Term, at: list[Array], geometry: Geometry) -> None:
         _mix(operation, term, at, geometry)
     elif isinstance(operation, EdgeSum):
         _edge_sum(operation, term, at, geometry)
+    elif isinstance(operation, Gather):
+        _gather(term, at, geometry)
     elif isinstance(operation, PairTable):
         _pair_table(operation, term, at, geometry)
     elif isinstance(operation, Nearest):
@@ -259,6 +256,15 @@ def _edge_sum(operation: EdgeSum, term: Term, at: list[Array], geometry: Geometr
             else:
                 spread, factors = np.take(block, centre[edges], axis=2), np.take(f[radial], edges, axis=1)
                 y[angular, edges] += term.scale * _sum_products("bm...,b...->m...", spread, factors)
+
+
+def _gather(term: Term, at: list[Array], geometry: Geometry) -> None:
+    x, z = at
+    neighbour, _ = geometry.neighbours()
+    if term.slot == 1:
+        z += term.scale * x[:, neighbour]
+    else:
+        np.add.at(x.T, neighbour, term.scale * z.T)
 
 
 def _pair_table(operation: PairTable, term: Term, at: list[Array], geometry: Geometry) -> None:

@@ -69,6 +69,28 @@ def parameter_outputs(
     }
 
 
+def closing_outputs(
+    program: Program, steps: Sequence[Step], given: Mapping[str, Array], dtype: np.dtype
+) -> dict[str, Array]:
+    """The outputs in parameter space of a Program of several passes, [size] or [samples, size].
+
+    given: the parameters, and the sums over atoms of the passes, [size] or [samples, size]; steps: those between them.
+    """
+    outputs = [(name, program.values[v]) for name, v in program.outputs if program.values[v].space == "param"]
+    if not outputs:
+        return {}
+    inputs = {v.name for v in program.inputs if v.space == "param"}
+    read = {n for step in steps for term in step.terms for n in term.operands}
+    made = {step.out.name for step in steps}
+    values: dict[str, Array] = {name: np.asarray(given[name], np.float64) for name in (read | inputs) - made}
+    values |= {name: values[name].ravel() for name in inputs}
+    for step in steps:
+        shapes = [values[n].shape[:-1] for term in step.terms for n in term.operands]
+        _run([step], values, max(shapes, key=len, default=()))
+    lead: tuple[int, ...] = max((values[v.name].shape[:-1] for _, v in outputs), key=len)
+    return {name: np.broadcast_to(values[v.name], (*lead, v.size)).astype(dtype) for name, v in outputs}
+
+
 def _run(steps: Sequence[Step], values: dict[str, Array], lead: tuple[int, ...]) -> None:
     """Add the values of ``steps`` to ``values``; ``lead`` is (samples,) after a sum over atoms sample by sample."""
     for step in steps:

@@ -12,6 +12,7 @@ from numpy.typing import DTypeLike, NDArray
 from etn_gpu.backend.cuda.availability import unavailable
 from etn_gpu.backend.geometry import Geometry
 from etn_gpu.errors import BackendError
+from etn_gpu.plan.passes import parts_of
 from etn_gpu.plan.program import Program
 
 ENVIRONMENT_VARIABLE = "ETN_GPU_BACKEND"
@@ -95,6 +96,10 @@ def run(
         _check_samples(samples, geometry.n_atoms)
     if threads is not None and threads < 1:
         raise BackendError(f"threads={threads} was asked for, expected at least 1")
+    if program.gathers:
+        from etn_gpu.backend.passes import check_gathers
+
+        check_gathers(geometry, samples)
     if name == "numpy":
         from etn_gpu.backend import numpy_backend
 
@@ -105,7 +110,14 @@ def run(
         return cuda_executor.run(program, inputs, geometry, dtype=checked, samples=samples)
     from etn_gpu.backend.cpu import executor
 
-    return executor.run(program, inputs, geometry, dtype=checked, samples=samples, threads=threads)
+    def execute(program: Program, inputs: Mapping[str, NDArray[np.floating]]) -> dict[str, NDArray[np.floating]]:
+        return executor.run(program, inputs, geometry, dtype=checked, samples=samples, threads=threads)
+
+    if not program.gathers:
+        return execute(program, inputs)
+    from etn_gpu.backend.passes import run_passes
+
+    return run_passes(program, inputs, geometry, execute, checked, threads)
 
 
 def prepare(
@@ -127,7 +139,8 @@ def prepare(
         return True
     from etn_gpu.backend.cpu.compilation import prepare
 
-    return prepare([(program, check_dtype(dtype).name) for program, dtype in programs], threads, time_left)
+    parts = [(part, dtype) for program, dtype in programs for part in parts_of(program)]
+    return prepare([(program, check_dtype(dtype).name) for program, dtype in parts], threads, time_left)
 
 
 def _check_samples(samples: NDArray[np.int64], n_atoms: int) -> None:

@@ -21,6 +21,7 @@ from etn_gpu.network.balance import balance
 from etn_gpu.network.canonical import canonicalise, norm
 from etn_gpu.network.cores import TrainState, canonicalise_train, compress_train, from_train, grow_train, to_train
 from etn_gpu.network.expansion import probe, room, select, sort_by_gradient, turn_to_singular, turn_towards
+from etn_gpu.network.messages import MOST_LAYERS, MessageLayer, MessagePath
 from etn_gpu.network.ranks import cut_dead_sectors, grow, live_bonds
 from etn_gpu.network.train import Train
 from etn_gpu.network.tree import Step, TensorTree
@@ -28,7 +29,10 @@ from etn_gpu.network.truncation import Compression, Truncation, compress, merge,
 from etn_gpu.network.weighted_norm import NormDerivatives, norm_derivatives, squared_norm
 
 __all__ = [
+    "MOST_LAYERS",
     "Compression",
+    "MessageLayer",
+    "MessagePath",
     "NormDerivatives",
     "Step",
     "TensorTree",

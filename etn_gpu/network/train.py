@@ -17,21 +17,24 @@ SCALAR = Irreps("1x0e")
 class Train:
     """A train of d = len(bonds) + 1 cores over one feature leg: 1x0e - core 1 - bonds[0] - ... - core d - target.
 
-    A sector of a bond that no product of features reaches, or from which the target cannot be reached, is cut off.
-    NetworkError when the order is below 2, when ``feature`` names an irrep twice, or when nothing is left of a bond:
-    the ranks allow no path to the target.
+    A sector of a bond that no product of features reaches, or from which the target cannot be reached, is cut off. The
+    target is one irrep or several; the names of the cores begin with ``prefix``. NetworkError when the order is below
+    2, when ``feature`` or ``target`` names an irrep twice, or when nothing is left of a bond, or no way leads to one of
+    the target's irreps: the ranks allow no path.
     """
 
     feature: Irreps
     bonds: tuple[Irreps, ...]
     target: Irreps = SCALAR
+    prefix: str = "G"
 
     def __post_init__(self) -> None:
         if not self.bonds:
             raise NetworkError("a train needs order d >= 2, that is at least one bond; got no bonds")
-        if self.target.num_irreps != 1:
-            raise NetworkError(f"the target must be a single irrep such as 1x0e or 1x1o, got {self.target}")
+        if not self.target.dim:
+            raise NetworkError(f"the target must have at least one irrep such as 1x0e or 1x1o, got {self.target}")
         sectors(self.feature)
+        sectors(self.target)
         self._check_paths()
 
     @property
@@ -53,9 +56,9 @@ class Train:
 
     @cached_property
     def cores(self) -> tuple[Core, ...]:
-        """The cores G1 .. Gd."""
+        """The cores G1 .. Gd, or with another prefix."""
         chain = (SCALAR, *self.reachable_bonds, self.target)
-        return tuple(Core(f"G{t + 1}", chain[t], self.feature, chain[t + 1]) for t in range(self.order))
+        return tuple(Core(f"{self.prefix}{t + 1}", chain[t], self.feature, chain[t + 1]) for t in range(self.order))
 
     @cached_property
     def expression(self) -> NetworkExpression:
@@ -89,6 +92,12 @@ class Train:
                 f"these ranks allow no path from 1x0e through the feature leg {self.feature} to {self.target}: "
                 f"nothing passes {', '.join(empty)}. "
                 "Give every bond at least one irrep that the neighbouring bonds and the feature leg can couple to."
+            )
+        reached = {(path.out.l, path.out.p) for path in self.cores[-1].paths}
+        if missing := [str(ir) for _, ir in self.target if (ir.l, ir.p) not in reached]:
+            raise NetworkError(
+                f"no path leads to {', '.join(missing)} of the target {self.target}: the last bond, {self.bonds[-1]}, "
+                f"and the feature leg {self.feature} do not couple to it. Give the last bond an irrep that does."
             )
 
 

@@ -32,15 +32,16 @@ def work(program: Program) -> Work:
     per_atom = per_edge = 0.0
     for step in program.steps:
         for term in step.terms:
-            flops = _flops(term.operation)
+            done = flops(term.operation)
             if isinstance(term.operation, EdgeSum) or step.out.space == "edge":
-                per_edge += flops
+                per_edge += done
             elif isinstance(term.operation, Mix) or step.out.space == "atom":
-                per_atom += flops
+                per_atom += done
     return Work(per_atom, per_edge)
 
 
-def _flops(operation: Operation) -> float:
+def flops(operation: Operation) -> float:
+    """Operations of one term, for each column of what it sums or writes."""
     if isinstance(operation, Couple):
         return sum(3.0 * prod(block.counts) * nonzeros(*block.ls) for block in operation.blocks)
     if isinstance(operation, Products):

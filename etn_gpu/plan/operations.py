@@ -4,7 +4,7 @@ Every value of a Program is a list of components over one *space*: ``param`` (no
 edge) or ``atom`` (one column per atom). Blocks of an irrep l with multiplicity n lie as [n, 2l+1], row-major, as on a
 leg.
 
-Seven operations are multilinear: :class:`Couple`, :class:`Products`, :class:`Mix`, :class:`EdgeSum`,
+Eight operations are multilinear: :class:`Couple`, :class:`Products`, :class:`Mix`, :class:`EdgeSum`, :class:`Gather`,
 :class:`PairTable`, :class:`Fold` and :class:`Copy`. Each is a form
 
     T(slot_0, slot_1, ..., slot_k)  =  sum over a table of products of one component per slot,
@@ -106,7 +106,7 @@ class EdgeSum:
     """Sum over the edges e of an atom, resolved by neighbour species: sum_e f[b, e] y[m, e] S[species(e), b, m].
 
     With ``merged`` the neighbours are not told apart: species(e) is 0 for all, and ``n_species`` is 1. All sums over
-    edges of a Program are merged, or none is.
+    edges of a Program are merged, or none is; where there is a :class:`Gather`, of each of its passes.
     """
 
     sizes: tuple[int, int, int]
@@ -115,6 +115,24 @@ class EdgeSum:
     merged: bool = False
     name: ClassVar[str] = "edge_sum"
     slots: ClassVar[tuple[str, ...]] = ("f", "y", "S")
+
+
+@dataclass(frozen=True)
+class Gather:
+    """Values of atoms, brought to the edges that lead to them: sum_e x[c, j(e)] z[c, e], with the neighbour j of e.
+
+    Its adjoint sums, for each atom, what lies on the edges that lead to it: the reverse edges of its own. What comes
+    after a Gather waits for all atoms (see :mod:`etn_gpu.plan.passes`).
+    """
+
+    size: int
+    name: ClassVar[str] = "gather"
+    slots: ClassVar[tuple[str, ...]] = ("x", "z")
+
+    @property
+    def sizes(self) -> tuple[int, int]:
+        """Components of the slots."""
+        return (self.size, self.size)
 
 
 @dataclass(frozen=True)
@@ -298,5 +316,7 @@ class Constant:
 
 #: Functions of a scalar that know their derivatives of every order.
 OfScalars = Radial | Powers | Functions
-Operation = Couple | Products | Mix | EdgeSum | PairTable | Fold | Copy | OfScalars | Harmonics | Nearest | Constant
-MULTILINEAR = (Couple, Products, Mix, EdgeSum, PairTable, Fold, Copy)
+Operation = (
+    Couple | Products | Mix | EdgeSum | Gather | PairTable | Fold | Copy | OfScalars | Harmonics | Nearest | Constant
+)
+MULTILINEAR = (Couple, Products, Mix, EdgeSum, Gather, PairTable, Fold, Copy)

@@ -17,6 +17,7 @@ from etn_gpu.plan.operations import (
     EdgeSum,
     Fold,
     Functions,
+    Gather,
     Harmonics,
     Mix,
     Nearest,
@@ -117,6 +118,11 @@ class Program:
         counts = (species_count(term.operation) for step in self.steps for term in step.terms)
         return min((n for n in counts if n is not None), default=None)
 
+    @cached_property
+    def gathers(self) -> bool:
+        """Whether values of atoms are brought to the edges that lead to them: it takes several passes then."""
+        return any(isinstance(term.operation, Gather) for step in self.steps for term in step.terms)
+
     def __hash__(self) -> int:
         return hash(self.digest)
 
@@ -159,7 +165,7 @@ def _check(program: Program) -> None:
         _define(step.out, known)
     names = [name for name, _ in program.outputs]
     sums = {t.operation.merged for s in program.steps for t in s.terms if isinstance(t.operation, EdgeSum)}
-    if len(sums) > 1:
+    if len(sums) > 1 and not program.gathers:
         raise PlanError("some sums over edges tell the species of neighbours apart and some do not; all must, or none")
     if repeated := sorted({name for name in names if names.count(name) > 1}):
         raise PlanError(f"these outputs are given more than once: {repeated}")
@@ -211,6 +217,8 @@ def _check_term(out: Value, term: Term, known: dict[str, Value]) -> None:
 def _spaces_fit(operation: Operation, spaces: list[Space]) -> bool:
     if isinstance(operation, EdgeSum):
         return spaces == ["edge", "edge", "atom"]
+    if isinstance(operation, Gather):
+        return spaces == ["atom", "edge"]
     if isinstance(operation, Mix):
         return spaces[0] == "param" and spaces[1] == spaces[2] == "atom"
     if isinstance(operation, PairTable):

@@ -11,6 +11,13 @@ lower body orders are part of the network; U and W embed the species of the neig
 energy is
 
     E_i = E0[z_i] + train(v_i, ..., v_i).
+
+With layers of message passing (:mod:`etn_gpu.network.messages`) v is only the site vector with which the first one
+begins: each adds, for each degree l and channel n,
+
+    sum_{c, b} M[z_i][l, n, b, c] m_i[b, c, l],        M[z_i][l, n, b, c] = sum_t M_l[n, b, c, t] W[t, z_i]
+
+to v, and the train acts on what the last one leaves.
 """
 
 from __future__ import annotations
@@ -21,7 +28,7 @@ from math import isfinite, prod
 from typing import Any
 
 from etn_gpu.errors import NetworkError
-from etn_gpu.network import Train
+from etn_gpu.network import MOST_LAYERS, MessageLayer, Train
 from etn_gpu.plan.operations import Radial
 from etn_gpu.potential.references import REFERENCES
 from etn_gpu.structures.validate import LARGEST_CUTOFF
@@ -51,7 +58,8 @@ class Architecture:
     ``species`` chemical symbols; ``cutoff`` and ``inner`` in A (radial basis maps [inner, cutoff]); ``n_radial`` basis
     functions per l; ``channels[l]`` channels n of the site vector; ``neighbour_rank`` and ``centre_rank`` ranks s, t of
     the species embeddings; ``bonds`` irreps of the bonds of the train (order d = len(bonds) + 1); ``target`` '1x0e' for
-    an energy, or another single irrep for a covariant output. NetworkError for sizes or ranks that cannot be.
+    an energy, or another single irrep for a covariant output; ``layers`` of message passing. NetworkError for sizes or
+    ranks that cannot be.
     """
 
     species: tuple[str, ...]
@@ -63,6 +71,7 @@ class Architecture:
     centre_rank: int
     bonds: tuple[str, ...]
     target: str = "1x0e"
+    layers: tuple[MessageLayer, ...] = ()
 
     def __post_init__(self) -> None:
         check_scope(self.species, self.cutoff)
@@ -80,13 +89,33 @@ class Architecture:
                 f"degrees may go up to {LARGEST_DEGREE} and bonds be up to {MOST_BONDS}, got channels up to l = "
                 f"{self.lmax} and {len(self.bonds)} bonds"
             )
-        for irreps in (Irreps(text) for text in (*self.bonds, self.target)):
+        if len(self.layers) > MOST_LAYERS:
+            raise NetworkError(f"there may be up to {MOST_LAYERS} layers of message passing, got {len(self.layers)}")
+        bonds = [*self.bonds, *(bond for layer in self.layers for bond in (*layer.bonds, layer.hidden))]
+        for irreps in (Irreps(text) for text in (*bonds, self.target)):
             if any(ir.l > LARGEST_DEGREE or mul > LARGEST_SIZE for mul, ir in irreps):
                 raise NetworkError(
                     f"irreps may have degrees up to {LARGEST_DEGREE} and multiplicities up to {LARGEST_SIZE}, got "
                     f"{str(irreps)[:100]}"
                 )
+        if Irreps(self.target).num_irreps != 1:
+            raise NetworkError(f"the target must be a single irrep such as 1x0e or 1x1o, got {self.target}")
         _ = self.train
+        for number, layer in enumerate(self.layers, 1):
+            self._check_layer(number, layer)
+
+    def _check_layer(self, number: int, layer: MessageLayer) -> None:
+        _ = self.heads
+        if layer.lmax > self.lmax or layer.n_radial > self.n_radial:
+            raise NetworkError(
+                f"layer {number} has harmonics up to l = {layer.lmax} and {layer.n_radial} radial functions, the site "
+                f"vector up to {self.lmax} and {self.n_radial}: messages use no others"
+            )
+        if not layer.paths(self.degrees):
+            raise NetworkError(
+                f"no message of layer {number} couples to a channel of the site vector: harmonics up to l = "
+                f"{layer.lmax} times {layer.hidden}, channels with l in {self.degrees}"
+            )
 
     @property
     def n_species(self) -> int:
@@ -103,6 +132,16 @@ class Architecture:
         """Irreps of the site vector, the constant included."""
         counts = [(self.channels[0] + 1, 0)] + [(n, l) for l, n in enumerate(self.channels) if l > 0 and n > 0]
         return Irreps("+".join(f"{n}x{l}{'eo'[l % 2]}" for n, l in counts))
+
+    @property
+    def degrees(self) -> tuple[int, ...]:
+        """Degrees l of the site vector that have channels beside the constant."""
+        return tuple(l for l, n in enumerate(self.channels) if n)
+
+    @cached_property
+    def heads(self) -> tuple[Train, ...]:
+        """The trains of the layers of message passing, from which messages come."""
+        return tuple(layer.head(self.feature, number) for number, layer in enumerate(self.layers, 1))
 
     @cached_property
     def train(self) -> Train:
@@ -125,6 +164,14 @@ class Architecture:
         shapes["W"] = (self.centre_rank, self.n_species)
         if self.channels[0]:
             shapes["A"] = (self.channels[0], self.n_species)
+        for number, (layer, head) in enumerate(zip(self.layers, self.heads, strict=True), 1):
+            shapes |= {core.name: (core.size,) for core in head.cores}
+            if layer.attention:
+                shapes[f"Q{number}"] = (layer.query_size,)
+            for l, n in layer.channels(self.degrees).items():
+                shapes[f"M{number}_{l}"] = (self.channels[l], layer.n_radial, n, self.centre_rank)
+            if (sector := layer.readout_sector(Irreps(self.target))) is not None:
+                shapes[f"P{number}"] = (sector.mul,)
         return shapes | {core.name: (core.size,) for core in self.train.cores}
 
     @cached_property
@@ -145,15 +192,20 @@ class Architecture:
     @property
     def described(self) -> str:
         """The kind of potential in words."""
-        return f"order {self.train.order}, cutoff {self.cutoff:g} A"
+        layers = f"{len(self.layers) + 1} layers, " if self.layers else ""
+        return f"{layers}order {self.train.order}, cutoff {self.cutoff:g} A"
 
     def to_dict(self) -> dict[str, Any]:
-        """JSON-ready form."""
-        return asdict(self)
+        """JSON-ready form; of a single layer it is what it was before there were more."""
+        data = asdict(self)
+        if not self.layers:
+            del data["layers"]
+        return data
 
     @staticmethod
     def from_dict(data: dict[str, Any]) -> Architecture:
         """Inverse of :meth:`to_dict`."""
         names = ("species", "channels", "bonds")
         fields: dict[str, Any] = {k: tuple(v) if k in names else v for k, v in data.items()}
-        return Architecture(**fields)
+        layers = tuple(MessageLayer(**(layer | {"bonds": tuple(layer["bonds"])})) for layer in data.get("layers", ()))
+        return Architecture(**fields | {"layers": layers})

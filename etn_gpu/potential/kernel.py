@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -43,11 +43,21 @@ class Environments:
     def of(batch: StructureBatch) -> Environments:
         """The environments of all atoms of a batch."""
         return Environments(
-            Geometry(batch.edge_offsets, batch.species_index, batch.species_index[batch.neighbour]), batch.vectors
+            Geometry(
+                batch.edge_offsets,
+                batch.species_index,
+                batch.species_index[batch.neighbour],
+                batch.neighbour,
+                batch.reverse,
+            ),
+            batch.vectors,
         )
 
     def gather(self, atoms: NDArray[np.int64]) -> tuple[Environments, NDArray[np.int64]]:
-        """The environments of ``atoms``, in that order and repeated as they are, and the edges they came from."""
+        """The environments of ``atoms``, in that order and repeated as they are, and the edges they came from.
+
+        Neighbours are not known in them: see :meth:`gather_runs`.
+        """
         offsets = self.geometry.edge_offsets
         start, stop = offsets[atoms], offsets[atoms + 1]
         edges = ranges(start, stop)
@@ -57,6 +67,21 @@ class Environments:
             self.geometry.edge_species[edges],
         )
         return Environments(geometry, self.vectors[edges]), edges
+
+    def gather_runs(
+        self, start: NDArray[np.int64], stop: NDArray[np.int64]
+    ) -> tuple[Environments, NDArray[np.int64], NDArray[np.int64]]:
+        """The environments of the atoms start[k] .. stop[k]-1, whole structures, one run after the other; the atoms and
+        the edges that they came from. Runs may be repeated, and the neighbours of an atom are those in its own."""
+        atoms = ranges(start, stop)
+        gathered, edges = self.gather(atoms)
+        neighbour, reverse = self.geometry.neighbours()
+        lengths, offsets = stop - start, self.geometry.edge_offsets
+        n_edges = offsets[stop] - offsets[start]
+        moved = np.repeat(np.cumsum(lengths) - lengths - start, n_edges)
+        edges_moved = np.repeat(np.cumsum(n_edges) - n_edges - offsets[start], n_edges)
+        geometry = replace(gathered.geometry, neighbour=neighbour[edges] + moved, reverse=reverse[edges] + edges_moved)
+        return Environments(geometry, gathered.vectors), atoms, edges
 
 
 def ranges(start: NDArray[np.int64], stop: NDArray[np.int64]) -> NDArray[np.int64]:

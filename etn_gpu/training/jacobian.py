@@ -2,7 +2,8 @@
 
 A row is the parameter gradient of a directional derivative: the force on atom j along alpha is minus the derivative of
 the energy along a displacement of j, and only j and its neighbours take part. So a row costs one parameter gradient of
-a few dozen atoms, and any subset of rows can be computed.
+a few dozen atoms, and any subset of rows can be computed. Where messages are passed, what a displacement changes
+reaches further with each layer, soon as far as the structures of a training set: there all atoms of one take part.
 """
 
 from __future__ import annotations
@@ -50,7 +51,8 @@ class JacobianRows:
 
     def forces(self, theta: Array, piece: Piece, atoms: Indices, axes: Indices) -> Array:
         """dF[atom, axis]/d(theta) for the given atoms and axes of a piece, [n, P]."""
-        return self._in_runs(len(atoms), lambda run: self._rows(theta, force_rows(piece, atoms[run], axes[run])))
+        rows = whole_force_rows if self.kernel.programs.energy.gathers else force_rows
+        return self._in_runs(len(atoms), lambda run: self._rows(theta, rows(piece, atoms[run], axes[run])))
 
     def stresses(self, theta: Array, piece: Piece, structures: Indices, components: Indices) -> Array:
         """d(stress)/d(theta) for the given structures and Voigt components of a piece, [n, P]."""
@@ -77,7 +79,7 @@ class JacobianRows:
     def _energies(self, theta: Array, piece: Piece, run: slice) -> Array:
         offsets = piece.batch.atom_offsets
         sizes = np.diff(offsets)[run]
-        environments, _ = piece.environments.gather(np.arange(offsets[run.start], offsets[run.stop]))
+        environments, _, _ = piece.environments.gather_runs(offsets[run], offsets[1:][run])
         weight = np.repeat(1.0 / piece.atoms_per_structure[run], sizes)
         return self.layout.join(
             self.kernel.parameter_gradient(self.layout.unpack(theta), environments, weight, None, _offsets(sizes))
@@ -100,20 +102,45 @@ def force_rows(piece: Piece, atoms: Indices, axes: Indices) -> RowSample:
     pairs = np.unique(np.concatenate((rows * n + atoms, neighbours)))
     row_of, atom_of = pairs // n, pairs % n
     environments, edges = piece.environments.gather(atom_of)
+    dx = _displaced(piece, environments, row_of, atom_of, edges, atoms, axes)
+    return RowSample(environments, _offsets(np.bincount(row_of, minlength=len(atoms))), dx)
+
+
+def whole_force_rows(piece: Piece, atoms: Indices, axes: Indices) -> RowSample:
+    """As :func:`force_rows`, with all atoms of the structure of each atom j."""
+    batch = piece.batch
+    structures = batch.structure_of_atom[atoms]
+    start, stop = batch.atom_offsets[structures], batch.atom_offsets[structures + 1]
+    environments, atom_of, edges = piece.environments.gather_runs(start, stop)
+    row_of = np.repeat(np.arange(len(atoms)), stop - start)
+    dx = _displaced(piece, environments, row_of, atom_of, edges, atoms, axes)
+    return RowSample(environments, _offsets(stop - start), dx)
+
+
+def _displaced(
+    piece: Piece,
+    environments: Environments,
+    row_of: Indices,
+    atom_of: Indices,
+    edges: Indices,
+    atoms: Indices,
+    axes: Indices,
+) -> Array:
+    """Edge tangents [E, 3] of minus a displacement of ``atoms[row]`` along ``axes[row]``, in the rows of atoms."""
     counts = np.diff(environments.geometry.edge_offsets)
     row_of_edge = np.repeat(row_of, counts)
     displaced = atoms[row_of_edge]
     dx = np.zeros((len(edges), 3))
-    is_centre, is_neighbour = np.repeat(atom_of, counts) == displaced, batch.neighbour[edges] == displaced
+    is_centre, is_neighbour = np.repeat(atom_of, counts) == displaced, piece.batch.neighbour[edges] == displaced
     dx[np.arange(len(edges)), axes[row_of_edge]] = is_centre.astype(np.float64) - is_neighbour
-    return RowSample(environments, _offsets(np.bincount(row_of, minlength=len(atoms))), dx)
+    return dx
 
 
 def stress_rows(piece: Piece, structures: Indices, components: Indices) -> RowSample:
     """For each (structure, Voigt component): all its atoms, with the edge tangents of a strain over the volume."""
     batch = piece.batch
     start, stop = batch.atom_offsets[structures], batch.atom_offsets[structures + 1]
-    environments, _ = piece.environments.gather(ranges(start, stop))
+    environments, _, _ = piece.environments.gather_runs(start, stop)
     strain = assembly.conjugate_strains(np.eye(6)[components] / batch.volumes[structures, None])
     row_of = np.repeat(np.arange(len(structures)), stop - start)
     row_of_edge = np.repeat(row_of, np.diff(environments.geometry.edge_offsets))
