@@ -43,7 +43,7 @@ def run_passes(
     results = closing_outputs(program, split.closing, values, dtype)
     for name, value in program.outputs:
         if program.values[value].space != "param":
-            results[name] = values[value]
+            results[name] = np.ascontiguousarray(values[value])
     return results
 
 

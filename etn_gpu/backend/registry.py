@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.util
 import os
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
@@ -110,14 +111,12 @@ def run(
         return cuda_executor.run(program, inputs, geometry, dtype=checked, samples=samples)
     from etn_gpu.backend.cpu import executor
 
-    def execute(program: Program, inputs: Mapping[str, NDArray[np.floating]]) -> dict[str, NDArray[np.floating]]:
-        return executor.run(program, inputs, geometry, dtype=checked, samples=samples, threads=threads)
-
+    execute = partial(executor.run, geometry=geometry, dtype=checked, samples=samples, threads=threads)
     if not program.gathers:
         return execute(program, inputs)
     from etn_gpu.backend.passes import run_passes
 
-    return run_passes(program, inputs, geometry, execute, checked, threads)
+    return run_passes(program, inputs, geometry, partial(execute, views=True), checked, threads)
 
 
 def prepare(

@@ -27,13 +27,13 @@ class ProgramBuilder:
         self._values[name] = value
         return value
 
-    def step(self, hint: str, space: Space, terms: Iterable[Term]) -> Value:
-        """Append ``out = sum of terms`` and return ``out``, named after ``hint``."""
+    def step(self, hint: str, space: Space, terms: Iterable[Term], *, apart: bool = False) -> Value:
+        """Append ``out = sum of terms`` and return ``out``, named after ``hint``; ``apart``: also one that is there."""
         terms = tuple(terms)
         if not terms:
             raise PlanError(f"the step {hint!r} has no terms")
         key = (space, terms)
-        if key not in self._seen:
+        if apart or key not in self._seen:
             first = terms[0]
             value = Value(self._fresh(hint), space, first.operation.sizes[first.slot])
             self._steps.append(Step(value, terms))

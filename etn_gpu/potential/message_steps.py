@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from etn_gpu.network import MessageLayer, MessagePath
 from etn_gpu.plan import ProgramBuilder, Term, lower_network, plan_contraction
@@ -22,27 +22,23 @@ from etn_gpu.plan.operations import (
 )
 from etn_gpu.plan.program import Value, identity
 from etn_gpu.potential.architecture import Architecture
+from etn_gpu.potential.edge_steps import functions
 from etn_gpu.symmetry import Irreps
 
 #: Name of the site vector on which the last train acts.
 SITE = "v"
 
 
-@dataclass(frozen=True)
-class EdgeValues:
-    """Radial functions and harmonics of the edges."""
-
-    radial: Value
-    harmonics: Value
-
-
 @dataclass
 class Messages:
-    """Adds the layers of an architecture to a Program, one after the other."""
+    """Adds the layers of an architecture to a Program with the edge vectors ``x``, one after the other.
+
+    What a layer computes from the vectors is its own: between passes, gradients in three numbers of an edge are kept.
+    """
 
     builder: ProgramBuilder
     architecture: Architecture
-    edges: EdgeValues
+    x: Value
     _hidden: list[Value] = field(default_factory=list)
 
     def layer(self, number: int, site: Value) -> Value:
@@ -55,8 +51,10 @@ class Messages:
         gather = Gather(hidden.size)
         of_neighbour = self.builder.step(f"{hidden.name}:neighbour", "edge", (Term(gather, 1, (hidden.name,)),))
         scores = self._scores(number, layer, hidden, of_neighbour) if layer.attention else None
-        messages = self._messages(layer, of_neighbour, scores)
-        summed, at = self._sum(number, layer, messages)
+        radial = replace(self.architecture.radial, count=layer.n_radial)
+        f, y = functions(self.builder, self.x, radial, layer.lmax, apart=True)
+        messages = self._messages(layer, y, of_neighbour, scores)
+        summed, at = self._sum(number, layer, f, messages)
         return self._mixed(number, layer, site, summed, at)
 
     def with_readouts(self, result: Value) -> Value:
@@ -84,11 +82,11 @@ class Messages:
         term = Term(scores, 0, (of_neighbour.name, queries.name), float(hidden.size) ** -0.5)
         return self.builder.step(f"scores{number}", "edge", (term,))
 
-    def _messages(self, layer: MessageLayer, of_neighbour: Value, scores: Value | None) -> Value:
+    def _messages(self, layer: MessageLayer, y: Value, of_neighbour: Value, scores: Value | None) -> Value:
         """(Y x h_j) on the edges, for each degree [channels, 2l+1]: without attention, then times each score."""
         paths = layer.paths(self.architecture.degrees)
         size = sum((2 * l + 1) * sum(p.hidden.mul for p in of) for l, of in paths.items())
-        plain = self.builder.step("message", "edge", (self._coupling(paths, size, of_neighbour),))
+        plain = self.builder.step("message", "edge", (self._coupling(paths, size, y, of_neighbour),))
         if scores is None:
             return plain
         total = size * (1 + layer.attention)
@@ -111,8 +109,7 @@ class Messages:
         )
         return self.builder.step("attended", "edge", terms)
 
-    def _coupling(self, paths: dict[int, tuple[MessagePath, ...]], size: int, of_neighbour: Value) -> Term:
-        y = self.edges.harmonics
+    def _coupling(self, paths: dict[int, tuple[MessagePath, ...]], size: int, y: Value, of_neighbour: Value) -> Term:
         blocks, start = [], 0
         for of in paths.values():
             for p in of:
@@ -122,7 +119,7 @@ class Messages:
                 start += p.hidden.mul * (2 * p.l + 1)
         return Term(Couple((y.size, of_neighbour.size, size), tuple(blocks)), 2, (y.name, of_neighbour.name))
 
-    def _sum(self, number: int, layer: MessageLayer, messages: Value) -> tuple[Value, dict[int, int]]:
+    def _sum(self, number: int, layer: MessageLayer, radial: Value, messages: Value) -> tuple[Value, dict[int, int]]:
         """The messages summed over the edges, for each degree [radial functions, channels, 2l+1], and where it is."""
         blocks, at, angular, start = [], {}, 0, 0
         for l, n in layer.channels(self.architecture.degrees).items():
@@ -130,7 +127,6 @@ class Messages:
             blocks.append(EdgeSumBlock(0, layer.n_radial, angular, width, start))
             at[l] = start
             angular, start = angular + width, start + layer.n_radial * width
-        radial = self.edges.radial
         operation = EdgeSum((radial.size, messages.size, start), tuple(blocks), 1, merged=True)
         term = Term(operation, 2, (radial.name, messages.name))
         return self.builder.step(f"m{number}", "atom", (term,)), at

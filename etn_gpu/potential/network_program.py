@@ -9,8 +9,8 @@ from etn_gpu.plan import ContractionPlan, Program, ProgramBuilder, Term, lower_n
 from etn_gpu.plan.operations import Constant, Copy, CopyBlock, EdgeSum, EdgeSumBlock, Fold, Mix, MixBlock, View
 from etn_gpu.plan.program import Value
 from etn_gpu.potential.architecture import Architecture
-from etn_gpu.potential.edge_steps import directions, harmonics, vectors
-from etn_gpu.potential.message_steps import SITE, EdgeValues, Messages
+from etn_gpu.potential.edge_steps import functions
+from etn_gpu.potential.message_steps import SITE, Messages
 
 
 def energy_program(architecture: Architecture, plan: ContractionPlan) -> Program:
@@ -20,9 +20,8 @@ def energy_program(architecture: Architecture, plan: ContractionPlan) -> Program
     for name, shape in architecture.network_shapes.items():
         builder.input(name, "param", prod(shape))
     one = builder.step("one", "atom", (Term(Constant(1, 0, 1, 1.0), 0, ()),))
-    edges = _edge_values(builder, architecture, x)
-    site = _site_vector(builder, architecture, edges, one)
-    messages = Messages(builder, architecture, edges)
+    site = _site_vector(builder, architecture, x, one)
+    messages = Messages(builder, architecture, x)
     for number in range(1, len(architecture.layers) + 1):
         site = messages.layer(number, site)
     train = architecture.train
@@ -31,16 +30,10 @@ def energy_program(architecture: Architecture, plan: ContractionPlan) -> Program
     return builder.build({"e": messages.with_readouts(result).name})
 
 
-def _edge_values(builder: ProgramBuilder, architecture: Architecture, x: Value) -> EdgeValues:
-    """Steps from the edge vectors to radial functions and harmonics."""
-    x, s = vectors(builder, x)
-    f = builder.step("radial", "edge", (Term(architecture.radial, 1, (s.name,)),))
-    return EdgeValues(f, harmonics(builder, architecture.lmax, directions(builder, x, s)))
-
-
-def _site_vector(builder: ProgramBuilder, architecture: Architecture, edges: EdgeValues, one: Value) -> Value:
-    """Steps from what is on the edges to the site vector."""
-    f, y, channels = edges.radial, edges.harmonics, architecture.channels
+def _site_vector(builder: ProgramBuilder, architecture: Architecture, x: Value, one: Value) -> Value:
+    """Steps from the edge vectors to the site vector."""
+    f, y = functions(builder, x, architecture.radial, architecture.lmax)
+    channels = architecture.channels
     n_species, n_radial = architecture.n_species, architecture.n_radial
     degrees = list(architecture.degrees)
     sum_blocks, start, at = [], 0, {}

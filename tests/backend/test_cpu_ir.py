@@ -71,7 +71,7 @@ def test_sums_of_lanes(dtype: np.dtype, count: int) -> None:
     np.testing.assert_allclose(run(dtype, build, x, PACK), expected, rtol=1e-6)
 
 
-@pytest.mark.parametrize("size", [1, 2, 3, 6])
+@pytest.mark.parametrize("size", [1, 2, 3, 6, 8, 9, 15, 29])
 @pytest.mark.parametrize("dtype", DTYPES, ids=str)
 def test_columns_are_taken_apart_and_put_together(dtype: np.dtype, size: int) -> None:
     lanes = Module(dtype).lanes

@@ -18,7 +18,7 @@ Integers = NDArray[np.integer]
 def gather(values: Array, neighbour: Integers, threads: int | None = None) -> Array:
     """values [N, n] of the atoms that edges lead to: neighbour [E] -> [E, n]."""
     out = np.empty((len(neighbour), values.shape[1]), values.dtype)
-    share(_gather, _workers(threads, len(neighbour)), CHUNK, np.ascontiguousarray(values), neighbour, out)
+    share(_gather, _workers(threads, len(neighbour)), CHUNK, values, neighbour, out)
     return out
 
 
@@ -29,7 +29,7 @@ def sum_reverse(values: Array, reverse: Integers, edge_offsets: Integers, thread
     """
     out = np.zeros((len(edge_offsets) - 1, values.shape[1]))
     number = _workers(threads, len(out))
-    share(_sum_reverse, number, CHUNK, np.ascontiguousarray(values), reverse, edge_offsets, out)
+    share(_sum_reverse, number, CHUNK, values, reverse, edge_offsets, out)
     return out.astype(values.dtype, copy=False)
 
 

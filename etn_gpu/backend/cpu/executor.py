@@ -100,8 +100,12 @@ def run(
     dtype: np.dtype,
     samples: NDArray[np.int64] | None = None,
     threads: int | None = None,
+    views: bool = False,
 ) -> dict[str, Array]:
-    """Execute ``program``; see :func:`etn_gpu.backend.run`. Results do not depend on the number of threads."""
+    """Execute ``program``; see :func:`etn_gpu.backend.run`. Results do not depend on the number of threads.
+
+    With ``views`` outputs may be columns of larger arrays, which saves memory and time.
+    """
     dtype = np.dtype(dtype)
     compiled = _compiled(program, dtype.name)
     tables = compiled.lowered
@@ -151,7 +155,8 @@ def run(
     )  # fmt: skip
     if samples is None:
         gradients = gradients.sum(axis=0)
-    return _outputs(program, tables, parameters, edge_out, atom_out, gradients, dtype)
+    results = _outputs(program, tables, parameters, edge_out, atom_out, gradients, dtype)
+    return results if views else {name: np.ascontiguousarray(array) for name, array in results.items()}
 
 
 def _blocks(
@@ -249,5 +254,5 @@ def _outputs(
         if (space := program.values[value].space) != "param":
             offset, size = tables.outputs[space][name]
             source = edge_out if space == "edge" else atom_out
-            results[name] = np.ascontiguousarray(source[:, offset : offset + size])
+            results[name] = source[:, offset : offset + size]
     return results

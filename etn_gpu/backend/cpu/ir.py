@@ -297,18 +297,38 @@ class Function:
         return parts[0] if len(parts) == 1 else self.shuffle(parts[0], parts[1], range(2 * PACK))
 
     def deinterleave(self, pointer: str, size: int, components: Sequence[int]) -> list[Vector]:
-        """``components`` of an array [lane, size]: each as one vector over the lanes."""
+        """``components``, one after the other, of an array [lane, size]: each as one vector over the lanes.
+
+        The work of :meth:`_gather` grows with the square of the size, that of transposed blocks does not.
+        """
+        if size >= PACK:
+            found: dict[int, Vector] = {}
+            for first in _blocks(components[0], components[-1] + 1, size):
+                halves = [self.load_transpose(pointer, half * size + first, size, PACK) for half in self._packs()]
+                found |= {first + k: self.join([half[k] for half in halves]) for k in range(PACK)}
+            return [found[c] for c in components]
         sources = [self.load(pointer, k * self.lanes) for k in range(size)]
         return [self._gather(sources, [e * size + c for e in range(self.lanes)]) for c in components]
 
     def interleave(self, values: Sequence[Vector], pointer: str) -> None:
         """Store vectors over the lanes as an array [lane, number of the vector]."""
         size = len(values)
+        if size >= PACK:
+            for first in _blocks(0, size, size):
+                parts = [self.split(v) for v in values[first : first + PACK]]
+                for number, half in enumerate(self._packs()):
+                    for e, column in enumerate(self.transpose([p[number] for p in parts])):
+                        self.store(column, pointer, (half + e) * size + first)
+            return
         for k in range(size):
             flat = range(k * self.lanes, (k + 1) * self.lanes)
             self.store(
                 self._gather(values, [(q % size) * self.lanes + q // size for q in flat]), pointer, k * self.lanes
             )
+
+    def _packs(self) -> range:
+        """First lanes of the parts of PACK lanes."""
+        return range(0, self.lanes, PACK)
 
     def _gather(self, sources: Sequence[Vector], wanted: Sequence[int]) -> Vector:
         """The elements ``wanted`` of the sources, counted one source after the other."""
@@ -369,3 +389,8 @@ class Function:
                 paired.append(self.add(self.shuffle(a, b, low), self.shuffle(a, b, high)))
             rows, span = paired, span // 2
         return rows[0]
+
+
+def _blocks(start: int, end: int, size: int) -> list[int]:
+    """First numbers of blocks of PACK among 0 .. size-1 that hold start .. end-1; the last ones may overlap."""
+    return [min(first, size - PACK) for first in range(start, end, PACK)]
