@@ -11,14 +11,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from etn_gpu.backend.columns import Columns, total
+from etn_gpu.backend.cpu.blocks import blocks
 from etn_gpu.backend.cpu.compiling import compiling
 from etn_gpu.backend.cpu.driver import execute
 from etn_gpu.backend.cpu.edges import EDGE_WIDTH
 from etn_gpu.backend.cpu.ir import BYTES
 from etn_gpu.backend.cpu.jit import Library, object_code
 from etn_gpu.backend.cpu.lowering import VECTORS, Lowered, lower, phase_name
-from etn_gpu.backend.cpu.panels import RUN
 from etn_gpu.backend.cpu.threads import share, workers
+from etn_gpu.backend.cpu.workspaces import Workspaces
 from etn_gpu.backend.geometry import Geometry, nearest_neighbours, pairs_of_edges, with_merged_neighbours
 from etn_gpu.backend.parameters import fold, parameter_outputs
 from etn_gpu.backend.phases import merges_neighbours
@@ -26,10 +27,6 @@ from etn_gpu.plan.operations import Nearest, PairTable
 from etn_gpu.plan.program import Program
 
 Array = NDArray[np.floating]
-#: Most chunks of blocks that are added to sums over atoms of their own (their order is fixed), and in other runs.
-SUMS, CHUNKS = 64, 1024
-#: Least blocks of a chunk: setting up a chunk takes as long as some atoms do.
-LEAST_BLOCKS = 4
 
 
 @dataclass(frozen=True)
@@ -41,6 +38,8 @@ class _Compiled:
     phases: NDArray[np.int64]
     loads: NDArray[np.int64]
     stores: NDArray[np.int64]
+    merges_neighbours: bool
+    workspaces: Workspaces
 
 
 @lru_cache(maxsize=8)
@@ -83,7 +82,9 @@ def _compile(program: Program, dtype: str) -> _Compiled:
         _table([getattr(t, name) for t in tables.transfers]) for name in ("loads", "stores")
     )
     columns = (addresses, tables.kinds, load_cuts[:-1], load_cuts[1:], store_cuts[:-1], store_cuts[1:])
-    return _Compiled(tables, library, np.array(columns, np.int64).T.copy(), loads, stores)
+    phases = np.array(columns, np.int64).T.copy()
+    workspaces = Workspaces(tables, np.dtype(dtype))
+    return _Compiled(tables, library, phases, loads, stores, merges_neighbours(program), workspaces)
 
 
 def _table(entries: Sequence[tuple[tuple[int, int, int], ...]]) -> tuple[list[int], NDArray[np.int64]]:
@@ -113,82 +114,31 @@ def run(
     given = {name: place for name, place in tables.inputs["edge"].items() if name in on_edges}
     edge_in = _gather(given, on_edges, geometry.n_edges)
     pairs, pair_in = _of_pairs(tables, parameters, geometry)
-    if merges_neighbours(program):
+    if compiled.merges_neighbours:
         geometry = with_merged_neighbours(geometry)
-    order, block_offsets, chunk_offsets = _blocks(geometry, samples, width, bool(tables.gradients))
-    n_species = max(int(geometry.species.max(initial=0)), int(geometry.edge_species.max(initial=0))) + 1
+    cut = blocks(geometry, samples, width, bool(tables.gradients))
     atom_in = _gather(tables.inputs["atom"], inputs, geometry.n_atoms)
     in_width, out_width = edge_in.shape[1] + pair_in.shape[1], total(tables.outputs["edge"])
     edge_out = np.empty((geometry.n_edges, out_width), dtype)
     atom_out = np.empty((geometry.n_atoms, total(tables.outputs["atom"])), dtype)
-    gradients = np.zeros((len(chunk_offsets) - 1, total(tables.gradients)))
-    most = _most_edges(geometry, order, block_offsets)
-    used = workers(threads, len(chunk_offsets) - 1)
+    n_chunks = len(cut.chunks) - 1
+    gradients = np.zeros((n_chunks, total(tables.gradients)))
+    used = workers(threads, n_chunks)
+    workspace = compiled.workspaces.take(used, cut.n_species, cut.most_edges)
     share(
         execute, used,
         compiled.phases, compiled.loads, compiled.stores,
-        parameters, gradients, chunk_offsets, block_offsets, order, geometry.species, n_species,
+        parameters, gradients, cut.chunks, cut.offsets, cut.order, geometry.species, cut.n_species,
         geometry.edge_offsets, geometry.edge_species, edge_in.ravel(), pairs, pair_in,
         edge_out.ravel(), out_width,
         atom_in, atom_out,
-        *(
-            _workspace(used, size, kind)
-            for size, kind in (
-                (tables.atom_rows * width, dtype),
-                (tables.tile_elements, dtype),
-                (tables.edge_elements, dtype),
-                (in_width * (most + EDGE_WIDTH), dtype),
-                (out_width * EDGE_WIDTH, dtype),
-                ((n_species + 1) * width, dtype),
-            )
-        ),
-        np.empty((used, most, RUN), np.int64),
-        np.empty((used, most, 3), np.int64),
-        np.empty((used, most, 5), np.int64),
-        np.empty((used, n_species), np.int64),
-        np.empty((used, n_species), np.int64),
+        *workspace.arrays,
         lanes, width, EDGE_WIDTH, in_width,
     )  # fmt: skip
+    compiled.workspaces.give(workspace)
     if samples is None:
         gradients = gradients.sum(axis=0)
     return _outputs(program, tables, parameters, edge_out, atom_out, gradients, dtype)
-
-
-def _blocks(
-    geometry: Geometry, samples: NDArray[np.int64] | None, width: int, summed: bool
-) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]:
-    """Atoms in block order (by species), offsets of blocks of at most ``width`` in it, of chunks in the blocks."""
-    n = geometry.n_atoms
-    if samples is not None:
-        sizes = np.diff(samples)
-        sample_of = np.repeat(np.arange(len(sizes)), sizes)
-        order = np.lexsort((geometry.species, sample_of))
-        per_sample = -(-sizes // width)
-        chunk_offsets = np.concatenate(([0], np.cumsum(per_sample)))
-        starts = np.repeat(samples[:-1], per_sample) + width * (
-            np.arange(chunk_offsets[-1]) - np.repeat(chunk_offsets[:-1], per_sample)
-        )
-        return order, np.append(starts, n).astype(np.int64), chunk_offsets.astype(np.int64)
-    order = np.argsort(geometry.species, kind="stable")
-    n_blocks = -(-n // width)
-    block_offsets = np.minimum(np.arange(n_blocks + 1) * width, n)
-    n_chunks = min(-(-n_blocks // LEAST_BLOCKS), SUMS if summed else CHUNKS)
-    chunk_offsets = (np.arange(n_chunks + 1) * n_blocks) // max(n_chunks, 1)
-    return order, block_offsets.astype(np.int64), chunk_offsets.astype(np.int64)
-
-
-def _workspace(rows: int, size: int, dtype: np.dtype) -> Array:
-    """[rows, size or a little more], every row at the start of a cache line: vectors then never lie in two of them."""
-    length = -(-size * dtype.itemsize // BYTES) * BYTES
-    memory = np.empty(rows * length + BYTES, np.uint8)
-    first = -memory.ctypes.data % BYTES
-    return memory[first : first + rows * length].view(dtype).reshape(rows, -1)
-
-
-def _most_edges(geometry: Geometry, order: NDArray[np.int64], block_offsets: NDArray[np.int64]) -> int:
-    """Edges of the block that has most."""
-    ends = np.concatenate(([0], np.cumsum(np.diff(geometry.edge_offsets)[order])))
-    return int(np.diff(ends[block_offsets]).max(initial=0))
 
 
 def _gather(columns: Columns, inputs: Mapping[str, Array], count: int) -> NDArray[np.float64]:
