@@ -9,42 +9,25 @@ from collections.abc import Mapping, Sequence
 from functools import lru_cache
 
 import numpy as np
-from numpy.typing import ArrayLike, DTypeLike, NDArray
+from numpy.typing import DTypeLike, NDArray
 
 from etn_gpu.backend import numpy_backend
 from etn_gpu.backend.columns import Columns
+from etn_gpu.backend.constants import content
 from etn_gpu.backend.phases import split
 from etn_gpu.plan.program import Program, Step
 
 Array = NDArray[np.floating]
 
 
-def frozen(values: ArrayLike) -> NDArray[np.float64]:
-    """A copy in float64 that nothing can write to any more, whatever its flags: it lies in a ``bytes``."""
-    array = np.array(values, np.float64)
-    return np.ndarray(array.shape, np.float64, array.tobytes())
-
-
 def fold(program: Program, columns: Columns, inputs: Mapping[str, Array], dtype: DTypeLike) -> Array:
     """The parameters ``columns``, given and folded, in one flat array [total] that must not be written to.
 
     Folding takes a millisecond or two: for a small structure longer than everything else, so a model is folded once.
-    What is given is compared number by number unless it is :func:`frozen`.
+    What is given is compared number by number unless it is :func:`~etn_gpu.backend.constants.frozen`.
     """
-    given = tuple(_content(inputs[v.name]) for v in program.inputs if v.space == "param")
+    given = tuple(content(inputs[v.name]) for v in program.inputs if v.space == "param")
     return _fold(program, tuple(columns.items()), np.dtype(dtype).name, given)
-
-
-def _content(values: Array) -> bytes:
-    """The numbers in float64; of a frozen array the very object that holds them, which has kept its hash."""
-    array = np.asarray(values)
-    base = array.base
-    while isinstance(base, np.ndarray):
-        base = base.base
-    whole = array.dtype == np.float64 and array.flags.c_contiguous
-    if isinstance(base, bytes) and whole and len(base) == array.nbytes:
-        return base
-    return array.astype(np.float64).tobytes()
 
 
 @lru_cache(maxsize=16)
@@ -52,8 +35,8 @@ def _fold(
     program: Program, columns: tuple[tuple[str, tuple[int, int]], ...], dtype: str, given: tuple[bytes, ...]
 ) -> Array:
     values: dict[str, Array] = {}
-    for v, content in zip((v for v in program.inputs if v.space == "param"), given, strict=True):
-        values[v.name] = np.ndarray(v.size, np.float64, content)
+    for v, numbers in zip((v for v in program.inputs if v.space == "param"), given, strict=True):
+        values[v.name] = np.ndarray(v.size, np.float64, numbers)
     before, _, _ = split(program)
     _run(before, values, ())
     flat = np.empty(sum(size for _, (_, size) in columns), dtype)

@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from etn_gpu import backend as backends
+from etn_gpu.backend.constants import frozen
 from etn_gpu.errors import NetworkError, StructureError
 from etn_gpu.plan import Program
 from etn_gpu.potential import assembly
@@ -309,6 +310,11 @@ class Potential:
 
         save(self, path)
 
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        """Copies and what was pickled: their parameters never change either."""
+        self.__dict__ |= state
+        self._parameters = {name: frozen(values) for name, values in self._parameters.items()}
+
     def __repr__(self) -> str:
         symbols = " ".join(self.species)
         return f"{type(self).__name__}({symbols}, {self.form.described}, {self.n_parameters} parameters, {self.dtype})"
@@ -348,12 +354,11 @@ def _checked(form: Form, parameters: Mapping[str, ArrayLike]) -> dict[str, NDArr
         raise NetworkError(f"parameters {sorted(parameters)} were given, this potential has {sorted(shapes)}")
     out = {}
     for name, shape in shapes.items():
-        array = np.array(parameters[name], np.float64)
+        array = frozen(parameters[name])
         if array.shape != shape:
             raise NetworkError(f"the parameter {name!r} has shape {array.shape}, expected {shape}")
         if not np.isfinite(array).all():
             raise NetworkError(f"the parameter {name!r} holds NaN or infinite values")
-        array.flags.writeable = False
         out[name] = array
     return out
 
