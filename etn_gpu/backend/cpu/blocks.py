@@ -8,8 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from etn_gpu.backend.cpu.loops import compiled
-from etn_gpu.backend.geometry import Geometry
 
+Integers = NDArray[np.integer]
 #: Most chunks of blocks that are added to sums over atoms of their own (their order is fixed), and in other runs.
 SUMS, CHUNKS = 64, 1024
 #: Least blocks of a chunk: setting up a chunk takes as long as some atoms do.
@@ -27,15 +27,20 @@ class Blocks(NamedTuple):
     n_species: int
 
 
-def blocks(geometry: Geometry, samples: NDArray[np.int64] | None, width: int, summed: bool) -> Blocks:
+def blocks(
+    species: Integers,
+    edge_species: Integers,
+    edge_offsets: Integers,
+    samples: NDArray[np.int64] | None,
+    width: int,
+    summed: bool,
+) -> Blocks:
     """Blocks of at most ``width`` atoms; a chunk for each of the ``samples``, if there are any.
 
-    ``summed``: whether there are sums over atoms.
+    The arrays are those of :class:`~etn_gpu.backend.geometry.Geometry`; ``summed``: whether there are sums over atoms.
     """
-    cuts = np.array([0, geometry.n_atoms]) if samples is None else np.asarray(samples, np.int64)
-    order, offsets, of_samples, most_edges, n_species = _arrange(
-        geometry.species, geometry.edge_species, geometry.edge_offsets, cuts, width
-    )
+    cuts = np.array([0, len(species)]) if samples is None else np.asarray(samples, np.int64)
+    order, offsets, of_samples, most_edges, n_species = _arrange(species, edge_species, edge_offsets, cuts, width)
     if samples is None:
         n_blocks = len(offsets) - 1
         n_chunks = min(-(-n_blocks // LEAST_BLOCKS), SUMS if summed else CHUNKS)

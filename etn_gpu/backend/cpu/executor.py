@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from etn_gpu.backend.columns import Columns, total
+from etn_gpu.backend.constants import Constants
 from etn_gpu.backend.cpu.blocks import blocks
 from etn_gpu.backend.cpu.compiling import compiling
 from etn_gpu.backend.cpu.driver import execute
@@ -20,7 +21,7 @@ from etn_gpu.backend.cpu.jit import Library, object_code
 from etn_gpu.backend.cpu.lowering import VECTORS, Lowered, lower, phase_name
 from etn_gpu.backend.cpu.threads import share, workers
 from etn_gpu.backend.cpu.workspaces import Workspaces
-from etn_gpu.backend.geometry import Geometry, nearest_neighbours, pairs_of_edges, with_merged_neighbours
+from etn_gpu.backend.geometry import Geometry, nearest_neighbours, pairs_of_edges
 from etn_gpu.backend.parameters import fold, parameter_outputs
 from etn_gpu.backend.phases import merges_neighbours
 from etn_gpu.plan.operations import Nearest, PairTable
@@ -93,6 +94,21 @@ def _table(entries: Sequence[tuple[tuple[int, int, int], ...]]) -> tuple[list[in
     return cuts, np.array([row for phase in entries for row in phase], np.int64).reshape(-1, 3)
 
 
+@dataclass(frozen=True)
+class _Bound:
+    """A compiled Program with its parameters, folded, and the numbers of pairs of species: all without structures."""
+
+    compiled: _Compiled
+    parameters: Array
+    pairs: Array
+
+
+def _bind(program: Program, inputs: Mapping[str, Array], dtype: np.dtype) -> _Bound:
+    compiled = _compiled(program, dtype.name)
+    parameters = fold(program, compiled.lowered.parameters, inputs, dtype)
+    return _Bound(compiled, parameters, _numbers_of_pairs(compiled.lowered, parameters))
+
+
 def run(
     program: Program,
     inputs: Mapping[str, Array],
@@ -101,24 +117,25 @@ def run(
     dtype: np.dtype,
     samples: NDArray[np.int64] | None = None,
     threads: int | None = None,
+    constants: Constants | None = None,
 ) -> dict[str, Array]:
     """Execute ``program``; see :func:`etn_gpu.backend.run`. Results do not depend on the number of threads."""
-    dtype = np.dtype(dtype)
-    compiled = _compiled(program, dtype.name)
-    tables = compiled.lowered
-    parameters = fold(program, tables.parameters, inputs, dtype)
+    if constants is None:
+        bound = _bind(program, inputs, dtype)
+    else:
+        bound = constants.derived((_bind, program, dtype), lambda: _bind(program, constants, dtype))
+    compiled, tables, parameters = bound.compiled, bound.compiled.lowered, bound.parameters
     lanes = BYTES // dtype.itemsize
     width = lanes * VECTORS
     # Inputs stay float64 until they are staged: edge vectors lose no digits before the cast.
     on_edges = {**inputs, **_nearest(tables, parameters, geometry, inputs)}
     given = {name: place for name, place in tables.inputs["edge"].items() if name in on_edges}
     edge_in = _gather(given, on_edges, geometry.n_edges)
-    pairs, pair_in = _of_pairs(tables, parameters, geometry)
-    if compiled.merges_neighbours:
-        geometry = with_merged_neighbours(geometry)
-    cut = blocks(geometry, samples, width, bool(tables.gradients))
+    pairs = _pairs(tables, geometry)
+    edge_species = np.zeros_like(geometry.edge_species) if compiled.merges_neighbours else geometry.edge_species
+    cut = blocks(geometry.species, edge_species, geometry.edge_offsets, samples, width, bool(tables.gradients))
     atom_in = _gather(tables.inputs["atom"], inputs, geometry.n_atoms)
-    in_width, out_width = edge_in.shape[1] + pair_in.shape[1], total(tables.outputs["edge"])
+    in_width, out_width = edge_in.shape[1] + bound.pairs.shape[1], total(tables.outputs["edge"])
     edge_out = np.empty((geometry.n_edges, out_width), dtype)
     atom_out = np.empty((geometry.n_atoms, total(tables.outputs["atom"])), dtype)
     n_chunks = len(cut.chunks) - 1
@@ -129,16 +146,21 @@ def run(
         execute, used,
         compiled.phases, compiled.loads, compiled.stores,
         parameters, gradients, cut.chunks, cut.offsets, cut.order, geometry.species, cut.n_species,
-        geometry.edge_offsets, geometry.edge_species, edge_in.ravel(), pairs, pair_in,
+        geometry.edge_offsets, edge_species, edge_in.ravel(), pairs, bound.pairs,
         edge_out.ravel(), out_width,
         atom_in, atom_out,
         *workspace.arrays,
         lanes, width, EDGE_WIDTH, in_width,
     )  # fmt: skip
     compiled.workspaces.give(workspace)
-    if samples is None:
-        gradients = gradients.sum(axis=0)
-    return _outputs(program, tables, parameters, edge_out, atom_out, gradients, dtype)
+    results: dict[str, Array] = {}
+    if program.has_parameter_outputs:
+        sums = gradients.sum(axis=0) if samples is None else gradients
+        results = parameter_outputs(program, tables.parameters, parameters, tables.gradients, sums, dtype)
+    for space, columns in (("edge", edge_out), ("atom", atom_out)):
+        for name, (offset, size) in tables.outputs[space].items():
+            results[name] = np.ascontiguousarray(columns[:, offset : offset + size])
+    return results
 
 
 def _gather(columns: Columns, inputs: Mapping[str, Array], count: int) -> NDArray[np.float64]:
@@ -168,36 +190,22 @@ def _nearest(tables: Lowered, parameters: Array, geometry: Geometry, inputs: Map
     return found
 
 
-def _of_pairs(tables: Lowered, parameters: Array, geometry: Geometry) -> tuple[NDArray[np.int64], Array]:
-    """The pair of species of each edge [E], and all numbers of each pair, side by side as the edge inputs are."""
+def _numbers_of_pairs(tables: Lowered, parameters: Array) -> Array:
+    """All numbers of each pair of species, side by side as the edge inputs are."""
     columns = []
-    n_species = 1
     for step in tables.pairs:
         numbers: Array = np.zeros(())
         for term in step.terms:
-            assert isinstance(term.operation, PairTable)
-            n_species = term.operation.n_species
             offset, size = tables.parameters[term.operands[0]]
             numbers = numbers + term.scale * parameters[offset : offset + size].reshape(-1, step.out.size)
         columns.append(numbers)
-    if not columns:
-        return np.zeros(0, np.int64), np.zeros((1, 0))
-    return pairs_of_edges(geometry, n_species), np.concatenate(columns, axis=1, dtype=np.float64)
+    return np.concatenate(columns, axis=1, dtype=np.float64) if columns else np.zeros((1, 0))
 
 
-def _outputs(
-    program: Program,
-    tables: Lowered,
-    parameters: Array,
-    edge_out: Array,
-    atom_out: Array,
-    gradients: Array,
-    dtype: np.dtype,
-) -> dict[str, Array]:
-    results = parameter_outputs(program, tables.parameters, parameters, tables.gradients, gradients, dtype)
-    for name, value in program.outputs:
-        if (space := program.values[value].space) != "param":
-            offset, size = tables.outputs[space][name]
-            source = edge_out if space == "edge" else atom_out
-            results[name] = np.ascontiguousarray(source[:, offset : offset + size])
-    return results
+def _pairs(tables: Lowered, geometry: Geometry) -> NDArray[np.int64]:
+    """The pair of species of each edge [E], if their numbers are asked for."""
+    if not tables.pairs:
+        return np.zeros(0, np.int64)
+    operation = tables.pairs[-1].terms[-1].operation
+    assert isinstance(operation, PairTable)
+    return pairs_of_edges(geometry, operation.n_species)
