@@ -28,7 +28,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from common import bcc_crystal, machine, print_table, save
+from common import bcc_crystal, commit_of, machine, print_table, save
 
 if TYPE_CHECKING:
     from ase import Atoms
@@ -222,7 +222,8 @@ def main() -> None:
         "expected": EXPECTED,
         "rows": rows,
     }
-    print(f"written to {save('bench_screening', {**report, 'ratios': ratios, 'beside': _commit_of(options.beside)})}")
+    report |= {"ratios": ratios, "beside": options.beside and commit_of(options.beside)}
+    print(f"written to {save('bench_screening', report)}")
 
 
 def _show_shares(processes: dict[str, dict[str, float]], workers: int) -> dict[str, float]:
@@ -257,15 +258,6 @@ def _row(what: str, some: list[dict[str, float]], count: int) -> dict[str, Any]:
     least = {kind: 1e6 * min(run[kind] for run in some) / atoms for kind in ("cpu", "wall")}
     share = some[0]["flagged"] / count if "flagged" in some[0] else None
     return {"what": what, **least, "atoms": atoms, "flagged": share, "failed": some[0].get("failed", 0)}
-
-
-def _commit_of(checkout: Path | None) -> str | None:
-    if checkout is None:
-        return None
-    command = ["git", "describe", "--always", "--dirty=+", "--exclude=*"]
-    return (
-        subprocess.run(command, capture_output=True, text=True, check=False, cwd=checkout).stdout.strip() or "unknown"
-    )
 
 
 if __name__ == "__main__":

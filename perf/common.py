@@ -91,13 +91,24 @@ def machine(commit: str | None = None) -> dict[str, Any]:
     """Date, commit, which git is asked for unless it is given, and what the numbers were measured on."""
     return {
         "date": datetime.now(UTC).isoformat(timespec="seconds"),
-        "commit": commit or _commit(),
+        "commit": commit or commit_of(Path(__file__).parent),
         "processor": _processor(),
         "cores": os.cpu_count(),
         "python": platform.python_version(),
         "numpy": np.__version__,
         "OPENBLAS_CORETYPE": os.environ.get("OPENBLAS_CORETYPE", "not set"),
     }
+
+
+def commit_of(checkout: Path) -> str:
+    """Short hash of the commit of a checkout, with '+' where the tree has changed since; 'unknown' outside of one or
+    without git."""
+    command = ["git", "describe", "--always", "--dirty=+", "--exclude=*"]
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, check=False, cwd=checkout)
+    except OSError:
+        return "unknown"
+    return done.stdout.strip() or "unknown"
 
 
 def gemm_ceiling(dtype: str) -> float:
@@ -152,17 +163,6 @@ def _text(value: Any) -> str:
         number = float(value)
         return f"{number:.4g}" if abs(number) < 1e4 else f"{number:.0f}"
     return str(value)
-
-
-def _commit() -> str:
-    """Short hash of the commit, with '+' where the tree has changed since; 'unknown' outside a checkout or without
-    git."""
-    command = ["git", "describe", "--always", "--dirty=+", "--exclude=*"]
-    try:
-        done = subprocess.run(command, capture_output=True, text=True, check=False, cwd=Path(__file__).parent)
-    except OSError:
-        return "unknown"
-    return done.stdout.strip() or "unknown"
 
 
 def _processor() -> str:

@@ -11,6 +11,7 @@ from types import ModuleType
 import numpy as np
 import pytest
 
+from etn_gpu import ETNCalculator
 from etn_gpu.plan.count import work
 from etn_gpu.potential import ETNPotential, preset_architecture
 from etn_gpu.potential.programs import programs
@@ -94,3 +95,46 @@ def test_one_case_of_the_scaling_runs(perf: Callable[[str], ModuleType]) -> None
     assert row["parameters"] == preset_architecture("small", ("Nb", "Mo"), 5.0, 1.8).n_parameters
     assert min(row["cpu"], row["wall"], row["list"]) > 0
     assert 0.02 < row["peak_gigabytes"] < 100
+
+
+def test_small_cells_with_any_calculator(perf: Callable[[str], ModuleType], monkeypatch: pytest.MonkeyPatch) -> None:
+    small = perf("small_cells")
+    sizes = {"CALLS": 2, "MD_STEPS": 2, "RELAX_STEPS": 2, "BAND_STEPS": 1, "IMAGES": 2}
+    for name, value in sizes.items():
+        monkeypatch.setattr(small, name, value)
+    found = small.measure(small.Nothing, ("Cu",), 2.87, 1)
+    assert list(found["calls"]) == ["2", "16", "54", "64", "128"]
+    assert min(*found["calls"].values(), found["md"], found["relax"], found["neb"]) > 0
+
+
+def test_kernels_are_a_part_of_a_call(
+    perf: Callable[[str], ModuleType], monkeypatch: pytest.MonkeyPatch, model: ETNPotential
+) -> None:
+    bench, calculator = perf("bench_small"), ETNCalculator(model, threads=1)
+    monkeypatch.setattr(bench, "CALLS", 3)
+    atoms = perf("common").bcc_crystal(model.species, 2)
+    call = perf("small_cells").call(lambda: calculator, atoms.copy(), 1)
+    assert 0 < bench.kernels(calculator, atoms) < call
+    assert bench.single(lambda: model.evaluate(atoms, threads=1), 1) > 0
+
+
+def test_figures_of_small_cells(perf: Callable[[str], ModuleType]) -> None:
+    bench = perf("bench_small")
+    assert bench.least(
+        [{"a": {"2": 3.0}, "md": 1.0, "version": "x"}, {"a": {"2": 2.0}, "md": 4.0, "version": "x"}]
+    ) == {
+        "a": {"2": 2.0},
+        "md": 1.0,
+        "version": "x",
+    }
+    calls = dict.fromkeys(("2", "16", "54", "64", "128"), 300.0)
+    kernels = dict.fromkeys(calls, 100.0) | {"64": 40.0, "128": 0.0}
+    ours = {"calls": calls, "kernels": kernels, "evaluate": dict.fromkeys(calls, 310.0)}
+    slower = {"calls": {**calls, "16": 600.0}}
+    rows = {"etn_gpu": ours, "EMT (ASE)": slower, "etn_gpu, MTP": ours, "motep, MTP": slower}
+    assert bench.compared(rows) == {
+        "calculator - kernels, 2 to 64 atoms, us": 260.0,
+        "model.evaluate - kernels, 2 to 64 atoms, us": 270.0,
+        "EMT (ASE) / etn_gpu, 16 atoms": 2.0,
+        "motep / etn_gpu, MTP, 16 atoms": 2.0,
+    }

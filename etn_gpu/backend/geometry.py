@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -25,6 +25,8 @@ class Geometry:
     edge_species: NDArray[np.int32]
     neighbour: NDArray[np.int64] | None = None
     reverse: NDArray[np.int64] | None = None
+    #: The largest index of a species of atoms and neighbours, 0 where there are none.
+    last_species: int = field(default=0, init=False)
 
     @property
     def n_atoms(self) -> int:
@@ -71,19 +73,21 @@ class Geometry:
                 f"edge_offsets has {len(offsets)} entries from {offsets[:1]} to {offsets[-1:]}, expected "
                 f"{self.n_atoms + 1} (one more than atoms) from 0 to {self.n_edges} (the number of edges)"
             )
-        if np.any(np.diff(offsets) < 0):
+        from etn_gpu.backend.cpu.indices import survey
+
+        decreasing, least, last, *fit = survey(offsets, self.species, self.edge_species, self.neighbour, self.reverse)
+        if decreasing:
             raise BackendError(f"edge_offsets must not decrease, got {offsets}")
-        if min(self.species.min(initial=0), self.edge_species.min(initial=0)) < 0:
+        if least < 0:
             raise BackendError("species are indices >= 0, got a negative one")
-        for name, count in (("neighbour", self.n_atoms), ("reverse", self.n_edges)):
-            given = getattr(self, name)
-            if given is None:
-                continue
-            if len(given) != self.n_edges or not 0 <= given.min(initial=0) <= given.max(initial=-1) + 1 <= count:
+        for name, fits, count in zip(("neighbour", "reverse"), fit, (self.n_atoms, self.n_edges), strict=True):
+            if not fits:
+                given = getattr(self, name)
                 raise BackendError(
                     f"{name} must have an index from 0 to {count - 1} for each of {self.n_edges} edges, got "
                     f"{len(given)} from {given.min(initial=0)} to {given.max(initial=0)}"
                 )
+        object.__setattr__(self, "last_species", last)
 
 
 def with_merged_neighbours(geometry: Geometry) -> Geometry:

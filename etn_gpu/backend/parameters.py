@@ -13,6 +13,7 @@ from numpy.typing import DTypeLike, NDArray
 
 from etn_gpu.backend import numpy_backend
 from etn_gpu.backend.columns import Columns
+from etn_gpu.backend.constants import content
 from etn_gpu.backend.phases import split
 from etn_gpu.plan.program import Program, Step
 
@@ -23,23 +24,23 @@ def fold(program: Program, columns: Columns, inputs: Mapping[str, Array], dtype:
     """The parameters ``columns``, given and folded, in one flat array [total] that must not be written to.
 
     Folding takes a millisecond or two: for a small structure longer than everything else, so a model is folded once.
+    What is given is compared number by number unless it is :func:`~etn_gpu.backend.constants.frozen`.
     """
-    given = [np.asarray(inputs[v.name], np.float64).ravel() for v in program.inputs if v.space == "param"]
-    layout = tuple((name, *place) for name, place in columns.items())
-    return _fold(program, layout, np.dtype(dtype).name, np.concatenate(given).tobytes() if given else b"")
+    given = tuple(content(inputs[v.name]) for v in program.inputs if v.space == "param")
+    return _fold(program, tuple(columns.items()), np.dtype(dtype).name, given)
 
 
 @lru_cache(maxsize=16)
-def _fold(program: Program, layout: tuple[tuple[str, int, int], ...], dtype: str, given: bytes) -> Array:
+def _fold(
+    program: Program, columns: tuple[tuple[str, tuple[int, int]], ...], dtype: str, given: tuple[bytes, ...]
+) -> Array:
     values: dict[str, Array] = {}
-    rest = np.frombuffer(given)
-    for v in program.inputs:
-        if v.space == "param":
-            values[v.name], rest = rest[: v.size], rest[v.size :]
+    for v, numbers in zip((v for v in program.inputs if v.space == "param"), given, strict=True):
+        values[v.name] = np.ndarray(v.size, np.float64, numbers)
     before, _, _ = split(program)
     _run(before, values, ())
-    flat = np.empty(sum(size for _, _, size in layout), dtype)
-    for name, offset, size in layout:
+    flat = np.empty(sum(size for _, (_, size) in columns), dtype)
+    for name, (offset, size) in columns:
         flat[offset : offset + size] = values[name]
     flat.flags.writeable = False
     return flat

@@ -5,21 +5,22 @@ from __future__ import annotations
 import importlib.util
 import os
 from collections.abc import Callable, Mapping, Sequence
-from functools import partial
 
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
+from etn_gpu.backend.constants import Constants
 from etn_gpu.backend.cuda.availability import unavailable
 from etn_gpu.backend.geometry import Geometry
 from etn_gpu.errors import BackendError
 from etn_gpu.plan.passes import parts_of
-from etn_gpu.plan.program import Program
+from etn_gpu.plan.program import Program, Value
 
 ENVIRONMENT_VARIABLE = "ETN_GPU_BACKEND"
 #: In order of preference. A GPU is used where it is asked for by name.
 NAMES = ("numba", "numpy", "cuda")
 DTYPES = ("float64", "float32")
+_DTYPES = {np.dtype(name) for name in DTYPES}
 
 
 def available() -> dict[str, str | None]:
@@ -62,7 +63,7 @@ def check_dtype(dtype: DTypeLike) -> np.dtype:
         checked = np.dtype(dtype)
     except TypeError:
         raise BackendError(f"dtype={dtype!r} is no floating-point type; choose one of {DTYPES}") from None
-    if checked.name not in DTYPES:
+    if checked not in _DTYPES:
         raise BackendError(f"dtype={checked.name!r} is not supported; choose one of {DTYPES}")
     return checked
 
@@ -76,14 +77,15 @@ def run(
     dtype: DTypeLike = "float64",
     samples: NDArray[np.int64] | None = None,
     threads: int | None = None,
+    constants: Constants | None = None,
 ) -> dict[str, NDArray[np.floating]]:
     """Execute ``program`` on a batch.
 
     ``inputs``: an array for each input of the Program, [E, size] for edge, [N, size] for atom and [size] for
-    parameter values. ``samples`` [n+1] cuts the atoms into consecutive samples: parameter outputs, which are sums
-    over atoms, then come as [n, size], one row per sample. ``threads`` bounds the threads of the numba backend
-    (default: all cores). Results are the same, bit for bit, for any number of threads; outputs on atoms and edges are
-    also the same whatever other atoms there are.
+    parameter values; where there are ``constants``, they have all parameters. ``samples`` [n+1] cuts the atoms into
+    consecutive samples: parameter outputs, which are sums over atoms, then come as [n, size], one row per sample.
+    ``threads`` bounds the threads of the numba backend (default: all cores). Results are the same, bit for bit, for any
+    number of threads; outputs on atoms and edges are also the same whatever other atoms there are.
 
     Raises:
         BackendError: a backend that cannot run, a dtype that it does not have, an input that is missing or of the wrong
@@ -91,7 +93,7 @@ def run(
     """
     name = resolve(backend)
     checked = check_dtype(dtype)
-    _check_inputs(program, inputs, geometry)
+    _check_inputs(program, inputs, geometry, constants)
     _check_species(program, geometry)
     if samples is not None:
         _check_samples(samples, geometry.n_atoms)
@@ -101,6 +103,8 @@ def run(
         from etn_gpu.backend.passes import check_gathers
 
         check_gathers(geometry, samples)
+    if constants is not None and (name != "numba" or program.gathers):
+        inputs = {**constants, **inputs}
     if name == "numpy":
         from etn_gpu.backend import numpy_backend
 
@@ -111,7 +115,9 @@ def run(
         return cuda_executor.run(program, inputs, geometry, dtype=checked, samples=samples)
     from etn_gpu.backend.cpu import executor
 
-    execute = partial(executor.run, geometry=geometry, dtype=checked, samples=samples, threads=threads)
+    execute = partial(
+        executor.run, geometry=geometry, dtype=checked, samples=samples, threads=threads, constants=constants
+    )
     if not program.gathers:
         return execute(program, inputs)
     from etn_gpu.backend.passes import run_passes
@@ -150,13 +156,24 @@ def _check_samples(samples: NDArray[np.int64], n_atoms: int) -> None:
 
 
 def _check_species(program: Program, geometry: Geometry) -> None:
-    last = int(max(geometry.species.max(initial=0), geometry.edge_species.max(initial=0)))
-    if program.n_species is not None and last >= program.n_species:
+    if program.n_species is not None and (last := geometry.last_species) >= program.n_species:
         raise BackendError(f"the Program has tables for {program.n_species} species, got an atom of species {last}")
 
 
-def _check_inputs(program: Program, inputs: Mapping[str, NDArray[np.floating]], geometry: Geometry) -> None:
-    for value in program.inputs:
+def _check_inputs(
+    program: Program, inputs: Mapping[str, NDArray[np.floating]], geometry: Geometry, constants: Constants | None
+) -> None:
+    if constants is None:
+        _check_shapes(program.inputs, inputs, geometry)
+    else:
+        _check_shapes(program.batched_inputs, inputs, geometry)
+        constants.derived(
+            (_check_shapes, program), lambda: _check_shapes(program.parameter_inputs, constants, geometry)
+        )
+
+
+def _check_shapes(values: Sequence[Value], inputs: Mapping[str, NDArray[np.floating]], geometry: Geometry) -> None:
+    for value in values:
         if value.name not in inputs:
             raise BackendError(f"the Program needs the input {value}, only {sorted(inputs)} were given")
         expected = (value.size,) if value.space == "param" else (geometry.count(value.space), value.size)

@@ -123,6 +123,21 @@ class Program:
         """Whether values of atoms are brought to the edges that lead to them: it takes several passes then."""
         return any(isinstance(term.operation, Gather) for step in self.steps for term in step.terms)
 
+    @cached_property
+    def batched_inputs(self) -> tuple[Value, ...]:
+        """The inputs on edges and atoms."""
+        return tuple(v for v in self.inputs if v.space != "param")
+
+    @cached_property
+    def parameter_inputs(self) -> tuple[Value, ...]:
+        """The inputs in parameter space."""
+        return tuple(v for v in self.inputs if v.space == "param")
+
+    @cached_property
+    def has_parameter_outputs(self) -> bool:
+        """Whether an output is in parameter space."""
+        return any(self.values[value].space == "param" for _, value in self.outputs)
+
     def __hash__(self) -> int:
         return hash(self.digest)
 

@@ -19,10 +19,13 @@ _SHARES = np.array([1.0, 1.0, 1.0, 0.5, 0.5, 0.5])
 
 def segment_sum(values: NDArray[np.floating], offsets: NDArray[np.int64]) -> Array:
     """Sums of consecutive rows: values [n, k], offsets [m+1] -> [m, k] in float64; empty segments give zero."""
-    out = np.zeros((len(offsets) - 1, values.shape[1]))
-    filled = np.flatnonzero(np.diff(offsets) > 0)
-    if filled.size:
-        out[filled] = np.add.reduceat(values, offsets[filled], axis=0, dtype=np.float64)
+    starts = offsets[:-1]
+    filled = starts < offsets[1:]
+    if filled.all():
+        return np.asarray(np.add.reduceat(values, starts, axis=0, dtype=np.float64))
+    out = np.zeros((len(starts), values.shape[1]))
+    if filled.any():
+        out[filled] = np.add.reduceat(values, starts[filled], axis=0, dtype=np.float64)
     return out
 
 

@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from etn_gpu import backend as backends
+from etn_gpu.backend.constants import Constants, frozen
 from etn_gpu.errors import NetworkError, StructureError
 from etn_gpu.plan import Program
 from etn_gpu.potential import assembly
@@ -24,6 +25,7 @@ from etn_gpu.potential.grade import (
     check_threshold,
     structure_grades,
 )
+from etn_gpu.potential.grade_program import FACTORS
 from etn_gpu.potential.kernel import Environments, Execution, Kernel
 from etn_gpu.potential.programs import programs
 from etn_gpu.potential.references import REFERENCES
@@ -94,6 +96,7 @@ class Potential:
                 raise _without_grade(form)
             check_grade(grade, form)
         self.terms, self.grade = terms, grade
+        self._constants = self._as_constants()
         #: The terms as backends compute them.
         self.term_tables = None if terms is None else terms.tables(form.species, form.cutoff)
 
@@ -280,12 +283,11 @@ class Potential:
         environments = Environments.of(batch)
         gradient, grades = None, None
         if graded:
-            assert self.grade is not None
-            energies, gradient, grades = kernel.graded(self.parameters, environments, self.grade.factors)
+            energies, gradient, grades = kernel.graded(self._constants, environments)
         elif forces or stress:
-            energies, gradient = kernel.energies_and_gradients(self.parameters, environments)
+            energies, gradient = kernel.energies_and_gradients(self._constants, environments)
         else:
-            energies = kernel.energies(self.parameters, environments)
+            energies = kernel.energies(self._constants, environments)
         force = virial = None
         if gradient is not None and (forces or stress):
             force, virial = assembly.forces_and_virials(batch, gradient, threads)
@@ -308,6 +310,18 @@ class Potential:
         from etn_gpu.potential.file import save
 
         save(self, path)
+
+    def _as_constants(self) -> Constants:
+        """The parameters as backends take them, with those of grades."""
+        return Constants(self._parameters | ({} if self.grade is None else {FACTORS: self.grade.factors}))
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {name: value for name, value in self.__dict__.items() if name != "_constants"}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__dict__ |= state
+        self._parameters = {name: frozen(values) for name, values in self._parameters.items()}
+        self._constants = self._as_constants()
 
     def __repr__(self) -> str:
         symbols = " ".join(self.species)
@@ -348,12 +362,11 @@ def _checked(form: Form, parameters: Mapping[str, ArrayLike]) -> dict[str, NDArr
         raise NetworkError(f"parameters {sorted(parameters)} were given, this potential has {sorted(shapes)}")
     out = {}
     for name, shape in shapes.items():
-        array = np.array(parameters[name], np.float64)
+        array = frozen(parameters[name])
         if array.shape != shape:
             raise NetworkError(f"the parameter {name!r} has shape {array.shape}, expected {shape}")
         if not np.isfinite(array).all():
             raise NetworkError(f"the parameter {name!r} holds NaN or infinite values")
-        array.flags.writeable = False
         out[name] = array
     return out
 

@@ -25,6 +25,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
+from etn_gpu.backend.constants import frozen
 from etn_gpu.errors import NetworkError
 from etn_gpu.potential.architecture import Architecture
 from etn_gpu.potential.grade_program import n_features
@@ -70,9 +71,7 @@ class ExtrapolationGrade:
 
     def __post_init__(self) -> None:
         for field in fields(self):
-            array = np.array(getattr(self, field.name), np.float64)
-            array.flags.writeable = False
-            object.__setattr__(self, field.name, array)
+            object.__setattr__(self, field.name, frozen(getattr(self, field.name)))
         shape = self.factors.shape
         good = len(shape) == 3 and shape[1] == shape[2] and self.atoms.shape == self.largest.shape == shape[:1]
         if not good:
@@ -84,6 +83,10 @@ class ExtrapolationGrade:
             values = getattr(self, name)
             if not np.isfinite(values).all() or (name != "factors" and (values < 0.0).any()):
                 raise NetworkError(f"the grade's {name} holds negative, NaN or infinite values")
+
+    def __setstate__(self, state: dict[str, Array]) -> None:
+        for name, values in state.items():
+            object.__setattr__(self, name, frozen(values))
 
     def __eq__(self, other: object) -> bool:
         if not isinstance(other, ExtrapolationGrade):

@@ -10,11 +10,12 @@ from numpy.typing import NDArray
 
 from etn_gpu import backend as backends
 from etn_gpu.backend import Geometry
+from etn_gpu.backend.constants import Constants
 from etn_gpu.backend.terms import SiteTerms, TermTables
 from etn_gpu.plan import Program
 from etn_gpu.potential.architecture import Architecture
 from etn_gpu.potential.formulation import Form
-from etn_gpu.potential.grade_program import FACTORS, feature_program, graded_program, site_grades
+from etn_gpu.potential.grade_program import feature_program, graded_program, site_grades
 from etn_gpu.potential.programs import programs
 from etn_gpu.potential.references import REFERENCES, atomic_energies, references_gradient
 from etn_gpu.structures import StructureBatch
@@ -96,7 +97,8 @@ class Kernel:
 
     ``before_run`` is called with each Program before it is executed; what it raises ends the computation. ``tables``
     are those of the terms beside the network; :meth:`energies` and :meth:`energies_and_gradients` have them, all other
-    derivatives are the network's alone.
+    derivatives are the network's alone. Parameters that never change are best given as
+    :class:`~etn_gpu.backend.constants.Constants`.
     """
 
     def __init__(
@@ -136,12 +138,12 @@ class Kernel:
         return energies, gradient
 
     def graded(
-        self, parameters: Parameters, environments: Environments, factors: NDArray[np.float64]
+        self, parameters: Parameters, environments: Environments
     ) -> tuple[NDArray[np.float64], Array, NDArray[np.float64]]:
-        """As :meth:`energies_and_gradients`, and the extrapolation grades [N] with the ``factors`` [S, n, n] of
-        :class:`~etn_gpu.potential.grade.ExtrapolationGrade`."""
-        inputs = {**parameters, FACTORS: factors}
-        energies, gradient, grades = self._with_gradients(graded_program(self._network), inputs, environments)
+        """As :meth:`energies_and_gradients`, and the extrapolation grades [N]. One of the parameters is ``FACTORS``,
+        the factors [S, n, n] of :class:`~etn_gpu.potential.grade.ExtrapolationGrade`."""
+        program = graded_program(self._network)
+        energies, gradient, grades = self._with_gradients(program, parameters, environments)
         assert grades is not None
         return energies, gradient, grades
 
@@ -229,9 +231,12 @@ class Kernel:
         **extra: Array,
     ) -> dict[str, Array]:
         self.before_run(program)
-        flat = {name: np.ravel(value) for name, value in parameters.items()}
-        inputs = {"x": environments.vectors, **flat, **extra}
+        constants = parameters if isinstance(parameters, Constants) else None
+        inputs = {"x": environments.vectors, **extra}
+        if constants is None:
+            inputs |= {name: np.ravel(value) for name, value in parameters.items()}
         e = self.execution
         return backends.run(
-            program, inputs, environments.geometry, backend=e.backend, dtype=e.dtype, samples=samples, threads=e.threads
-        )
+            program, inputs, environments.geometry, backend=e.backend, dtype=e.dtype, samples=samples,
+            threads=e.threads, constants=constants,
+        )  # fmt: skip

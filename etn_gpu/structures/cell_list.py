@@ -48,20 +48,6 @@ class HalfPairs:
     as_second: NDArray[np.int64]
 
 
-@dataclass(frozen=True)
-class _Grid:
-    """Bins of each structure: its basis [S, 3, 3], one vector a row, and along each vector [S, 3] the coordinate where
-    they begin, bins per unit of the coordinate, how many there are, their width in A, how many the cutoff spans.
-    """
-
-    basis: NDArray[np.float64]
-    origin: NDArray[np.float64]
-    scale: NDArray[np.float64]
-    bins: NDArray[np.int64]
-    width: NDArray[np.float64]
-    span: NDArray[np.int64]
-
-
 def half_pairs(geometry: StructureArrays, cutoff: float, most: int | None = None) -> HalfPairs:
     """Every pair closer than `cutoff` (A), images of an atom with itself included, each once.
 
@@ -76,18 +62,19 @@ def half_pairs(geometry: StructureArrays, cutoff: float, most: int | None = None
         return HalfPairs(*_empty_pairs(0), counts, runs, as_first, as_second)
     coordinates = geometry.coordinates()
     _close_gaps(coordinates, geometry, cutoff)
-    grid = _grid(coordinates, geometry, cutoff)
-
-    sizes = np.diff(geometry.atom_offsets)
-    starts = np.empty(int(grid.bins.prod(axis=1).max()) + 1, dtype=np.int64)
-    capacity = _expected_pairs(sizes, grid, cutoff)
+    basis = geometry.basis
+    origin, scale, bins, width, span, expected = _grid(
+        coordinates, geometry.atom_offsets, geometry.pbc, basis, geometry.heights, cutoff
+    )
+    starts = np.empty(int(bins.prod(axis=1).max()) + 1, dtype=np.int64)
+    capacity = int(expected) + 1
     if most is not None and geometry.n_structures > 1:
         capacity = min(capacity, most)
     while True:
         first, second, shifts = _empty_pairs(capacity)
         found = _search(
-            coordinates, geometry.atom_offsets, geometry.pbc, grid.basis, grid.origin, grid.scale, grid.bins,
-            grid.width, grid.span, cutoff, starts, first, second, shifts, counts, runs, as_first, as_second,
+            coordinates, geometry.atom_offsets, geometry.pbc, basis, origin, scale, bins, width, span, cutoff,
+            starts, first, second, shifts, counts, runs, as_first, as_second,
         )  # fmt: skip
         if found <= capacity:
             return HalfPairs(first[:found], second[:found], shifts[:found], counts, runs, as_first, as_second)
@@ -117,29 +104,46 @@ def _close_gaps(coordinates: NDArray[np.float64], geometry: StructureArrays, cut
         column[order] = np.cumsum(np.minimum(steps, 1.01 * cutoff))
 
 
-def _grid(coordinates: NDArray[np.float64], geometry: StructureArrays, cutoff: float) -> _Grid:
-    """Bins for atoms at `coordinates` [N, 3] in the bases of a geometry."""
-    reach, pbc, heights = _MARGIN * cutoff, geometry.pbc, geometry.heights
-    origin, extent = np.zeros_like(heights), np.ones_like(heights)
-    if not pbc.all():
-        low = np.minimum.reduceat(coordinates, geometry.atom_offsets[:-1])
-        high = np.maximum.reduceat(coordinates, geometry.atom_offsets[:-1])
-        origin, extent = np.where(pbc, origin, low), np.where(pbc, extent, np.maximum(high - low, reach))
-    bins = np.maximum(np.floor(extent * heights / reach * _FINENESS), 1.0)
-    most = _BINS_PER_ATOM * np.diff(geometry.atom_offsets) + _MORE_BINS
-    while len(crowded := np.flatnonzero(bins.prod(axis=1) > most)):
-        longest = bins[crowded].argmax(axis=1)
-        bins[crowded, longest] = np.ceil(bins[crowded, longest] / 2)
-    width = extent * heights / bins
-    span = np.ceil(reach / width)
-    return _Grid(geometry.basis, origin, bins / extent, bins.astype(np.int64), width, span.astype(np.int64))
+@compiled
+def _grid(coordinates: Any, atom_offsets: Any, pbc: Any, basis: Any, heights: Any, cutoff: float) -> Any:
+    """Bins for atoms at ``coordinates`` [N, 3] in the ``basis`` [S, 3, 3], and a guess how many pairs there are.
 
-
-def _expected_pairs(sizes: NDArray[np.int64], grid: _Grid, cutoff: float) -> int:
-    """A guess from the mean densities, a quarter too high for a crystal; where it is too low the search runs again."""
-    extent = grid.bins / grid.scale
-    densities = sizes / (np.abs(np.linalg.det(grid.basis)) * extent.prod(axis=1))
-    return int(1.25 * np.sum(sizes * densities) * (2.0 / 3.0 * np.pi * cutoff**3)) + 1
+    Along each vector [S, 3]: the coordinate where the bins begin, bins per unit of the coordinate, how many there are,
+    their width in A, how many the cutoff spans. The guess, from the mean densities, is a quarter too high for a
+    crystal; where it is too low the search runs again.
+    """
+    n_structures, reach = len(basis), _MARGIN * cutoff
+    origin, scale, width = np.zeros((n_structures, 3)), np.empty((n_structures, 3)), np.empty((n_structures, 3))
+    bins, span = np.empty((n_structures, 3), np.int64), np.empty((n_structures, 3), np.int64)
+    extent, counts = np.empty(3), np.empty(3)
+    expected = 0.0
+    for s in range(n_structures):
+        begin, end, volume = atom_offsets[s], atom_offsets[s + 1], 1.0
+        for k in range(3):
+            extent[k] = 1.0
+            if not pbc[s, k]:
+                low, high = np.inf, -np.inf
+                for i in range(begin, end):
+                    low, high = min(low, coordinates[i, k]), max(high, coordinates[i, k])
+                origin[s, k], extent[k] = low, max(high - low, reach)
+            counts[k] = max(np.floor(extent[k] * heights[s, k] / reach * _FINENESS[k]), 1.0)
+            volume *= extent[k]
+        most = _BINS_PER_ATOM * (end - begin) + _MORE_BINS
+        while counts[0] * counts[1] * counts[2] > most:
+            longest = 0
+            for k in range(1, 3):
+                longest = k if counts[k] > counts[longest] else longest
+            counts[longest] = np.ceil(counts[longest] / 2)
+        for k in range(3):
+            width[s, k] = extent[k] * heights[s, k] / counts[k]
+            span[s, k], bins[s, k] = int(np.ceil(reach / width[s, k])), int(counts[k])
+            scale[s, k] = counts[k] / extent[k]
+        a, b, c = basis[s, 0], basis[s, 1], basis[s, 2]
+        volume *= abs(
+            a[0] * (b[1] * c[2] - b[2] * c[1]) + a[1] * (b[2] * c[0] - b[0] * c[2]) + a[2] * (b[0] * c[1] - b[1] * c[0])
+        )
+        expected += (end - begin) * ((end - begin) / volume)
+    return origin, scale, bins, width, span, 1.25 * expected * (2.0 / 3.0 * np.pi * cutoff**3)
 
 
 @compiled

@@ -136,17 +136,6 @@ def frames(cells: NDArray[np.float64], pbc: NDArray[np.bool_]) -> NDArray[np.flo
     return np.where(pbc[:, :, None], cells, normals)
 
 
-def relative_volumes(cells: NDArray[np.float64], pbc: NDArray[np.bool_]) -> NDArray[np.float64]:
-    """What the periodic vectors of each cell [S, 3, 3] span, as a fraction of the product of their lengths [S].
-
-    1 for orthogonal vectors and without periodicity, 0 for linearly dependent vectors or one of length zero.
-    """
-    lengths = np.linalg.norm(cells, axis=2, keepdims=True)
-    units = np.divide(cells, lengths, out=np.zeros_like(cells), where=lengths > 0)
-    gram = np.where(pbc[:, :, None] & pbc[:, None, :], units @ units.swapaxes(1, 2), np.eye(3))
-    return np.sqrt(np.maximum(np.linalg.det(gram), 0.0))
-
-
 def cell_volumes(cells: NDArray[np.float64], pbc: NDArray[np.bool_]) -> NDArray[np.float64]:
     """Volumes [S] of cells [S, 3, 3] in A^3, nan where pbc [S, 3] is not set in all three directions."""
     return np.where(pbc.all(axis=1), np.abs(np.linalg.det(cells)), np.nan)

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
 from etn_gpu.errors import StructureError
-from etn_gpu.structures.geometry import StructureArrays, relative_volumes
+from etn_gpu.structures.geometry import StructureArrays
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
+    from collections.abc import Iterable, Sequence
 
     from ase import Atoms
 
@@ -54,29 +55,45 @@ def species_of(numbers: NDArray[np.int64], species: Sequence[str]) -> NDArray[np
     Raises:
         StructureError: `species` is empty, names something that is no element, or names an element twice.
     """
+    return np.take(_places(tuple(species)), numbers, mode="clip")
+
+
+@lru_cache(maxsize=64)
+def _places(species: tuple[str, ...]) -> NDArray[np.int32]:
+    """The place of every atomic number; the first and the last stand for what is below and above."""
     from ase.data import atomic_numbers, chemical_symbols
 
     unknown = [symbol for symbol in species if atomic_numbers.get(symbol, 0) == 0]
     if unknown or len(set(species)) != len(species) or not species:
-        raise StructureError(f"species = {tuple(species)!r}: expected chemical symbols, at least one and each once.")
-    table = np.full(len(chemical_symbols), -1, dtype=np.int32)
+        raise StructureError(f"species = {species!r}: expected chemical symbols, at least one and each once.")
+    table = np.full(len(chemical_symbols) + 1, -1, dtype=np.int32)
     table[[atomic_numbers[symbol] for symbol in species]] = np.arange(len(species))
-    exists = (numbers > 0) & (numbers < len(table))
-    return np.where(exists, table[np.where(exists, numbers, 0)], np.int32(-1))
+    table.flags.writeable = False
+    return table
 
 
 def geometry_failures(
     geometry: StructureArrays, species_index: NDArray[np.int32], species: Sequence[str], cutoff: float
 ) -> dict[int, StructureError]:
     """The first fault of each structure that must not reach the neighbour search, by index into the geometry."""
-    faults = _malformed(geometry)
-    for s, message in _unknown_elements(geometry, species_index, species):
-        faults.setdefault(s, message)
-    sound = all_but(faults, geometry.n_structures)
-    for check in (_too_dense, _too_thin):
-        for s, message in check(geometry.select(sound), cutoff):
-            faults.setdefault(int(np.flatnonzero(sound)[s]), message)
-    return {s: StructureError(faults[s]) for s in sorted(faults)}
+    if not (faults := _faults(geometry, species_index, cutoff)):
+        return {}
+    from etn_gpu.structures.fault_messages import fault_message
+
+    messages = {s: fault_message(geometry, s, fault, species_index, species, cutoff) for s, fault in faults.items()}
+    return {s: StructureError(message) for s, message in messages.items() if message is not None}
+
+
+def _faults(geometry: StructureArrays, species_index: NDArray[np.int32], cutoff: float) -> dict[int, int]:
+    """The faults of structures that are not sound; see :mod:`etn_gpu.structures.faults`."""
+    from etn_gpu.structures.faults import find_faults
+
+    faults = np.empty(geometry.n_structures, np.int64)
+    count = find_faults(
+        geometry.atom_offsets, geometry.positions, geometry.cells, geometry.pbc, species_index, cutoff,
+        LARGEST_COORDINATE, SAME_PLACE, SMALLEST_RELATIVE_VOLUME, MOST_SHIFTS, MOST_NEIGHBOURS, MOST_IMAGES, faults,
+    )  # fmt: skip
+    return {int(s): int(faults[s]) for s in np.flatnonzero(faults)} if count else {}
 
 
 def estimate_edges(structures: Sequence[Atoms], cutoff: float) -> NDArray[np.float64]:
@@ -90,7 +107,11 @@ def estimate_edges(structures: Sequence[Atoms], cutoff: float) -> NDArray[np.flo
     """
     cutoff = check_cutoff(cutoff)
     geometry = StructureArrays.gather(structures)
-    sound = all_but(_malformed(geometry), geometry.n_structures)
+    from etn_gpu.structures.faults import CROWDED, THIN
+
+    faults = _faults(geometry, np.zeros(len(geometry.positions), np.int32), cutoff)
+    malformed = [s for s, fault in faults.items() if fault not in (CROWDED, THIN)]
+    sound = all_but(malformed, geometry.n_structures)
     estimate = np.zeros(geometry.n_structures)
     estimate[sound] = geometry.select(sound).estimate_edges(cutoff)
     return estimate
@@ -116,102 +137,8 @@ def overlap_failures(geometry: StructureArrays, edges: Edges) -> dict[int, Struc
     return failures
 
 
-def _malformed(geometry: StructureArrays) -> dict[int, str]:
-    """Structures without atoms, with wild positions or with a wild cell: nothing can be computed from them."""
-    faults: dict[int, str] = {}
-    for check in (_empty, _wild_positions, _wild_cells):
-        for s, message in check(geometry):
-            faults.setdefault(s, message)
-    sound = all_but(faults, geometry.n_structures)
-    for s, message in _far_outside(geometry.select(sound)):
-        faults[int(np.flatnonzero(sound)[s])] = message
-    return faults
-
-
 def all_but(faults: Iterable[int], n_structures: int) -> NDArray[np.bool_]:
     """A mask [S] that is false for the structures with a fault."""
     keep = np.ones(n_structures, dtype=bool)
     keep[list(faults)] = False
     return keep
-
-
-def _empty(geometry: StructureArrays) -> Iterator[tuple[int, str]]:
-    for s in np.flatnonzero(np.diff(geometry.atom_offsets) == 0):
-        yield int(s), "no atoms: expected at least one."
-
-
-def _unknown_elements(
-    geometry: StructureArrays, species_index: NDArray[np.int32], species: Sequence[str]
-) -> Iterator[tuple[int, str]]:
-    from ase.data import chemical_symbols
-
-    unknown = np.flatnonzero(species_index < 0)
-    of_atom = geometry.structure_of_atom
-    for s in np.unique(of_atom[unknown]):
-        numbers = np.unique(geometry.numbers[unknown[of_atom[unknown] == s]])
-        found = [chemical_symbols[z] if 0 <= z < len(chemical_symbols) else f"number {z}" for z in numbers]
-        yield int(s), f"unknown element {', '.join(found)}: the known species are {', '.join(species)}."
-
-
-def _wild_positions(geometry: StructureArrays) -> Iterator[tuple[int, str]]:
-    # written so that nan, for which every comparison is false, counts as wild
-    wild = np.flatnonzero(~(np.abs(geometry.positions) <= LARGEST_COORDINATE).all(axis=1))
-    structures, first = np.unique(geometry.structure_of_atom[wild], return_index=True)
-    for s, atom in zip(structures, wild[first], strict=True):
-        where = ", ".join(f"{x:g}" for x in geometry.positions[atom])
-        index = atom - geometry.atom_offsets[s]
-        yield int(s), f"atom {index} is at ({where}) A: expected finite positions within {LARGEST_COORDINATE:g} A."
-
-
-def _wild_cells(geometry: StructureArrays) -> Iterator[tuple[int, str]]:
-    tame = (np.abs(geometry.cells) <= LARGEST_COORDINATE).all(axis=(1, 2))
-    for s in np.flatnonzero(~tame):
-        yield int(s), f"cell {_rows(geometry.cells[s])} A: expected finite vectors within {LARGEST_COORDINATE:g} A."
-    cells, pbc = geometry.cells[tame], geometry.pbc[tame]
-    short = pbc & (np.linalg.norm(cells, axis=2) < SAME_PLACE)
-    for s in np.flatnonzero(tame)[short.any(axis=1) | (relative_volumes(cells, pbc) < SMALLEST_RELATIVE_VOLUME)]:
-        axes = ", ".join(name for name, periodic in zip("abc", geometry.pbc[s], strict=True) if periodic)
-        yield (
-            int(s),
-            f"cell {_rows(geometry.cells[s])} A is periodic along {axes}, but these vectors span no volume: expected "
-            "linearly independent vectors along the periodic directions. Set the cell, or pbc=False for a molecule.",
-        )
-
-
-def _far_outside(geometry: StructureArrays) -> Iterator[tuple[int, str]]:
-    if geometry.n_structures == 0:
-        return
-    lowest = np.where(geometry.pbc, geometry.heights, np.inf).min(axis=1)
-    furthest = np.maximum.reduceat(np.abs(geometry.positions).max(axis=1), geometry.atom_offsets[:-1])
-    for s in np.flatnonzero(furthest > MOST_SHIFTS * lowest):
-        yield (
-            int(s),
-            f"an atom is {furthest[s]:g} A from the origin of a cell {lowest[s]:g} A high: expected at most "
-            f"{MOST_SHIFTS:g} heights. Wrap the positions into the cell, or correct it.",
-        )
-
-
-def _too_dense(geometry: StructureArrays, cutoff: float) -> Iterator[tuple[int, str]]:
-    if geometry.most_neighbours(cutoff).max(initial=0.0) <= MOST_NEIGHBOURS:
-        return
-    per_atom = geometry.estimate_edges(cutoff) / np.diff(geometry.atom_offsets)
-    for s in np.flatnonzero(~(per_atom <= MOST_NEIGHBOURS)):
-        yield (
-            int(s),
-            f"about {per_atom[s]:.0e} neighbours per atom inside the cutoff of {cutoff:g} A: expected at most "
-            f"{MOST_NEIGHBOURS:g}. Check that positions and cell {_rows(geometry.cells[s])} are in Angstrom.",
-        )
-
-
-def _too_thin(geometry: StructureArrays, cutoff: float) -> Iterator[tuple[int, str]]:
-    images = geometry.images(cutoff)
-    for s in np.flatnonzero(images > MOST_IMAGES):
-        yield (
-            int(s),
-            f"about {images[s]:.0e} images of the cell {_rows(geometry.cells[s])} A come within the cutoff of "
-            f"{cutoff:g} A: expected at most {MOST_IMAGES:g}. Take a reduced cell (ase.build.niggli_reduce).",
-        )
-
-
-def _rows(cell: NDArray[np.float64]) -> str:
-    return "[" + ", ".join("(" + ", ".join(f"{x:g}" for x in row) + ")" for row in cell) + "]"

@@ -1,9 +1,10 @@
 """The side of the conversation that runs inside a peer's virtual environment.
 
-A runner is started in the folder perf/ as ``python -m peers.run_<peer> JOB``. JOB is a JSON file, either of
+A runner is started in the folder perf/ as ``python -m peers.run_<peer> JOB``. JOB is a JSON file, one of
 
     {"task": "time", "potential": {...}, "structures": "crystal.extxyz", "repeats": 5}
     {"task": "predict", "potential": {...}, "structures": "test.extxyz", "predictions": "out.npz"}
+    {"task": "small", "potential": {...}, "species": ["Mo"], "a": 3.16, "repeats": 5}
 
 and the answer is the last line of standard output, one JSON object. What ``potential`` may hold is said by each runner.
 Nothing but the standard library, NumPy and ASE is imported here: every peer has these.
@@ -25,6 +26,7 @@ from ase import Atoms
 from ase.calculators.calculator import Calculator
 from ase.io import iread
 from common import timed
+from small_cells import measure
 
 
 class Engine(ABC):
@@ -54,7 +56,7 @@ def serve(engine: Callable[[dict[str, Any], Path], Engine]) -> None:
     path = Path(sys.argv[1])
     job = json.loads(path.read_text())
     made = engine(job["potential"], path.parent)
-    answer = _time(made, job) if job["task"] == "time" else _predict(made, job)
+    answer = {"time": _time, "predict": _predict, "small": _small}[job["task"]](made, job)
     answer |= {"cutoff": float(made.cutoff), "version": f"{made.distribution} {version(made.distribution)}"}
     print(json.dumps(answer))
 
@@ -68,6 +70,11 @@ def _time(engine: Engine, job: dict[str, Any]) -> dict[str, Any]:
         raise SystemExit(f"the energy of the crystal is {energy}: the timing of such an evaluation means nothing")
     timing = timed(evaluation, job["repeats"]).per(len(atoms))
     return {"cpu": timing.cpu, "wall": timing.wall, "neighbour_list": engine.neighbour_list}
+
+
+def _small(engine: Engine, job: dict[str, Any]) -> dict[str, Any]:
+    """Small cells through ASE; see :mod:`small_cells`."""
+    return measure(engine.calculator, job["species"], job["a"], job["repeats"])
 
 
 def _predict(engine: Engine, job: dict[str, Any]) -> dict[str, Any]:

@@ -19,7 +19,7 @@ from etn_gpu.errors import NetworkError
 from etn_gpu.network import from_train
 from etn_gpu.plan import ProgramBuilder
 from etn_gpu.potential import ETNPotential
-from etn_gpu.potential.grade_program import MOST_LOST, n_features, site_grades
+from etn_gpu.potential.grade_program import FACTORS, MOST_LOST, n_features, site_grades
 from etn_gpu.potential.kernel import Environments, Execution, Kernel
 from etn_gpu.structures import StructureBatch
 
@@ -122,7 +122,7 @@ def test_squares_beside_energies_and_gradients(
     kernel = Kernel(potential.architecture, Execution(backend, dtype))
     n = n_features(potential.architecture)
     factors = np.random.default_rng(0).normal(size=(len(potential.species), n, n))
-    energies, gradient, grades = kernel.graded(potential.parameters, environments, factors)
+    energies, gradient, grades = kernel.graded({**potential.parameters, FACTORS: factors}, environments)
     features = Kernel(potential.architecture, Execution("numpy")).features(potential.parameters, environments)
     expected = [np.linalg.norm(factors[z] @ b) for z, b in zip(environments.geometry.species, features, strict=True)]
     np.testing.assert_allclose(grades, expected, rtol=tolerance)

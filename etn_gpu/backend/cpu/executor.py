@@ -11,25 +11,23 @@ import numpy as np
 from numpy.typing import NDArray
 
 from etn_gpu.backend.columns import Columns, total
+from etn_gpu.backend.constants import Constants
+from etn_gpu.backend.cpu.blocks import blocks
 from etn_gpu.backend.cpu.compiling import compiling
 from etn_gpu.backend.cpu.driver import execute
 from etn_gpu.backend.cpu.edges import EDGE_WIDTH
 from etn_gpu.backend.cpu.ir import BYTES
 from etn_gpu.backend.cpu.jit import Library, object_code
 from etn_gpu.backend.cpu.lowering import VECTORS, Lowered, lower, phase_name
-from etn_gpu.backend.cpu.panels import RUN
 from etn_gpu.backend.cpu.threads import share, workers
-from etn_gpu.backend.geometry import Geometry, nearest_neighbours, pairs_of_edges, with_merged_neighbours
+from etn_gpu.backend.cpu.workspaces import Workspaces
+from etn_gpu.backend.geometry import Geometry, nearest_neighbours, pairs_of_edges
 from etn_gpu.backend.parameters import fold, parameter_outputs
 from etn_gpu.backend.phases import merges_neighbours
 from etn_gpu.plan.operations import Nearest, PairTable
 from etn_gpu.plan.program import Program
 
 Array = NDArray[np.floating]
-#: Most chunks of blocks that are added to sums over atoms of their own (their order is fixed), and in other runs.
-SUMS, CHUNKS = 64, 1024
-#: Least blocks of a chunk: setting up a chunk takes as long as some atoms do.
-LEAST_BLOCKS = 4
 
 
 @dataclass(frozen=True)
@@ -41,6 +39,8 @@ class _Compiled:
     phases: NDArray[np.int64]
     loads: NDArray[np.int64]
     stores: NDArray[np.int64]
+    merges_neighbours: bool
+    workspaces: Workspaces
 
 
 @lru_cache(maxsize=8)
@@ -83,13 +83,30 @@ def _compile(program: Program, dtype: str) -> _Compiled:
         _table([getattr(t, name) for t in tables.transfers]) for name in ("loads", "stores")
     )
     columns = (addresses, tables.kinds, load_cuts[:-1], load_cuts[1:], store_cuts[:-1], store_cuts[1:])
-    return _Compiled(tables, library, np.array(columns, np.int64).T.copy(), loads, stores)
+    phases = np.array(columns, np.int64).T.copy()
+    workspaces = Workspaces(tables, np.dtype(dtype))
+    return _Compiled(tables, library, phases, loads, stores, merges_neighbours(program), workspaces)
 
 
 def _table(entries: Sequence[tuple[tuple[int, int, int], ...]]) -> tuple[list[int], NDArray[np.int64]]:
     """Where the entries of each phase begin and end, and all of them one after the other."""
     cuts = [0, *accumulate(map(len, entries))]
     return cuts, np.array([row for phase in entries for row in phase], np.int64).reshape(-1, 3)
+
+
+@dataclass(frozen=True)
+class _Bound:
+    """A compiled Program with its parameters, folded, and the numbers of pairs of species: all without structures."""
+
+    compiled: _Compiled
+    parameters: Array
+    pairs: Array
+
+
+def _bind(program: Program, inputs: Mapping[str, Array], dtype: np.dtype) -> _Bound:
+    compiled = _compiled(program, dtype.name)
+    parameters = fold(program, compiled.lowered.parameters, inputs, dtype)
+    return _Bound(compiled, parameters, _numbers_of_pairs(compiled.lowered, parameters))
 
 
 def run(
@@ -100,100 +117,55 @@ def run(
     dtype: np.dtype,
     samples: NDArray[np.int64] | None = None,
     threads: int | None = None,
+    constants: Constants | None = None,
     views: bool = False,
 ) -> dict[str, Array]:
     """Execute ``program``; see :func:`etn_gpu.backend.run`. Results do not depend on the number of threads.
 
-    With ``views`` outputs may be columns of larger arrays, which saves memory and time.
+    With ``views`` outputs on edges and atoms may be columns of larger arrays, which saves memory and time.
     """
-    dtype = np.dtype(dtype)
-    compiled = _compiled(program, dtype.name)
-    tables = compiled.lowered
-    parameters = fold(program, tables.parameters, inputs, dtype)
+    if constants is None:
+        bound = _bind(program, inputs, dtype)
+    else:
+        bound = constants.derived((_bind, program, dtype), lambda: _bind(program, constants, dtype))
+    compiled, tables, parameters = bound.compiled, bound.compiled.lowered, bound.parameters
     lanes = BYTES // dtype.itemsize
     width = lanes * VECTORS
     # Inputs stay float64 until they are staged: edge vectors lose no digits before the cast.
     on_edges = {**inputs, **_nearest(tables, parameters, geometry, inputs)}
     given = {name: place for name, place in tables.inputs["edge"].items() if name in on_edges}
     edge_in = _gather(given, on_edges, geometry.n_edges)
-    pairs, pair_in = _of_pairs(tables, parameters, geometry)
-    if merges_neighbours(program):
-        geometry = with_merged_neighbours(geometry)
-    order, block_offsets, chunk_offsets = _blocks(geometry, samples, width, bool(tables.gradients))
-    n_species = max(int(geometry.species.max(initial=0)), int(geometry.edge_species.max(initial=0))) + 1
+    pairs = _pairs(tables, geometry)
+    edge_species = np.zeros_like(geometry.edge_species) if compiled.merges_neighbours else geometry.edge_species
+    cut = blocks(geometry.species, edge_species, geometry.edge_offsets, samples, width, bool(tables.gradients))
     atom_in = _gather(tables.inputs["atom"], inputs, geometry.n_atoms)
-    in_width, out_width = edge_in.shape[1] + pair_in.shape[1], total(tables.outputs["edge"])
+    in_width, out_width = edge_in.shape[1] + bound.pairs.shape[1], total(tables.outputs["edge"])
     edge_out = np.empty((geometry.n_edges, out_width), dtype)
     atom_out = np.empty((geometry.n_atoms, total(tables.outputs["atom"])), dtype)
-    gradients = np.zeros((len(chunk_offsets) - 1, total(tables.gradients)))
-    most = _most_edges(geometry, order, block_offsets)
-    used = workers(threads, len(chunk_offsets) - 1)
+    n_chunks = len(cut.chunks) - 1
+    gradients = np.zeros((n_chunks, total(tables.gradients)))
+    used = workers(threads, n_chunks)
+    workspace = compiled.workspaces.take(used, cut.n_species, cut.most_edges)
     share(
         execute, used,
         compiled.phases, compiled.loads, compiled.stores,
-        parameters, gradients, chunk_offsets, block_offsets, order, geometry.species, n_species,
-        geometry.edge_offsets, geometry.edge_species, edge_in.ravel(), pairs, pair_in,
+        parameters, gradients, cut.chunks, cut.offsets, cut.order, geometry.species, cut.n_species,
+        geometry.edge_offsets, edge_species, edge_in.ravel(), pairs, bound.pairs,
         edge_out.ravel(), out_width,
         atom_in, atom_out,
-        *(
-            _workspace(used, size, kind)
-            for size, kind in (
-                (tables.atom_rows * width, dtype),
-                (tables.tile_elements, dtype),
-                (tables.edge_elements, dtype),
-                (in_width * (most + EDGE_WIDTH), dtype),
-                (out_width * EDGE_WIDTH, dtype),
-                ((n_species + 1) * width, dtype),
-            )
-        ),
-        np.empty((used, most, RUN), np.int64),
-        np.empty((used, most, 3), np.int64),
-        np.empty((used, most, 5), np.int64),
-        np.empty((used, n_species), np.int64),
-        np.empty((used, n_species), np.int64),
+        *workspace.arrays,
         lanes, width, EDGE_WIDTH, in_width,
     )  # fmt: skip
-    if samples is None:
-        gradients = gradients.sum(axis=0)
-    results = _outputs(program, tables, parameters, edge_out, atom_out, gradients, dtype)
-    return results if views else {name: np.ascontiguousarray(array) for name, array in results.items()}
-
-
-def _blocks(
-    geometry: Geometry, samples: NDArray[np.int64] | None, width: int, summed: bool
-) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]:
-    """Atoms in block order (by species), offsets of blocks of at most ``width`` in it, of chunks in the blocks."""
-    n = geometry.n_atoms
-    if samples is not None:
-        sizes = np.diff(samples)
-        sample_of = np.repeat(np.arange(len(sizes)), sizes)
-        order = np.lexsort((geometry.species, sample_of))
-        per_sample = -(-sizes // width)
-        chunk_offsets = np.concatenate(([0], np.cumsum(per_sample)))
-        starts = np.repeat(samples[:-1], per_sample) + width * (
-            np.arange(chunk_offsets[-1]) - np.repeat(chunk_offsets[:-1], per_sample)
-        )
-        return order, np.append(starts, n).astype(np.int64), chunk_offsets.astype(np.int64)
-    order = np.argsort(geometry.species, kind="stable")
-    n_blocks = -(-n // width)
-    block_offsets = np.minimum(np.arange(n_blocks + 1) * width, n)
-    n_chunks = min(-(-n_blocks // LEAST_BLOCKS), SUMS if summed else CHUNKS)
-    chunk_offsets = (np.arange(n_chunks + 1) * n_blocks) // max(n_chunks, 1)
-    return order, block_offsets.astype(np.int64), chunk_offsets.astype(np.int64)
-
-
-def _workspace(rows: int, size: int, dtype: np.dtype) -> Array:
-    """[rows, size or a little more], every row at the start of a cache line: vectors then never lie in two of them."""
-    length = -(-size * dtype.itemsize // BYTES) * BYTES
-    memory = np.empty(rows * length + BYTES, np.uint8)
-    first = -memory.ctypes.data % BYTES
-    return memory[first : first + rows * length].view(dtype).reshape(rows, -1)
-
-
-def _most_edges(geometry: Geometry, order: NDArray[np.int64], block_offsets: NDArray[np.int64]) -> int:
-    """Edges of the block that has most."""
-    ends = np.concatenate(([0], np.cumsum(np.diff(geometry.edge_offsets)[order])))
-    return int(np.diff(ends[block_offsets]).max(initial=0))
+    compiled.workspaces.give(workspace)
+    results: dict[str, Array] = {}
+    if program.has_parameter_outputs:
+        sums = gradients.sum(axis=0) if samples is None else gradients
+        results = parameter_outputs(program, tables.parameters, parameters, tables.gradients, sums, dtype)
+    for space, columns in (("edge", edge_out), ("atom", atom_out)):
+        for name, (offset, size) in tables.outputs[space].items():
+            part = columns[:, offset : offset + size]
+            results[name] = part if views else np.ascontiguousarray(part)
+    return results
 
 
 def _gather(columns: Columns, inputs: Mapping[str, Array], count: int) -> NDArray[np.float64]:
@@ -223,36 +195,22 @@ def _nearest(tables: Lowered, parameters: Array, geometry: Geometry, inputs: Map
     return found
 
 
-def _of_pairs(tables: Lowered, parameters: Array, geometry: Geometry) -> tuple[NDArray[np.int64], Array]:
-    """The pair of species of each edge [E], and all numbers of each pair, side by side as the edge inputs are."""
+def _numbers_of_pairs(tables: Lowered, parameters: Array) -> Array:
+    """All numbers of each pair of species, side by side as the edge inputs are."""
     columns = []
-    n_species = 1
     for step in tables.pairs:
         numbers: Array = np.zeros(())
         for term in step.terms:
-            assert isinstance(term.operation, PairTable)
-            n_species = term.operation.n_species
             offset, size = tables.parameters[term.operands[0]]
             numbers = numbers + term.scale * parameters[offset : offset + size].reshape(-1, step.out.size)
         columns.append(numbers)
-    if not columns:
-        return np.zeros(0, np.int64), np.zeros((1, 0))
-    return pairs_of_edges(geometry, n_species), np.concatenate(columns, axis=1, dtype=np.float64)
+    return np.concatenate(columns, axis=1, dtype=np.float64) if columns else np.zeros((1, 0))
 
 
-def _outputs(
-    program: Program,
-    tables: Lowered,
-    parameters: Array,
-    edge_out: Array,
-    atom_out: Array,
-    gradients: Array,
-    dtype: np.dtype,
-) -> dict[str, Array]:
-    results = parameter_outputs(program, tables.parameters, parameters, tables.gradients, gradients, dtype)
-    for name, value in program.outputs:
-        if (space := program.values[value].space) != "param":
-            offset, size = tables.outputs[space][name]
-            source = edge_out if space == "edge" else atom_out
-            results[name] = source[:, offset : offset + size]
-    return results
+def _pairs(tables: Lowered, geometry: Geometry) -> NDArray[np.int64]:
+    """The pair of species of each edge [E], if their numbers are asked for."""
+    if not tables.pairs:
+        return np.zeros(0, np.int64)
+    operation = tables.pairs[-1].terms[-1].operation
+    assert isinstance(operation, PairTable)
+    return pairs_of_edges(geometry, operation.n_species)

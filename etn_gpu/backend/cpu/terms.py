@@ -51,6 +51,12 @@ CHUNK = 256
 class CompiledTerms(SiteTerms):
     """As :class:`SiteTerms`, in threads."""
 
+    def energies(self, outputs: NDArray[np.floating]) -> Array:
+        """See :meth:`SiteTerms.energies`."""
+        energies = np.empty(len(self.sites))
+        _energies(outputs, self.tables.species, self.geometry.species, self.sites, energies)
+        return energies
+
     def add_to_gradients(self, outputs: NDArray[np.floating], gradient: NDArray[np.floating]) -> None:
         """See :meth:`SiteTerms.add_to_gradients`."""
         self._share(_add_to_gradients, self.tables.species, self.sites, outputs, gradient)
@@ -107,6 +113,16 @@ def _of_pairs(
             close_by += _closeness(r, pair)[0]
             half += 0.5 * _repulsion(r, pair)[0]
     return close_by, half
+
+
+@compiled
+def _energies(outputs: Any, table: Any, species: Any, sites: Any, energies: Any) -> None:
+    for i in range(len(energies)):
+        weight = sites[i, WEIGHT]
+        known = 0.0
+        if weight > 0.0:
+            known, _ = _bounded(np.float64(outputs[i]), table[species[i]])
+        energies[i] = weight * known + (1.0 - weight) * sites[i, OUTSIDE] + sites[i, PAIRS]
 
 
 @compiled
