@@ -15,8 +15,8 @@ from etn_gpu.plan.program import Program
 
 Array = NDArray[np.floating]
 Inputs = Mapping[str, Array]
-#: Executes a Program without gathers.
-Execute = Callable[[Program, Inputs], dict[str, Array]]
+#: Executes a Program without gathers; its outputs lie in a memory, ``memory=``.
+Execute = Callable[..., dict[str, Array]]
 
 
 def run_passes(
@@ -28,22 +28,26 @@ def run_passes(
         BackendError: the geometry does not know the neighbours.
     """
     from etn_gpu.backend.cpu.exchanges import gather, sum_reverse
+    from etn_gpu.backend.cpu.memory_pool import memory
 
     split = passes(program)
     neighbour, reverse = geometry.neighbours()
     values: dict[str, Array] = dict(inputs)
-    for one in split.passes:
-        for exchange in one.exchanges:
-            source = values[exchange.source]
-            if exchange.back:
-                values[exchange.target.name] = sum_reverse(source, reverse, geometry.edge_offsets, threads)
-            else:
-                values[exchange.target.name] = gather(source, neighbour, threads)
-        values |= execute(one.program, values)
-    results = closing_outputs(program, split.closing, values, dtype)
-    for name, value in program.outputs:
-        if program.values[value].space != "param":
-            results[name] = np.ascontiguousarray(values[value])
+    with memory() as room:
+        for one in split.passes:
+            for exchange in one.exchanges:
+                source, target = values[exchange.source], exchange.target
+                shape = (geometry.count(target.space), target.size)
+                found = values[target.name] = room.empty(shape, source.dtype)
+                if exchange.back:
+                    sum_reverse(source, reverse, geometry.edge_offsets, found, threads)
+                else:
+                    gather(source, neighbour, found, threads)
+            values |= execute(one.program, values, memory=room)
+        results = closing_outputs(program, split.closing, values, dtype)
+        for name, value in program.outputs:
+            if program.values[value].space != "param":
+                results[name] = values[value].copy()
     return results
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.util
 import os
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
@@ -122,7 +123,7 @@ def run(
         return execute(program, inputs)
     from etn_gpu.backend.passes import run_passes
 
-    return run_passes(program, inputs, geometry, partial(execute, views=True), checked, threads)
+    return run_passes(program, inputs, geometry, execute, checked, threads)
 
 
 def prepare(

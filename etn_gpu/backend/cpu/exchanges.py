@@ -15,22 +15,19 @@ Array = NDArray[np.floating]
 Integers = NDArray[np.integer]
 
 
-def gather(values: Array, neighbour: Integers, threads: int | None = None) -> Array:
-    """values [N, n] of the atoms that edges lead to: neighbour [E] -> [E, n]."""
-    out = np.empty((len(neighbour), values.shape[1]), values.dtype)
+def gather(values: Array, neighbour: Integers, out: Array, threads: int | None = None) -> None:
+    """Into ``out`` [E, n] the values [N, n] of the atoms that edges lead to; neighbour [E]."""
     share(_gather, _workers(threads, len(neighbour)), CHUNK, values, neighbour, out)
-    return out
 
 
-def sum_reverse(values: Array, reverse: Integers, edge_offsets: Integers, threads: int | None = None) -> Array:
-    """For each atom the sum of values [E, n] over the edges that lead to it, in float64: reverse [E] -> [N, n].
+def sum_reverse(
+    values: Array, reverse: Integers, edge_offsets: Integers, out: Array, threads: int | None = None
+) -> None:
+    """Into ``out`` [N, n] the sums of values [E, n] over the edges that lead to each atom; reverse [E].
 
-    Sums run in the order of the atom's own edges: they do not depend on the threads.
+    Sums run in float64, in the order of the atom's own edges: they do not depend on the threads.
     """
-    out = np.zeros((len(edge_offsets) - 1, values.shape[1]))
-    number = _workers(threads, len(out))
-    share(_sum_reverse, number, CHUNK, values, reverse, edge_offsets, out)
-    return out.astype(values.dtype, copy=False)
+    share(_sum_reverse, _workers(threads, len(out)), CHUNK, values, reverse, edge_offsets, out)
 
 
 def _workers(threads: int | None, rows: int) -> int:
@@ -52,11 +49,15 @@ def _gather(counter: Any, worker: int, size: int, values: Any, neighbour: Any, o
 @compiled
 def _sum_reverse(counter: Any, worker: int, size: int, values: Any, reverse: Any, edge_offsets: Any, out: Any) -> None:
     n = len(edge_offsets) - 1
+    total = np.empty(values.shape[1])
     first = take(counter) * size
     while first < n:
         for i in range(first, min(n, first + size)):
+            total[:] = 0.0
             for e in range(edge_offsets[i], edge_offsets[i + 1]):
                 r = reverse[e]
-                for k in range(values.shape[1]):
-                    out[i, k] += np.float64(values[r, k])
+                for k in range(len(total)):
+                    total[k] += np.float64(values[r, k])
+            for k in range(len(total)):
+                out[i, k] = total[k]
         first = take(counter) * size

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from itertools import accumulate
@@ -19,6 +19,7 @@ from etn_gpu.backend.cpu.edges import EDGE_WIDTH
 from etn_gpu.backend.cpu.ir import BYTES
 from etn_gpu.backend.cpu.jit import Library, object_code
 from etn_gpu.backend.cpu.lowering import VECTORS, Lowered, lower, phase_name
+from etn_gpu.backend.cpu.memory_pool import Memory
 from etn_gpu.backend.cpu.threads import share, workers
 from etn_gpu.backend.cpu.workspaces import Workspaces
 from etn_gpu.backend.geometry import Geometry, nearest_neighbours, pairs_of_edges
@@ -118,12 +119,13 @@ def run(
     samples: NDArray[np.int64] | None = None,
     threads: int | None = None,
     constants: Constants | None = None,
-    views: bool = False,
+    memory: Memory | None = None,
 ) -> dict[str, Array]:
     """Execute ``program``; see :func:`etn_gpu.backend.run`. Results do not depend on the number of threads.
 
-    With ``views`` outputs on edges and atoms may be columns of larger arrays, which saves memory and time.
+    With ``memory`` outputs on edges and atoms are columns of arrays in it.
     """
+    empty = np.empty if memory is None else memory.empty
     if constants is None:
         bound = _bind(program, inputs, dtype)
     else:
@@ -134,14 +136,14 @@ def run(
     # Inputs stay float64 until they are staged: edge vectors lose no digits before the cast.
     on_edges = {**inputs, **_nearest(tables, parameters, geometry, inputs)}
     given = {name: place for name, place in tables.inputs["edge"].items() if name in on_edges}
-    edge_in = _gather(given, on_edges, geometry.n_edges)
+    edge_in = _gather(given, on_edges, geometry.n_edges, empty)
     pairs = _pairs(tables, geometry)
     edge_species = np.zeros_like(geometry.edge_species) if compiled.merges_neighbours else geometry.edge_species
     cut = blocks(geometry.species, edge_species, geometry.edge_offsets, samples, width, bool(tables.gradients))
-    atom_in = _gather(tables.inputs["atom"], inputs, geometry.n_atoms)
+    atom_in = _gather(tables.inputs["atom"], inputs, geometry.n_atoms, empty)
     in_width, out_width = edge_in.shape[1] + bound.pairs.shape[1], total(tables.outputs["edge"])
-    edge_out = np.empty((geometry.n_edges, out_width), dtype)
-    atom_out = np.empty((geometry.n_atoms, total(tables.outputs["atom"])), dtype)
+    edge_out = empty((geometry.n_edges, out_width), dtype)
+    atom_out = empty((geometry.n_atoms, total(tables.outputs["atom"])), dtype)
     n_chunks = len(cut.chunks) - 1
     gradients = np.zeros((n_chunks, total(tables.gradients)))
     used = workers(threads, n_chunks)
@@ -164,16 +166,18 @@ def run(
     for space, columns in (("edge", edge_out), ("atom", atom_out)):
         for name, (offset, size) in tables.outputs[space].items():
             part = columns[:, offset : offset + size]
-            results[name] = part if views else np.ascontiguousarray(part)
+            results[name] = np.ascontiguousarray(part) if memory is None else part
     return results
 
 
-def _gather(columns: Columns, inputs: Mapping[str, Array], count: int) -> NDArray[np.float64]:
+def _gather(
+    columns: Columns, inputs: Mapping[str, Array], count: int, empty: Callable[[tuple[int, int]], Array]
+) -> Array:
     """Inputs side by side [count, total]; a single input that already fits is not copied."""
     if len(columns) == 1:
         (name,) = columns
         return np.ascontiguousarray(inputs[name], np.float64)
-    out = np.empty((count, total(columns)))
+    out = empty((count, total(columns)))
     for name, (offset, size) in columns.items():
         out[:, offset : offset + size] = inputs[name]
     return out
