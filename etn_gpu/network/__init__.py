@@ -26,11 +26,12 @@ from etn_gpu.network.ranks import cut_dead_sectors, grow, live_bonds
 from etn_gpu.network.train import Train
 from etn_gpu.network.tree import Step, TensorTree
 from etn_gpu.network.truncation import Compression, Truncation, compress, merge, spectrum, split, truncate
-from etn_gpu.network.weighted_norm import NormDerivatives, norm_derivatives, squared_norm
+from etn_gpu.network.weighted_norm import Matrices, NormDerivatives, gram, norm_derivatives, squared_norm
 
 __all__ = [
-    "MOST_LAYERS",
     "Compression",
+    "MOST_LAYERS",
+    "Matrices",
     "MessageLayer",
     "MessagePath",
     "NormDerivatives",
@@ -46,6 +47,7 @@ __all__ = [
     "compress_train",
     "cut_dead_sectors",
     "from_train",
+    "gram",
     "grow",
     "grow_train",
     "live_bonds",

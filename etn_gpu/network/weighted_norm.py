@@ -62,12 +62,22 @@ def squared_norm(train: Train, weights: Mapping[str, Array], metric: Matrices) -
     return _total(train, _from_left(train, weights, metric)[-1])
 
 
-def norm_derivatives(train: Train, weights: Mapping[str, Array], metric: Matrices) -> NormDerivatives:
-    """|T|^2 with its derivatives."""
+def gram(train: Train, weights: Mapping[str, Array], metric: Matrices) -> Matrices:
+    """Products of the components of the target, one matrix for each of its irreps: |T|^2 is the sum of their traces,
+    each times 2l+1."""
+    return _from_left(train, weights, metric)[-1]
+
+
+def norm_derivatives(
+    train: Train, weights: Mapping[str, Array], metric: Matrices, right: Matrices | None = None
+) -> NormDerivatives:
+    """|T|^2 with its derivatives; or of the sum of the products of ``right`` with the matrices of :func:`gram`."""
     lefts = _from_left(train, weights, metric)
     gradients = {core.name: np.zeros(core.size) for core in train.cores}
     metrics = {key: np.zeros_like(matrix) for key, matrix in metric.items()}
-    right: Matrices = {(ir.l, ir.p): ir.dim * np.eye(mul) for mul, ir in train.target}
+    if right is None:
+        right = {(ir.l, ir.p): ir.dim * np.eye(mul) for mul, ir in train.target}
+    value = float(sum(np.sum(right[key] * matrix) for key, matrix in lefts[-1].items()))
     rights: list[Matrices] = []
     for core, left in zip(reversed(train.cores), reversed(lefts[:-1]), strict=True):
         rights.append(right)
@@ -81,7 +91,6 @@ def norm_derivatives(train: Train, weights: Mapping[str, Array], metric: Matrice
             metrics[_key(path.feature)] += np.tensordot(outer, block, ((0, 1), (0, 1)))
             before[_key(path.left)] += np.tensordot(np.matmul(turned, matrix), block, ((0, 2), (0, 2)))
         right = before
-    value = _total(train, lefts[-1])
     return NormDerivatives(train, metric, value, gradients, metrics, tuple(lefts[:-1]), tuple(rights[::-1]))
 
 

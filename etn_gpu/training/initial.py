@@ -24,6 +24,8 @@ from etn_gpu.training.data import Piece
 Array = NDArray[np.float64]
 #: Sizes of the random part of the first core, of those in the middle, of the last one, and of the shift.
 CORE_GAIN, MIDDLE_GAIN, LAST_CORE_GAIN, SHIFT_GAIN = 0.5, 0.03, 0.02, 0.3
+#: Size of the messages that the site vector begins with, beside its own.
+MESSAGE_GAIN = 0.1
 #: A basis sum that varies by less than the first share of the largest basis sum tells nothing about the scale of its
 #: variations in other structures (a perfect crystal); the second share is assumed.
 FLAT, USUAL = 0.005, 0.1
@@ -60,9 +62,17 @@ def parameter_scales(architecture: Architecture, sizes: Mapping[int, Array]) -> 
     species = neighbour[:, None] * centre
     for l, size in sizes.items():
         scales[f"B{l}"] *= size[:, None, None] * species
-    for core in architecture.train.cores:
-        for path in core.paths:
-            scales[core.name][path.places] = path.row_stride**-0.5
+    for train in (architecture.train, *architecture.heads):
+        for core in train.cores:
+            for path in core.paths:
+                scales[core.name][path.places] = path.row_stride**-0.5
+    for number, layer in enumerate(architecture.layers, 1):
+        for l, channels in layer.channels(architecture.degrees).items():
+            size = sizes[l][: layer.n_radial, None, None] * channels**-0.5
+            scales[f"M{number}_{l}"] *= size * centre
+        if layer.attention:
+            each = [np.full(s.mul**2, s.mul**-0.5) for s in layer.hidden_sectors]
+            scales[f"Q{number}"] = np.concatenate(each * layer.attention)
     if REFERENCES in shapes:
         scales[REFERENCES][:] = np.inf
     return scales
@@ -79,6 +89,7 @@ def initial_parameters(
     rng = np.random.default_rng(seed)
     cores = [core.name for core in architecture.train.cores]
     gains = dict.fromkeys(cores, MIDDLE_GAIN) | {cores[0]: CORE_GAIN, cores[-1]: LAST_CORE_GAIN, "A": SHIFT_GAIN}
+    gains |= _gains_of_layers(architecture)
     parameters: dict[str, Array] = {}
     for name, shape in architecture.parameter_shapes.items():
         if name in ("U", "W"):
@@ -87,11 +98,22 @@ def initial_parameters(
             parameters[name] = references.copy()
         else:
             parameters[name] = gains.get(name, 1.0) * scales[name] * rng.normal(size=shape)
-    for core in architecture.train.cores[1:-1]:
-        parameters[core.name] += identity(core)
+    for train in (architecture.train, *architecture.heads):
+        for core in train.cores[1:-1]:
+            parameters[core.name] += identity(core)
     if constant:
         _add_constant(architecture, parameters, constant)
     return parameters
+
+
+def _gains_of_layers(architecture: Architecture) -> dict[str, float]:
+    """Of layers of message passing: what h says matters, what becomes of it is small at first."""
+    gains: dict[str, float] = {}
+    for number, (layer, head) in enumerate(zip(architecture.layers, architecture.heads, strict=True), 1):
+        gains |= dict.fromkeys((core.name for core in head.cores[1:-1]), MIDDLE_GAIN)
+        gains |= {head.cores[0].name: CORE_GAIN, head.cores[-1].name: CORE_GAIN, f"P{number}": LAST_CORE_GAIN}
+        gains |= {f"M{number}_{l}": MESSAGE_GAIN for l in layer.paths(architecture.degrees)}
+    return gains
 
 
 def _add_constant(architecture: Architecture, parameters: dict[str, Array], constant: float) -> None:

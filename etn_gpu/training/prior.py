@@ -18,11 +18,10 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from etn_gpu.network.weighted_norm import NormDerivatives, norm_derivatives, squared_norm
 from etn_gpu.potential import Architecture
 from etn_gpu.training.data import Piece
+from etn_gpu.training.network_norm import NetworkNorm
 from etn_gpu.training.objective import QUIET
-from etn_gpu.training.site_metric import SiteMetric
 from etn_gpu.training.vector import ParameterVector
 
 Array = NDArray[np.float64]
@@ -60,13 +59,12 @@ class Prior:
     ) -> None:
         self.architecture = architecture
         self.layout = ParameterVector(architecture.parameter_shapes)
-        self._metric = SiteMetric(architecture, radial_sizes)
+        self._norm = NetworkNorm(architecture, radial_sizes)
         self._gauge = GAUGE / self.layout.pack(scales) ** 2
 
     def squared_norm(self, theta: Array) -> float:
         """|c|^2 of the coefficient tensor."""
-        parameters = self.layout.unpack(theta)
-        return squared_norm(self.architecture.train, parameters, self._metric(parameters))
+        return self._norm.value(self.layout.unpack(theta))
 
     @QUIET
     def value(self, theta: Array) -> float:
@@ -76,33 +74,24 @@ class Prior:
     @QUIET
     def gradient(self, theta: Array) -> Array:
         """Its gradient."""
-        parameters = self.layout.unpack(theta)
-        norm = self._derivatives(parameters)
-        parts = norm.weights | self._metric.gradient(parameters, norm.metrics)
+        parts = self._norm.derivatives(self.layout.unpack(theta)).gradient
         return 0.5 * self._joined(parts) + self._gauge * theta
 
     def curvature(self, theta: Array) -> Array:
         """Second derivatives [P, P] within each parameter array; those between different arrays are left out.
 
-        They are exact for the cores, positive semidefinite for all.
+        They are exact for the cores of the last train, positive semidefinite for all.
         """
-        parameters = self.layout.unpack(theta)
-        norm = self._derivatives(parameters)
-        blocks = {core.name: norm.curvature(core) for core in self.architecture.train.cores}
-        blocks |= self._metric.curvature(parameters, norm.metrics)
         matrix = np.diag(self._gauge)
-        for name, block in blocks.items():
+        for name, block in self._norm.derivatives(self.layout.unpack(theta), curvature=True).curvature.items():
             at = self.layout.slices[name]
             matrix[at, at] += block
         return matrix
 
     def core_curvature(self, theta: Array, name: str) -> Array:
-        """Second derivatives of 1/2 |c|^2 in the weights of one core, in which it is quadratic."""
+        """Second derivatives of 1/2 |c|^2 in the weights of one core of the last train, in which it is quadratic."""
         (core,) = (core for core in self.architecture.train.cores if core.name == name)
-        return self._derivatives(self.layout.unpack(theta)).curvature(core)
-
-    def _derivatives(self, parameters: Mapping[str, Array]) -> NormDerivatives:
-        return norm_derivatives(self.architecture.train, parameters, self._metric(parameters))
+        return self._norm.train(self.layout.unpack(theta)).curvature(core)
 
     def _joined(self, parts: Mapping[str, Array]) -> Array:
         """One vector; parameters without a part, the reference energies, are free."""

@@ -43,7 +43,7 @@ class SiteMetric:
     def __call__(self, parameters: Mapping[str, Array]) -> Matrices:
         """The matrices M[l], each of them [channels, channels], the constant included."""
         shifts = _shifts(parameters)
-        found: Matrices = {(0, 1): np.asarray(_mean_product(shifts))}
+        found: Matrices = {(0, 1): np.asarray(mean_product(shifts))}
         for l in self.sizes:
             radial = self._radial(parameters, l)
             products = np.tensordot(self._turned(parameters, radial), radial, ((1, 2, 3), (1, 2, 3)))
@@ -77,7 +77,7 @@ class SiteMetric:
             out["A"] = np.asarray(np.kron(metrics[0, 1][1:, 1:], species), np.float64)
         for l, size in self.sizes.items():
             radial, bar = self._radial(parameters, l), self._bar(metrics, l)
-            out[f"B{l}"] = np.kron(np.kron(bar, np.diag(size**-2.0)), np.kron(_mean_product(u), _mean_product(w)))
+            out[f"B{l}"] = np.kron(np.kron(bar, np.diag(size**-2.0)), np.kron(mean_product(u), mean_product(w)))
             u_bar, w_bar = self._embeddings(parameters, radial, bar)
             out["U"] += np.kron(u_bar, species)
             out["W"] += np.kron(w_bar, species)
@@ -89,7 +89,7 @@ class SiteMetric:
 
     def _turned(self, parameters: Mapping[str, Array], radial: Array) -> Array:
         """``radial`` times the mean products of both embeddings."""
-        return np.matmul(np.matmul(_mean_product(parameters["U"]), radial), _mean_product(parameters["W"]))
+        return np.matmul(np.matmul(mean_product(parameters["U"]), radial), mean_product(parameters["W"]))
 
     def _bar(self, metrics: Matrices, l: int) -> Array:
         """The part of ``metrics`` that belongs to the channels of degree l."""
@@ -99,8 +99,8 @@ class SiteMetric:
         """Derivatives with respect to the mean products of the embeddings U and W."""
         barred = np.tensordot(bar, radial, 1)
         with_w, with_u = (
-            np.matmul(radial, _mean_product(parameters["W"])),
-            np.matmul(_mean_product(parameters["U"]), radial),
+            np.matmul(radial, mean_product(parameters["W"])),
+            np.matmul(mean_product(parameters["U"]), radial),
         )
         return (
             np.tensordot(barred, with_w, ((0, 1, 3), (0, 1, 3))),
@@ -108,7 +108,7 @@ class SiteMetric:
         )
 
 
-def _mean_product(embedding: Array) -> Array:
+def mean_product(embedding: Array) -> Array:
     """Products of the components, averaged over the species."""
     return embedding @ embedding.T / embedding.shape[1]
 

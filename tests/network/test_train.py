@@ -59,10 +59,17 @@ def test_order_below_two() -> None:
         train("1x0e", ())
 
 
-@pytest.mark.parametrize("target", ["2x0e", "1x0e+1x1o", ""])
-def test_the_target_is_a_single_irrep(target: str) -> None:
-    with pytest.raises(NetworkError, match="the target must be a single irrep such as 1x0e or 1x1o, got"):
+@pytest.mark.parametrize("target", ["0x0e", ""])
+def test_a_target_of_nothing(target: str) -> None:
+    with pytest.raises(NetworkError, match="the target must have at least one irrep such as 1x0e or 1x1o, got"):
         train("1x0e+1x1o", ("1x0e+1x1o",), target)
+
+
+def test_a_target_of_several_irreps_needs_a_way_to_each() -> None:
+    several = train("1x0e+1x1o", ("1x0e+1x1o",), "3x0e+2x1o")
+    assert several.cores[-1].out == Irreps("3x0e+2x1o")
+    with pytest.raises(NetworkError, match=r"no path leads to 2e of the target 1x0e\+1x2e: the last bond, 2x0e"):
+        train("1x0e+1x1o", ("2x0e",), "1x0e+1x2e")
 
 
 @pytest.mark.parametrize(
