@@ -35,7 +35,7 @@ def norm(architecture: Architecture) -> NetworkNorm:
 @pytest.fixture
 def parameters(architecture: Architecture) -> dict[str, Array]:
     rng = np.random.default_rng(1)
-    return {name: rng.normal(size=shape) for name, shape in architecture.network_shapes.items()}
+    return {name: 0.4 * rng.normal(size=shape) for name, shape in architecture.network_shapes.items()}
 
 
 def test_gradient_by_finite_differences(norm: NetworkNorm, parameters: dict[str, Array]) -> None:
