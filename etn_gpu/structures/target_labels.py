@@ -95,8 +95,8 @@ class TargetReader:
         """The label of structure s.
 
         Raises:
-            DataError: a label that is none, or one of a structure that can have none; another unit, or another number of
-                values, than in structures before.
+            DataError: a label that is none, or one of a structure that can have none; another unit, or another number
+                of values, than in structures before.
         """
         labels = self._labels
         there = [source for source in self._sources(atoms) if source.value(atoms) is not None]
@@ -223,8 +223,8 @@ def _check_dipole(atoms: Atoms, key: str) -> None:
     """
     if atoms.pbc.any():
         raise DataError(
-            f"{key} is of a structure with pbc = {[bool(p) for p in atoms.pbc]}, and a periodic structure has no dipole "
-            "moment: set pbc to F F F for molecules in a box, and leave out all others."
+            f"{key} is of a structure with pbc = {[bool(p) for p in atoms.pbc]}, and a periodic structure has no "
+            "dipole moment: set pbc to F F F for molecules in a box, and leave out all others."
         )
     for name in atoms.info:
         plain = str(name).lower().replace("-", "_").removeprefix("ref_").removeprefix("dft_")

@@ -20,8 +20,8 @@ _ATOMIC_UNITS = ("au", "atomic", "atomicunits")
 def target_unit(target: Target, key: str, atoms: Atoms) -> tuple[str, float] | None:
     """The unit that a structure states for the target under ``key``, and the factor to the unit used here.
 
-    ``dipole_unit`` or ``KEY_unit`` states it, and so does ``units`` where it says atomic units; None where nothing does.
-    Dipoles are converted to e*A, what is in other quantities stays as it is.
+    ``dipole_unit`` or ``KEY_unit`` states it, and so does ``units`` where it says atomic units; None where nothing
+    does. Dipoles are to be converted to e*A, quantities of atoms stay as they are.
 
     Raises:
         DataError: a unit of dipoles that is not known.

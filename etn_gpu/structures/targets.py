@@ -7,7 +7,7 @@ of the harmonics of l = 1: y, z, x.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -50,8 +50,8 @@ class Target:
         name = text.removeprefix(ATOMIC)
         if name == text or not name or name.lower() in _GEOMETRY:
             raise DataError(
-                f"{text!r} is no target: expected {DIPOLE}, or {ATOMIC}NAME with the name of an array that has a number "
-                "or a vector for each atom, such as atomic:charges."
+                f"{text!r} is no target: expected {DIPOLE}, or {ATOMIC}NAME with the name of an array that has a "
+                "number or a vector for each atom, such as atomic:charges."
             )
         return Target(name, per_atom=True, key=key)
 
@@ -63,8 +63,8 @@ class Target:
 class Quantity:
     """What the output of a network is, where it is no energy.
 
-    name: 'dipole', of structures, the sum over the atoms, or the name of a quantity of atoms (``per_atom``); irreps: how
-    it turns, '1x0e' or '1x1o'; unit: in words, '' where it is not known.
+    name: 'dipole', of structures, the sum over the atoms, or the name of a quantity of atoms (``per_atom``); irreps:
+    how it turns, '1x0e' or '1x1o'; unit: in words, '' where it is not known.
     """
 
     name: str
@@ -82,11 +82,6 @@ class Quantity:
         """Whether it has a direction."""
         return self.irreps != IRREPS[1]
 
-    @property
-    def needs_clusters(self) -> bool:
-        """Whether periodic structures have no such quantity."""
-        return not self.per_atom
-
     def inside(self, values: Array) -> Array:
         """Cartesian values [n] or [n, 3] as components [n, 2l+1] in the order of the harmonics."""
         return values[:, _INSIDE] if self.is_vector else values.reshape(len(values), 1)
@@ -96,15 +91,19 @@ class Quantity:
         return components[:, _OUTSIDE] if self.is_vector else components[:, 0]
 
     def to_dict(self) -> dict[str, Any]:
-        """JSON-ready form."""
-        return asdict(self)
+        """JSON-ready form: ``per_atom`` as what it is ``of``, 'atom' or 'structure'."""
+        return {"name": self.name, "irreps": self.irreps, "of": self._of, "unit": self.unit}
 
     @staticmethod
     def from_dict(data: Mapping[str, Any]) -> Quantity:
         """Inverse of :meth:`to_dict`."""
-        return Quantity(**data)
+        return Quantity(data["name"], data["irreps"], data["of"] == "atom", data["unit"])
+
+    @property
+    def _of(self) -> str:
+        return "atom" if self.per_atom else "structure"
 
     def __str__(self) -> str:
         kind = "vector" if self.is_vector else "number"
         unit = f", {self.unit}" if self.unit else ""
-        return f"{self.name} (a {kind} for each {'atom' if self.per_atom else 'structure'}{unit})"
+        return f"{self.name} (a {kind} for each {self._of}{unit})"

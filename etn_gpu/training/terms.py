@@ -80,7 +80,7 @@ def objective_with(problem: Problem, calibration: Calibration | None) -> Objecti
 
 def with_grade(model: ETNPotential, pieces: Sequence[Piece], execution: Execution) -> ETNPotential:
     """The model with what extrapolation grades need, from all structures that it was trained on."""
-    if not model.architecture.is_energy:
+    if not model.is_energy:
         return model
     batches = [piece.batch for piece in pieces]
     return model.with_grade(graded(model, batches, backend=execution.backend, threads=execution.threads))
