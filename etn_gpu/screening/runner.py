@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from etn_gpu import __version__, files
 from etn_gpu.backend import resolve
-from etn_gpu.errors import DataError
+from etn_gpu.errors import DataError, NetworkError
 from etn_gpu.interop import load
 from etn_gpu.potential.file import model_path
 from etn_gpu.potential.grade import THRESHOLD, check_threshold
