@@ -104,20 +104,28 @@ class LabelledSet:
     def __len__(self) -> int:
         return len(self.atoms)
 
-    def audit(self, *, beside_model: bool = False) -> LabelAudit | TargetAudit:
-        """Counts and ranges per property and per element, or of the target; warnings.
+    def audit(self, *, beside_model: bool = False) -> LabelAudit:
+        """Counts and ranges per property and per element; warnings.
 
         ``beside_model``: signs and units are compared with a model elsewhere, and not told from the set alone.
 
         Raises:
-            DataError: there is no energy and no force anywhere, or no label of the target.
+            DataError: there is no energy and no force anywhere.
         """
         from etn_gpu.structures.audit import LabelAudit
+
+        return LabelAudit.of(self, beside_model=beside_model)
+
+    def target_audit(self) -> TargetAudit:
+        """Counts and sizes of the labels of the target that was read; warnings.
+
+        Raises:
+            DataError: there is no label of it anywhere.
+        """
         from etn_gpu.structures.target_audit import TargetAudit
 
-        if self.target is not None:
-            return TargetAudit.of(self, self.target)
-        return LabelAudit.of(self, beside_model=beside_model)
+        assert self.target is not None
+        return TargetAudit.of(self, self.target)
 
 
 def read_labelled(

@@ -50,8 +50,8 @@ class TrainingConfig:
     replaced, as those of the resumed run always are; ``allow_large`` accepts sizes whose compilation may take
     minutes and gigabytes (:mod:`etn_gpu.potential.size`); ``label_keys`` keys of labels to use instead of the usual
     ones; ``target`` a dipole or a quantity of atoms, which is then trained on alone (:mod:`etn_gpu.structures.targets`;
-    such a model has no repulsion); ``format`` and ``species`` of the files, as :func:`etn_gpu.structures.read_structures` takes them;
-    ``metadata`` goes into the model file.
+    such a model has no repulsion); ``format`` and ``species`` of the files, as
+    :func:`etn_gpu.structures.read_structures` takes them; ``metadata`` goes into the model file.
 
     Raises:
         TrainingError: an option that cannot be meant.

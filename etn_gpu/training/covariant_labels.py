@@ -1,7 +1,7 @@
 """Labels of a target in a piece of data, and what follows from their sizes: tolerances, the weight, where a run begins.
 
-The error of a dipole, which is a sum over atoms, counts per atom, as that of an energy does: its tolerance is the number
-of atoms of its structure.
+The error of a dipole, which is a sum over atoms, counts per atom, as that of an energy does: its tolerance is the
+number of atoms of its structure.
 """
 
 from __future__ import annotations
@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 Array = NDArray[np.float64]
 #: An error of this share of the root mean square of the labels counts as one of 0.1 eV/A of a force does.
 SIGMA_SHARE = 0.02
+#: No label is larger, whatever its unit.
+LARGEST_VALUE = 1e9
 
 
 @dataclass(frozen=True)
@@ -68,14 +70,10 @@ def target_values(labels: LabelledSet, indices: Sequence[int]) -> TargetValues |
         rows.append(quantity.inside(value if quantity.per_atom else value[None]))
         if (largest := float(np.nanmax(np.abs(value)))) > LARGEST_VALUE:
             raise DataError(
-                f"{labels.where(index)}: a label is {largest:g} ({quantity}), expected at most {LARGEST_VALUE:g}. Remove "
-                "the label, or correct its unit."
+                f"{labels.where(index)}: a label is {largest:g} ({quantity}), expected at most {LARGEST_VALUE:g}. "
+                "Remove the label, or correct its unit."
             )
     return TargetValues(np.concatenate(rows), quantity.per_atom)
-
-
-#: No label is larger, whatever its unit.
-LARGEST_VALUE = 1e9
 
 
 def with_target_tolerances(piece: Piece) -> Piece:
@@ -85,7 +83,7 @@ def with_target_tolerances(piece: Piece) -> Piece:
 
 
 def mean_values(pieces: Sequence[Piece], n_species: int) -> Array:
-    """Mean label [n_species] of the atoms of each species, where it is a number; the species without have the mean of all.
+    """Mean label [n_species] of the atoms of each species, where it is a number; of a species without that of all.
 
     Vectors and dipoles have none: zeros.
     """

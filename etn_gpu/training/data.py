@@ -142,7 +142,7 @@ def species_of(labels: LabelledSet, indices: Iterable[int]) -> tuple[str, ...]:
 
 
 def labelled(labels: LabelledSet, properties: Iterable[str]) -> NDArray[np.int64]:
-    """Indices of the structures with a label of at least one of ``properties`` ('energy', 'forces', 'stress', 'target')."""
+    """Indices of the structures with a label of at least one of ``properties``: those of energies, or 'target'."""
     wanted = set(properties)
     return np.array([i for i in range(len(labels)) if wanted.intersection(_properties(labels, i))], dtype=np.int64)
 

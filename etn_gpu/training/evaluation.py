@@ -33,7 +33,7 @@ def summary(errors: Residuals) -> dict[str, float | None]:
     """
     out: dict[str, float | None] = {}
     for name, all_values in errors.named().items():
-        values = all_values[~np.isnan(values)]
+        values = all_values[~np.isnan(all_values)]
         with np.errstate(over="ignore"):
             out[f"{name}_mae"] = float(np.abs(values).mean()) if values.size else None
             out[f"{name}_rmse"] = float(np.sqrt(np.mean(values**2))) if values.size else None

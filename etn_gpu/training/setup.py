@@ -157,7 +157,8 @@ def read_data(
     on_event(
         Event(
             "message",
-            text=f"training {'' if quantity is None else f'{quantity} '}on {len(chosen)} structures ({sum(p.batch.n_atoms for p in train_pieces)} atoms), "
+            text=f"training {'' if quantity is None else f'{quantity} '}on {len(chosen)} structures "
+            f"({sum(p.batch.n_atoms for p in train_pieces)} atoms), "
             f"validating on {sum(p.batch.n_structures for p in valid)}; {architecture.n_parameters} parameters, "
             f"cutoff {cutoff:g} A",
         )
