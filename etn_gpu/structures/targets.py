@@ -7,7 +7,7 @@ of the harmonics of l = 1: y, z, x.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -81,6 +81,12 @@ class Quantity:
     def is_vector(self) -> bool:
         """Whether it has a direction."""
         return self.irreps != IRREPS[1]
+
+    def agrees(self, other: Quantity) -> bool:
+        """Whether two are the same, as far as their units are known."""
+        return replace(self, unit="") == replace(other, unit="") and (
+            self.unit == other.unit or not (self.unit and other.unit)
+        )
 
     def inside(self, values: Array) -> Array:
         """Cartesian values [n] or [n, 3] as components [n, 2l+1] in the order of the harmonics."""

@@ -55,7 +55,7 @@ def read_validation_file(
         raise TrainingError(f"{path} holds elements that the labelled structures of {known} lack: {', '.join(unknown)}")
     if not labelled(labels, trained).size:
         raise TrainingError(f"{path} has no label of what is trained on ({', '.join(trained)}): it cannot validate")
-    if labels.target is not None and labels.target.quantity != quantity:
+    if labels.target is not None and (quantity is None or not labels.target.quantity.agrees(quantity)):
         raise TrainingError(f"{path} has {labels.target.quantity}, and {quantity} is trained on: expected the same")
     return labels
 
