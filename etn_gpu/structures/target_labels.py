@@ -124,9 +124,16 @@ class TargetReader:
         labels.n_partly_nan += bool(np.isnan(value).any())
         labels.keys[self._shown(there[0]) + stated] += 1
         for other in there[1:]:
-            second = self._value(other, atoms)[0]
-            if second is not None and np.abs(second - value).max() > _SAME * np.abs(value).max():
+            if self._differs(value, other, atoms):
                 labels.n_disagreeing[self._shown(there[0]), self._shown(other)] += 1
+
+    def _differs(self, value: Array, other: Source, atoms: Atoms) -> bool:
+        """Whether a second source of a label says something else, be it nonsense."""
+        try:
+            second = self._value(other, atoms)[0]
+        except DataError:
+            return True
+        return second is not None and bool(np.abs(second - value).max() > _SAME * np.abs(value).max())
 
     def _sources(self, atoms: Atoms) -> list[Source]:
         """Where the structure may have the label, the preferred place first."""
