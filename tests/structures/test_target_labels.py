@@ -54,7 +54,10 @@ def test_the_preferred_key_is_taken_and_the_other_told() -> None:
     assert labels.target is not None
     np.testing.assert_array_equal(labels.target.values, [2 * MOMENT, MOMENT])
     assert dict(labels.target.keys) == {"REF_dipole": 2}
-    assert labels.target_audit().warnings[0] == "REF_dipole was taken as the dipole; dipole is there as well and differs in 1 structure."
+    assert (
+        labels.target_audit().warnings[0]
+        == "REF_dipole was taken as the dipole; dipole is there as well and differs in 1 structure."
+    )
 
 
 def test_a_second_source_that_is_nonsense_is_told() -> None:
@@ -169,7 +172,9 @@ def test_one_kind_of_value_and_one_unit_in_all_structures() -> None:
     second.info["charges_unit"] = "me"
     with pytest.raises(DataError, match="frame 1: charges is in me, and in structures before in no stated unit"):
         labelled([charged([1.0, 2, 3]), second], CHARGES)
-    with pytest.raises(DataError, match=r"dipole_unit=eV is no unit of a dipole .*: known are e\*A, e\*bohr \(au\), deb"):
+    with pytest.raises(
+        DataError, match=r"dipole_unit=eV is no unit of a dipole .*: known are e\*A, e\*bohr \(au\), deb"
+    ):
         labelled([water(dipole=MOMENT, dipole_unit="eV")])
 
 
@@ -177,22 +182,32 @@ def test_periodic_and_charged_structures_have_no_dipole() -> None:
     periodic = water(dipole=MOMENT)
     periodic.set_cell([9.0] * 3)
     periodic.pbc = (False, True, False)
-    with pytest.raises(DataError, match=r"frame 0: dipole is of a structure with pbc = \[False, True, False\], and a per"):
+    with pytest.raises(
+        DataError, match=r"frame 0: dipole is of a structure with pbc = \[False, True, False\], and a per"
+    ):
         labelled([periodic])
     del periodic.info["dipole"]
     labelled([periodic, water(dipole=MOMENT)])
-    with pytest.raises(DataError, match=r"total_charge=-1, and the dipole moment of a charged structure depends on the o"):
+    with pytest.raises(
+        DataError, match=r"total_charge=-1, and the dipole moment of a charged structure depends on the o"
+    ):
         labelled([water(dipole=MOMENT, total_charge=-1)])
     labelled([water(dipole=MOMENT, charge=0.0)])
     labelled([charged([1.0, 2, 3]), Atoms("H", cell=[3.0] * 3, pbc=True)], CHARGES)
 
 
 def test_no_label_at_all() -> None:
-    with pytest.raises(DataError, match=r"file.xyz: no dipole in any of 2 structures. Looked for REF_dipole, dipole.*tar"):
+    with pytest.raises(
+        DataError, match=r"file.xyz: no dipole in any of 2 structures. Looked for REF_dipole, dipole.*tar"
+    ):
         labelled([water(), water(mu=MOMENT)]).target_audit()
-    with pytest.raises(DataError, match=r"no atomic:charges in any of 1 structures; all that is there is NaN. Looked for"):
+    with pytest.raises(
+        DataError, match=r"no atomic:charges in any of 1 structures; all that is there is NaN. Looked for"
+    ):
         labelled([charged([np.nan] * 3)], CHARGES).target_audit()
-    with pytest.raises(DataError, match=r"Looked for mu among the info.*found info keys \['dipole'\].*Name the key with"):
+    with pytest.raises(
+        DataError, match=r"Looked for mu among the info.*found info keys \['dipole'\].*Name the key with"
+    ):
         labelled([water(dipole=MOMENT)], Target("dipole", key="mu")).target_audit()
 
 
@@ -216,8 +231,24 @@ def test_files_and_the_audit(tmp_path: Path) -> None:
     np.testing.assert_allclose(labels.target.values, [MOMENT, MOMENT])
     text = str(labels.target_audit())
     assert "2 structures, 6 atoms" in text.splitlines()[0]
-    assert text.splitlines()[1].split() == [*"target structures structures missing smallest length largest rms".split(), "unit", "found", "as"]
-    assert text.splitlines()[2].split() == ["dipole", "2", "2", "0", "0.3742", "0.3742", "0.3742", "e*A", "dipole", "(2)"]
+    assert text.splitlines()[1].split() == [
+        *["target", "structures", "structures", "missing", "smallest", "length", "largest", "rms"],
+        "unit",
+        "found",
+        "as",
+    ]
+    assert text.splitlines()[2].split() == [
+        "dipole",
+        "2",
+        "2",
+        "0",
+        "0.3742",
+        "0.3742",
+        "0.3742",
+        "e*A",
+        "dipole",
+        "(2)",
+    ]
     labels = read_labelled(tmp_path / "a.xyz", target=Target("mu", per_atom=True))
     assert labels.target is not None
     np.testing.assert_array_equal(labels.target.values[0], np.arange(9.0).reshape(3, 3))
@@ -230,7 +261,9 @@ def test_several_sets_are_joined() -> None:
     assert [v is None for v in joined.target.values] == [False, True, False]
     assert dict(joined.target.keys) == {"dipole": 1, "REF_dipole": 1}
     numbers, vectors = (labelled([charged(v)], CHARGES) for v in (np.ones(3), np.ones((3, 3))))
-    with pytest.raises(DataError, match=r"atomic:charges is charges \(a vector for each atom\), and in .* it is charges"):
+    with pytest.raises(
+        DataError, match=r"atomic:charges is charges \(a vector for each atom\), and in .* it is charges"
+    ):
         join_labelled([numbers, vectors])
 
 
