@@ -65,7 +65,7 @@ def molecules(number: int, seed: int) -> list[Atoms]:
 
 
 def configuration(folder: Path, target: Target, **changes: Any) -> TrainingConfig:
-    """A run of seconds on 60 molecules, with 30 others to validate on, which are written to the folder."""
+    """A short run on 60 molecules, with 30 others to validate on, which are written to the folder."""
     for name, number, seed in (("train.xyz", 60, 1), ("valid.xyz", 30, 2)):
         write(folder / name, molecules(number, seed), format="extxyz")
     options: dict[str, Any] = {
@@ -75,7 +75,6 @@ def configuration(folder: Path, target: Target, **changes: Any) -> TrainingConfi
         "target": target,
         "preset": TINY,
         "cutoff": CUTOFF,
-        "max_iterations": 6,
-        "backend": "numpy",
+        "max_iterations": 3,
     }
     return TrainingConfig(**(options | changes))
