@@ -138,7 +138,6 @@ def evaluate(
         compilation = warm_up(potential, **options)
         about = {"model": called, "files": [str(path) for path in files]}
         if quantity is not None:
-            del reading["keys"]
             found = evaluate_target(
                 console, called, potential, files, reading, target_key, options, batch_atoms, compilation
             )

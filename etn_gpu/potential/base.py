@@ -97,7 +97,7 @@ class Potential:
             raise NetworkError(f"terms are of energies; this potential has the {self.output}")
         if grade is not None:
             if quantity is not None:
-                raise NetworkError(f"grades are of energies; this potential has the {self.output}")
+                raise self._no_grade()
             if not isinstance(form, Architecture):
                 raise _without_grade(form)
             check_grade(grade, form)
@@ -338,9 +338,12 @@ class Potential:
             instead = "use evaluate() or covariants()" if self.quantity else "use covariants() instead of evaluate()"
             raise NetworkError(f"this potential has the {self.output}; {instead}")
 
+    def _no_grade(self) -> NetworkError:
+        return NetworkError(f"grades are of energies; this potential has the {self.output}")
+
     def _gives_grade(self, asked: bool | None) -> bool:
         if asked and self.grade is None:
-            raise _without_grade(self.form)
+            raise self._no_grade() if self.quantity else _without_grade(self.form)
         return self.grade is not None if asked is None else asked
 
     def check_batch(self, batch: StructureBatch) -> None:
