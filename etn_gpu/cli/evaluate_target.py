@@ -108,12 +108,14 @@ def _evaluate(
     batch_atoms: int,
 ) -> _Evaluation:
     from etn_gpu.errors import DataError, StructureError
+    from etn_gpu.potential.label_checks import DipoleChecks
     from etn_gpu.potential.target_metrics import TargetMetrics
     from etn_gpu.screening import BatchLimits
     from etn_gpu.screening.batching import Candidate, batches
     from etn_gpu.structures import read_labelled
 
     evaluation = _Evaluation(TargetMetrics(quantity))
+    checks = DipoleChecks()
     for path in files:
         broken: list[Frame] = []
         labels = read_labelled(path, broken=broken, **reading)
@@ -142,13 +144,13 @@ def _evaluate(
                     if isinstance(outcome, StructureError):
                         evaluation.fail(path, labels.frames[place], str(outcome))
                         continue
-                    evaluation.metrics.add(
-                        labels.config_type[place],
-                        outcome[quantity.name],
-                        labels.target.values[place],
-                        len(labels.atoms[place]),
-                    )
+                    predicted, label = outcome[quantity.name], labels.target.values[place]
+                    evaluation.metrics.add(labels.config_type[place], predicted, label, len(labels.atoms[place]))
+                    if not quantity.per_atom:
+                        checks.add(predicted, label)
                 advance(len(batch), str(path))
+    for text in checks.warnings():
+        evaluation.warnings.append({"source": ", ".join(map(str, files)), "message": text})
     return evaluation
 
 

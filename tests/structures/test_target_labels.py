@@ -88,6 +88,7 @@ def test_a_key_of_ones_own() -> None:
 def test_stated_units_of_dipoles(info: dict[str, str], size: float, shown: str) -> None:
     labels = collect_labels([water(dipole=MOMENT, **info)], target=DIPOLE)
     assert labels.target is not None
+    assert labels.target.values[0] is not None
     np.testing.assert_allclose(labels.target.values[0], size * MOMENT, rtol=1e-15)
     assert labels.target.unit == "e*A"
     assert dict(labels.target.keys) == {f"dipole{shown}": 1}
@@ -228,7 +229,7 @@ def test_files_and_the_audit(tmp_path: Path) -> None:
     write(tmp_path / "a.xyz", structures, format="extxyz")
     labels = read_labelled(tmp_path / "a.xyz", target=DIPOLE)
     assert labels.target is not None
-    np.testing.assert_allclose(labels.target.values, [MOMENT, MOMENT])
+    np.testing.assert_allclose(np.concatenate(labels.target.known), [MOMENT, MOMENT])
     text = str(labels.target_audit())
     assert "2 structures, 6 atoms" in text.splitlines()[0]
     assert text.splitlines()[1].split() == [

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from functools import cache
+from typing import Any
 
 import numpy as np
 import pytest
@@ -154,7 +155,11 @@ def test_the_gauss_newton_matrix(target: Target) -> None:
         places, components = known_components(piece)
         jacobian = rows.components(theta, piece, places, components) / piece.target.tolerances(piece)[places, None]
         expected += 50.0 * jacobian.T @ jacobian
-    options = {"rng": np.random.default_rng(0), "force_rows": count_labels(WEIGHTS, pieces(target)), "stress_rows": 0}
+    options: dict[str, Any] = {
+        "rng": np.random.default_rng(0),
+        "force_rows": count_labels(WEIGHTS, pieces(target)),
+        "stress_rows": 0,
+    }
     full = gauss_newton_matrix(rows, WEIGHTS, theta, pieces(target), **options)
     np.testing.assert_allclose(full, expected, rtol=1e-4, atol=1e-5 * np.abs(expected).max())
     columns = np.array([3, 0, 7])
