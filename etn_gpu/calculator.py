@@ -25,7 +25,7 @@ from typing import Any
 import numpy as np
 from ase import Atoms
 from ase.calculators.calculator import Calculator, PropertyNotImplementedError, all_changes
-from ase.outputs import Properties
+from ase.outputs import Properties, all_outputs
 from numpy.typing import NDArray
 
 from etn_gpu import backend as backends
@@ -124,6 +124,9 @@ class OneThread:
 class ETNCalculator(Calculator):
     """ASE calculator with energy, free_energy, energies (eV), forces (eV/A), stress and stresses (Voigt, eV/A^3).
 
+    With a model of a dipole or a quantity of atoms it has that property alone: ``atoms.get_dipole_moment()`` in e*A, or
+    ``atoms.calc.get_property(name, atoms)``.
+
     Args:
         model: an :class:`Potential`, the name of a shipped model, or the path of a model file.
         backend: 'numba', 'numpy' or 'cuda' (default: ETN_GPU_BACKEND, else the best on a CPU).
@@ -149,8 +152,8 @@ class ETNCalculator(Calculator):
     Raises:
         ModelFileError: the model cannot be loaded.
         BackendError: the backend or dtype cannot be used here.
-        NetworkError: the potential has a covariant output instead of an energy, or lacks what grades need; a bad grade
-            or threshold.
+        NetworkError: the potential has a covariant output that is no known quantity, or lacks what grades need; a bad
+            grade or threshold.
         StructureError: a bad skin; on evaluation, a structure that cannot be evaluated.
         ConcurrentUseError: on evaluation, another thread is being given a property.
     """
@@ -174,9 +177,10 @@ class ETNCalculator(Calculator):
         threshold: float = THRESHOLD,
     ) -> None:
         self.model = model if isinstance(model, Potential) else load(model, species=species)
-        if not self.model.is_energy:
-            target = self.model.target
-            raise NetworkError(f"this potential has the covariant output {target}; a calculator needs an energy, 1x0e")
+        if self.model.quantity is not None:
+            self.implemented_properties = [self.model.quantity.name]
+        elif not self.model.is_energy:
+            raise NetworkError(f"this potential has the {self.model.output}; a calculator needs an energy, 1x0e")
         self.statistics = Statistics()
         self._one_thread = OneThread()
         self.extrapolating = False
@@ -210,7 +214,8 @@ class ETNCalculator(Calculator):
 
     def export_properties(self) -> Properties:
         """The results that ASE knows, which extrapolation grades are none of."""
-        return Properties({name: value for name, value in self.results.items() if name in self.implemented_properties})
+        known = {name for name in self.implemented_properties if name in all_outputs}
+        return Properties({name: value for name, value in self.results.items() if name in known})
 
     def check_state(self, atoms: Atoms, tol: float = 0.0) -> list[str]:
         """What changed since the last calculation, of what the model knows, bit for bit whatever ``tol`` says.
@@ -271,8 +276,8 @@ class ETNCalculator(Calculator):
             every = int(self.model.grade is not None)
         graded = every > 0 and self.statistics.evaluations % every == 0
         options |= {"forces": gradients, "stress": gradients, "grade": graded}
-        if backends.resolve(options["backend"]) == "cuda":
-            # Searching neighbours again is faster there than copying a list that is kept.
+        if backends.resolve(options["backend"]) == "cuda" or self.model.quantity is not None:
+            # Searching neighbours again is faster on a GPU than copying a list that is kept.
             (outcome,) = self.model.evaluate_each([self.atoms], **options)
             if not isinstance(outcome, StructureError):
                 self.statistics.neighbour_lists += 1

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from etn_gpu.cli.console import SOME_FAILED, WrongUseError, compiled, new_table, output_console, per_atom, show_table
+from etn_gpu.cli.evaluate_target import common_quantity, evaluate_target
 from etn_gpu.cli.options import (
     AllowLarge,
     Backend,
@@ -22,6 +23,7 @@ from etn_gpu.cli.options import (
     Overwrite,
     Species,
     StressKey,
+    TargetKey,
     Threads,
     VirialKey,
 )
@@ -70,6 +72,7 @@ def evaluate(
     forces_key: ForcesKey = None,
     stress_key: StressKey = None,
     virial_key: VirialKey = None,
+    target_key: TargetKey = None,
 ) -> None:
     """Errors of models on labelled structures: energy per atom, forces and
     stress, in total and by config_type; several models side by side.
@@ -90,6 +93,11 @@ def evaluate(
     agree with it, are named in a warning. If the model gives extrapolation
     grades, how many structures are above 1.5 is told as well, and in JSON under
     extrapolation_grade (threshold, above, largest; null without).
+
+    Of a model that was trained with --target, errors are those of the Cartesian
+    components of the dipoles, or of the quantity of the atoms, and of the lengths
+    of vectors, in their unit; JSON has them under target and target_length (null
+    for numbers), and what they are of under quantity.
 
     Exit codes: 0 all structures evaluated, 1 some failed and are listed, 2
     wrong use, 3 an unexpected failure, 130 interrupted.
@@ -118,26 +126,38 @@ def evaluate(
     reading = {"keys": LabelKeys(energy_key, forces_key, stress_key, virial_key), **reading_options(format, species)}
     name = resolve(backend)
     loaded = [load_model(m, species, allow_large) for m in models]
+    quantity = common_quantity(models, loaded)
+    if target_key is not None and quantity is None:
+        raise WrongUseError("--target-key is of a model that was trained with --target, and this gives energies")
+    if quantity is not None and (keys := reading["keys"].given()):
+        raise WrongUseError(f"keys of {', '.join(keys)} are of no use here: the output is {quantity}")
     console = output_console()
     reports, evaluations = [], []
     for called, potential in zip(models, loaded, strict=True):
         options = {"backend": name, "dtype": potential.precision(name, dtype and dtype.value), "threads": threads}
         compilation = warm_up(potential, **options)
+        about = {"model": called, "files": [str(path) for path in files]}
+        if quantity is not None:
+            found = evaluate_target(
+                console, called, potential, files, reading, target_key, options, batch_atoms, compilation
+            )
+            reports.append(about | found | {"compilation_seconds": compilation, **options})
+            continue
         evaluation = _evaluate_files(potential, files, reading, options, batch_atoms)
         _tell(console, called, files, evaluation, options, compilation)
         evaluations.append(evaluation)
         reports.append(
-            {"model": called, "files": [str(path) for path in files], **evaluation.metrics.as_dict()}
+            {**about, **evaluation.metrics.as_dict()}
             | {"seconds": evaluation.seconds, "compilation_seconds": compilation, **options}
             | {"extrapolation_grade": None if evaluation.grades is None else evaluation.grades.as_dict()}
             | {"warnings": evaluation.warnings, "failures": evaluation.failures}
         )
-    if len(models) > 1:
+    if len(evaluations) > 1:
         _compare(console, models, evaluations)
     if json_file is not None:
         report = reports[0] if len(reports) == 1 else {"models": reports}
         write_atomically(json_file, json_text(report).encode(), WrongUseError)
-    if any(evaluation.failures for evaluation in evaluations):
+    if any(report["failures"] for report in reports):
         raise typer.Exit(SOME_FAILED)
 
 

@@ -79,9 +79,8 @@ def grade(
     context.with_resource(claimed_output(output, MODEL, inputs, overwrite))
     reading = reading_options(format, species)
     potential = load(model, purpose="a grade", allow_large=allow_large)
-    if not potential.architecture.is_energy:
-        target = potential.architecture.target
-        raise WrongUseError(f"grades are of energies, and {model} has the covariant output {target}")
+    if not potential.is_energy:
+        raise WrongUseError(f"grades are of energies, and {model} has the {potential.output}")
     start = perf_counter()
     data = _read(potential, files, reading, batch_atoms)
     if not data.batches:

@@ -19,6 +19,7 @@ __all__ = [
     "Overwrite",
     "Species",
     "StressKey",
+    "TargetKey",
     "Threads",
     "VirialKey",
 ]
@@ -75,6 +76,14 @@ VirialKey = Annotated[
     str | None,
     typer.Option(
         metavar="KEY", help="Key of a virial, minus stress times volume. Default: the usual names.", show_default=False
+    ),
+]
+TargetKey = Annotated[
+    str | None,
+    typer.Option(
+        metavar="KEY",
+        help="Key of what --target trains on. Default: the usual names of a dipole, the name of a quantity of atoms.",
+        show_default=False,
     ),
 ]
 Format = Annotated[

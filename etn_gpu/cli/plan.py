@@ -40,8 +40,11 @@ def plan(
     console.print(
         f"{model}: {' '.join(potential.species)}, cutoff {potential.cutoff:g} A", style="bold", soft_wrap=True
     )
-    terms = " + ".join(term["kind"] for term in listed_terms(potential))
-    console.print(f"energy                {terms}", soft_wrap=True)
+    if potential.is_energy:
+        terms = " + ".join(term["kind"] for term in listed_terms(potential))
+        console.print(f"energy                {terms}", soft_wrap=True)
+    else:
+        console.print(f"output                {potential.quantity or potential.target}", soft_wrap=True, markup=False)
     if isinstance(potential, ETNPotential):
         console.print(f"bonds                 {' | '.join(potential.architecture.bonds)}", soft_wrap=True)
     console.print(str(potential.plan_report()), soft_wrap=True)

@@ -18,6 +18,7 @@ from etn_gpu.cli.options import (
     Overwrite,
     Species,
     StressKey,
+    TargetKey,
     Threads,
     VirialKey,
 )
@@ -67,6 +68,15 @@ def train(
             min=0.0,
             max=0.9,
             help="Part of the TRAIN_FILEs to validate on when there is no --valid. Default: 0.1.",
+            show_default=False,
+        ),
+    ] = None,
+    target: Annotated[
+        str | None,
+        typer.Option(
+            metavar="dipole|atomic:NAME",
+            help="Train on dipoles of molecules, or on the array NAME, which has a number or a vector for each atom. "
+            "Default: energies, forces, stresses.",
             show_default=False,
         ),
     ] = None,
@@ -126,7 +136,7 @@ def train(
         Repulsion,
         typer.Option(
             help="zbl holds atoms apart where the network knows nothing, and is out of reach in the data; none leaves "
-            "the network alone."
+            "the network alone, as a --target does."
         ),
     ] = Repulsion.zbl,
     repulsion_reach: Annotated[
@@ -154,6 +164,7 @@ def train(
     forces_key: ForcesKey = None,
     stress_key: StressKey = None,
     virial_key: VirialKey = None,
+    target_key: TargetKey = None,
     format: Format = None,
     species: Species = None,
     backend: Backend = None,
@@ -174,6 +185,12 @@ def train(
     shall not forget has to be among the data. Structures of several TRAIN_FILEs
     without a config_type are in a group of the name of their file.
 
+    With --target the model gives that quantity and no energies. A dipole (x, y, z
+    in e*A, or in the unit that dipole_unit states) is a sum over the atoms of
+    molecules that are neutral, since else it depends on the origin, and not
+    periodic; errors are those of its components and of its length. A quantity of
+    atoms is a number or a vector x, y, z, as the array has it, in any unit.
+
     Exit codes: 0 trained to the end, 2 wrong use, 3 something could not be
     written, 4 a time limit came before the end (the model so far is written), 130
     interrupted.
@@ -186,6 +203,8 @@ def train(
       etn-gpu train old.extxyz new.extxyz -o m.etn --group-weight new.extxyz=5
       etn-gpu train tungsten.extxyz --init mo -o mow.etn
       etn-gpu train a.extxyz -o m.etn --reference-energies isolated --group-weight gas=0
+      etn-gpu train molecules.extxyz -o dipoles.etn --target dipole
+      etn-gpu train ionic.extxyz -o charges.etn --target atomic:charges
     """
     if valid is not None and valid_fraction is not None:
         raise WrongUseError(
@@ -193,10 +212,13 @@ def train(
         )
     seconds = None if time_limit is None else parse_time_limit(time_limit)
     term_weights = None if weights is None else parse_weights(weights)
+    if target_key is not None and target is None:
+        raise WrongUseError("--target-key only with --target")
 
     from etn_gpu.cli.training_display import TrainingDisplay
     from etn_gpu.errors import TimeLimitError
     from etn_gpu.structures import LabelKeys
+    from etn_gpu.structures.targets import Target
     from etn_gpu.training import Event, TrainingConfig
     from etn_gpu.training import train as run_training
 
@@ -222,6 +244,7 @@ def train(
         max_iterations=max_iterations,
         overwrite=overwrite,
         label_keys=LabelKeys(energy_key, forces_key, stress_key, virial_key),
+        target=None if target is None else Target.parse(target, target_key),
         **reading_options(format, species),
     )
     console = output_console()

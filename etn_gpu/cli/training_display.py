@@ -28,11 +28,7 @@ _ENDS = {
     "time_limit": "cut short by the time limit",
 }
 _GROUPS_SHOWN = 12
-# 78 characters: a narrow terminal is wide enough.
-_HEADER = (
-    f"{'':4} {'':>7} {'':>9}{'training MAE':^24}{'validation MAE':^24}\n"
-    f"{'iter':>4} {'elapsed':>7} {'loss':>9}" + 2 * f" {'meV/at':>7} {'eV/A':>7} {'GPa':>7}" + f" {'left':>7}"
-)
+_TARGET = ("target", "target_length")
 
 
 def format_duration(seconds: float) -> str:
@@ -85,11 +81,11 @@ class TrainingDisplay:
     def _show_iteration(self, event: Any) -> None:
         left = "" if event.remaining is None else format_duration(event.remaining)
         if not self._header_shown:
-            self._console.print(_HEADER, style="bold", soft_wrap=True)
+            self._console.print(_header(event.train or {}), style="bold", soft_wrap=True)
             self._header_shown = True
+        cells = "".join(_error_cells(errors or {}, event.train or {}) for errors in (event.train, event.valid))
         self._console.print(
-            f"{event.iteration:>4} {format_duration(event.elapsed):>7} {event.loss:>9.3e}"
-            f"{_error_cells(event.train)}{_error_cells(event.valid)} {left:>7}",
+            f"{event.iteration:>4} {format_duration(event.elapsed):>7} {event.loss:>9.3e}{cells} {left:>7}",
             soft_wrap=True,
         )
         if self._bar is not None and self._task is not None:
@@ -117,7 +113,7 @@ class TrainingDisplay:
             "valid": "validation, before these" if refits else "validation",
         }
         table.add_column("errors", no_wrap=True)
-        for quantity, unit, _ in _QUANTITIES:
+        for quantity, unit, _ in _shown(report["train"], report.get("quantity")):
             for heading in (f"{quantity} MAE", "RMSE"):
                 table.add_column(f"{heading}\n{unit}", justify="right", no_wrap=True)
         for name in ("train", "valid"):
@@ -152,12 +148,39 @@ def _add_groups(table: Table, groups: Mapping[str, Mapping[str, Any]]) -> None:
         table.add_row(f"  and {more} more groups in the report")
 
 
+def _shown(errors: Mapping[str, float | None], of: Mapping[str, Any] | None) -> list[tuple[str, str, float]]:
+    """Heading, unit and factor of what a run has errors of."""
+    if of is None:
+        return [*_QUANTITIES]
+    headings = {"target": of["name"], "target_length": "length"}
+    return [(escaped(headings[name]), escaped(of["unit"]), 1.0) for name in _TARGET if f"{name}_mae" in errors]
+
+
+def _factors(errors: Mapping[str, float | None]) -> list[tuple[str, float]]:
+    """Names of errors, and how many of the units shown make one."""
+    target = [(name, 1.0) for name in _TARGET if f"{name}_mae" in errors]
+    return target or [(name, factor) for name, _, factor in _QUANTITIES]
+
+
+def _header(errors: Mapping[str, float | None]) -> str:
+    """Two lines; 78 characters for energies, forces and stresses: a narrow terminal is wide enough."""
+    units = {"target": "target", "target_length": "length", "energy": "meV/at", "forces": "eV/A", "stress": "GPa"}
+    cells = "".join(f" {units[name]:>7}" for name, _ in _factors(errors))
+    width = max(len(cells), len(" validation MAE"))
+    return (
+        f"{'':4} {'':>7} {'':>9}{'training MAE':^{width}}{'validation MAE':^{width}}\n"
+        f"{'iter':>4} {'elapsed':>7} {'loss':>9}" + 2 * f"{cells:>{width}}" + f" {'left':>7}"
+    )
+
+
 def _cells(errors: Mapping[str, float | None]) -> list[str]:
-    return [_number(errors, f"{q}_{kind}", factor) for q, _, factor in _QUANTITIES for kind in ("mae", "rmse")]
+    return [_number(errors, f"{name}_{kind}", factor) for name, factor in _factors(errors) for kind in ("mae", "rmse")]
 
 
-def _error_cells(errors: Mapping[str, float | None] | None) -> str:
-    return "".join(f" {_number(errors or {}, f'{quantity}_mae', factor, 3):>7}" for quantity, _, factor in _QUANTITIES)
+def _error_cells(errors: Mapping[str, float | None], names: Mapping[str, float | None]) -> str:
+    """The errors of one set; ``names`` has those that there are columns of."""
+    cells = "".join(f" {_number(errors, f'{name}_mae', factor, 3):>7}" for name, factor in _factors(names))
+    return f"{cells:>{max(len(cells), len(' validation MAE'))}}"
 
 
 def _number(errors: Mapping[str, float | None], name: str, factor: float, digits: int = 4) -> str:

@@ -28,12 +28,14 @@ from etn_gpu.potential.grade import (
 from etn_gpu.potential.grade_program import FACTORS
 from etn_gpu.potential.kernel import Environments, Execution, Kernel
 from etn_gpu.potential.programs import programs
+from etn_gpu.potential.quantity_results import quantity_results
 from etn_gpu.potential.references import REFERENCES
 from etn_gpu.potential.report import PlanReport, ProgramReport, report
 from etn_gpu.potential.results import BatchResult, Result
 from etn_gpu.potential.terms import Terms
 from etn_gpu.structures import StructureBatch
 from etn_gpu.structures.bounded import bounded_batches
+from etn_gpu.structures.targets import Quantity
 
 if TYPE_CHECKING:
     from ase import Atoms
@@ -58,11 +60,12 @@ class Potential:
         metadata: training data, licence, citation, errors, formation references, ... (JSON-ready).
         terms: what the energy is a sum of beside what ``form`` computes, None for nothing.
         grade: what extrapolation grades need, None for a potential that gives none.
+        quantity: what the output of a network is where it is no energy: a dipole, or a quantity of atoms.
 
     Raises:
         NetworkError: parameters that are missing, misshapen or not finite; misshapen or infinite minimum distances;
             terms for other species, beyond the cutoff, or of a potential that has no energy; a grade of another
-            potential, or of one that is no network.
+            potential, or of one that is no network; a quantity with other irreps than the output.
     """
 
     def __init__(
@@ -75,8 +78,9 @@ class Potential:
         metadata: Mapping[str, Any] | None = None,
         terms: Terms | None = None,
         grade: ExtrapolationGrade | None = None,
+        quantity: Quantity | None = None,
     ) -> None:
-        self.form = form
+        self.form, self.quantity = form, quantity
         self._parameters = _checked(form, parameters)
         self.dtype = backends.check_dtype(dtype).name
         n = form.n_species
@@ -89,9 +93,13 @@ class Potential:
         distances.flags.writeable = False
         self.minimum_distances = distances
         self.metadata: dict[str, Any] = dict(metadata or {})
-        if terms is not None and not form.is_energy:
-            raise NetworkError(f"terms are of energies; this potential has the covariant output {form.target}")
+        if quantity is not None and quantity.irreps != form.target:
+            raise NetworkError(f"the output of this potential is {form.target}; {quantity} needs {quantity.irreps}")
+        if terms is not None and not self.is_energy:
+            raise NetworkError(f"terms are of energies; this potential has the {self.output}")
         if grade is not None:
+            if quantity is not None:
+                raise self._no_grade()
             if not isinstance(form, Architecture):
                 raise _without_grade(form)
             check_grade(grade, form)
@@ -148,13 +156,19 @@ class Potential:
         return self._with(grade=grade)
 
     def _with(self, **parts: Any) -> Self:
-        kept = {name: getattr(self, name) for name in ("dtype", "minimum_distances", "metadata", "terms", "grade")}
+        names = ("dtype", "minimum_distances", "metadata", "terms", "grade", "quantity")
+        kept = {name: getattr(self, name) for name in names}
         return type(self)(self.form, self.parameters, **(kept | parts))
 
     @property
     def is_energy(self) -> bool:
-        """Whether the output is an energy; a network may have another irrep."""
-        return self.form.is_energy
+        """Whether the output is an energy; that of a network may be a quantity, or have another irrep."""
+        return self.form.is_energy and self.quantity is None
+
+    @property
+    def output(self) -> str:
+        """What the potential gives where it gives no energy, in words that follow on 'the'."""
+        return f"covariant output {self.target}" if self.quantity is None else f"output {self.quantity}"
 
     @property
     def target(self) -> str:
@@ -179,6 +193,7 @@ class Potential:
     ) -> list[Result]:
         """Evaluate one or many structures as ragged batches; one :class:`Result` per structure, in order.
 
+        A network with a :attr:`quantity` gives that instead of energies, forces and stresses, under its name.
         ``backend`` 'numba', 'numpy' or 'cuda' (default: ETN_GPU_BACKEND, else the best on a CPU); ``dtype`` 'float64'
         or 'float32' (default: the model's, on a GPU 'float32', with edge vectors and sums in float64). On one backend
         and in one dtype the result of a structure does not depend on the others, bit for bit. ``grade``: whether
@@ -233,8 +248,13 @@ class Potential:
 
         Raises:
             BackendError: a backend or dtype that cannot be used here.
-            NetworkError: the potential has a covariant output instead of an energy.
+            NetworkError: the potential has a covariant output that is no known quantity, or gives no grades.
         """
+        if self.quantity is not None:
+            self._gives_grade(grade)
+            name = backends.resolve(backend)
+            execution = Execution(name, self.precision(name, dtype), threads)
+            return quantity_results(self, self.quantity, structures, execution, BATCH_EDGES)
         self._check_energy()
         if backends.resolve(backend) == "cuda":
             from etn_gpu.potential.on_device import evaluate_each_on_device
@@ -328,15 +348,16 @@ class Potential:
         return f"{type(self).__name__}({symbols}, {self.form.described}, {self.n_parameters} parameters, {self.dtype})"
 
     def _check_energy(self) -> None:
-        if not self.form.is_energy:
-            target = self.form.target
-            raise NetworkError(
-                f"this potential has the covariant output {target}; use covariants() instead of evaluate()"
-            )
+        if not self.is_energy:
+            instead = "use evaluate() or covariants()" if self.quantity else "use covariants() instead of evaluate()"
+            raise NetworkError(f"this potential has the {self.output}; {instead}")
+
+    def _no_grade(self) -> NetworkError:
+        return NetworkError(f"grades are of energies; this potential has the {self.output}")
 
     def _gives_grade(self, asked: bool | None) -> bool:
         if asked and self.grade is None:
-            raise _without_grade(self.form)
+            raise self._no_grade() if self.quantity else _without_grade(self.form)
         return self.grade is not None if asked is None else asked
 
     def check_batch(self, batch: StructureBatch) -> None:

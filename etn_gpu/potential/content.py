@@ -37,6 +37,7 @@ from etn_gpu.potential.described import (
 )
 from etn_gpu.potential.formulation import Form, Formulation
 from etn_gpu.structures.elements import SYMBOLS
+from etn_gpu.structures.targets import IRREPS
 from etn_gpu.structures.validate import LARGEST_CUTOFF
 
 if TYPE_CHECKING:
@@ -98,9 +99,13 @@ _TERM = record(
     {"kind": choice(*(term["kind"] for term in (_NETWORK, _PROGRAM, _REPULSION, _EMBEDDING)))},
     {"screening": choice(_REPULSION["screening"])},
 )
+#: What the output of a network is where it is no energy. Files have it from version 4 on.
+_QUANTITY = record(
+    {"name": text(200), "irreps": choice(*IRREPS.values()), "of": choice("atom", "structure"), "unit": text(100)}
+)
 _FIELDS = record(
     {"dtype": choice(*DTYPES), "metadata": _METADATA},
-    {"library_version": text(100), "plan": _PLAN, "terms": list_of(_TERM, 1, 3)},
+    {"library_version": text(100), "plan": _PLAN, "terms": list_of(_TERM, 1, 3), "quantity": _QUANTITY},
     closed=False,
 )
 

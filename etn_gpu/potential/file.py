@@ -1,7 +1,9 @@
 """The model file ``*.etn``: a safetensors file with one float64 tensor per parameter and a JSON document in its header.
 
 A potential of another method (:class:`etn_gpu.potential.formulation.Formulation`) has the Program of its energy in the
-document, where a network has its architecture: a file of version 3, others are of version 2.
+document, where a network has its architecture: a file of version 3. A network whose output is no energy but a dipole,
+or a quantity of atoms, has a description of it there, ``quantity``: version 4, so that nobody takes it for an energy.
+All others are of version 2.
 
 Terms beside the network are five more tensors, ``terms.repulsion``, ``terms.density``, ``terms.distances``,
 ``terms.embedding`` and ``terms.bounds``, all there or none (:class:`etn_gpu.potential.terms.Terms`); so are
@@ -55,11 +57,13 @@ from etn_gpu.potential.grade import ExtrapolationGrade
 from etn_gpu.potential.model import ETNPotential
 from etn_gpu.potential.size import too_large
 from etn_gpu.potential.terms import Terms
+from etn_gpu.structures.targets import Quantity
 
 FORMAT = "etn_gpu"
-#: Version of the files of networks, of those of other methods, and the newest one that can be read.
-NETWORK_VERSION, FORMULATION_VERSION = 2, 3
-FORMAT_VERSION = FORMULATION_VERSION
+#: Version of the files of networks, of those of other methods, of networks for quantities that are no energies, and the
+#: newest one that can be read.
+NETWORK_VERSION, FORMULATION_VERSION, QUANTITY_VERSION = 2, 3, 4
+FORMAT_VERSION = QUANTITY_VERSION
 
 Tensors = dict[str, NDArray[np.float64]]
 _PARAMETER = "parameters."
@@ -197,6 +201,7 @@ def _model(document: dict[str, Any], tensors: Tensors, allow_large: bool) -> Pot
         metadata=document["metadata"],
         terms=Terms(**terms) if terms else None,
         grade=ExtrapolationGrade(**grade) if grade else None,
+        quantity=Quantity.from_dict(document["quantity"]) if "quantity" in document else None,
     )
     model: Potential
     if isinstance(form, Architecture):
@@ -244,6 +249,8 @@ def _document(model: Potential) -> dict[str, Any]:
     if isinstance(form, Formulation):
         return document | {"formulation": written_formulation(form)}
     assert isinstance(model, ETNPotential)
+    if model.quantity is not None:
+        document |= {"format_version": QUANTITY_VERSION, "quantity": model.quantity.to_dict()}
     return document | _network(model)
 
 

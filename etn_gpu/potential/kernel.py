@@ -201,17 +201,17 @@ class Kernel:
     ) -> dict[str, Array]:
         """Gradient of sum_i energy_bar_i E_i + sum_e dx_e . dE/dx_e with respect to the parameters.
 
-        energy_bar [N]; dx [E, 3] in A, or None where only energies matter; one row per sample where ``samples`` are
-        given (see :func:`etn_gpu.backend.run`).
+        energy_bar [N], of a covariant output [N, 2l+1]; dx [E, 3] in A, or None where only energies matter; one row per
+        sample where ``samples`` are given (see :func:`etn_gpu.backend.run`).
         """
-        e_bar = energy_bar[:, None]
+        e_bar = energy_bar.reshape(environments.geometry.n_atoms, -1)
         if dx is None:
             out = self._run(self.programs.energy_parameter_gradient, parameters, environments, samples, e_bar=e_bar)
         else:
             extra = {"dx": dx, "e_bar": e_bar, "de_bar": np.ones_like(e_bar)}
             out = self._run(self.programs.parameter_gradient, parameters, environments, samples, **extra)
         found = {name: out[f"{name}_bar"] for name in self.form.network_shapes}
-        return found | self._references_gradient(environments, energy_bar, samples)
+        return found | self._references_gradient(environments, e_bar[:, 0], samples)
 
     def _references_gradient(
         self, environments: Environments, energy_bar: NDArray[np.float64], samples: NDArray[np.int64] | None

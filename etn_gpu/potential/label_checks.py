@@ -12,9 +12,16 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from etn_gpu.structures.unit_factors import ENERGY_UNITS, FORCE_UNITS, STRESS_UNITS, conversion, nearest_unit
+from etn_gpu.structures.unit_factors import (
+    DIPOLE_UNITS,
+    ENERGY_UNITS,
+    FORCE_UNITS,
+    STRESS_UNITS,
+    conversion,
+    nearest_unit,
+)
 
-__all__ = ["LabelChecks"]
+__all__ = ["DipoleChecks", "LabelChecks"]
 
 #: Labels and predictions are proportional: their correlation through the origin, over so many numbers at least.
 _CORRELATION, _FEWEST = 0.85, 6
@@ -22,6 +29,8 @@ _CORRELATION, _FEWEST = 0.85, 6
 _ENERGY_CORRELATION, _ENERGY_NEAR = 0.99, 1.1
 #: Root mean squares (eV/A, eV/A^3, eV) of predictions that are noise around zero, which has no sign.
 _FORCE_NOISE, _STRESS_NOISE, _ENERGY_NOISE = 0.01, 5e-4, 0.1
+#: The same of dipoles (e*A), and how near the ratio must be to that of a unit: two of them differ by a factor of 1.9.
+_DIPOLE_NOISE, _DIPOLE_NEAR = 0.01, 1.2
 #: The ratio of labels to predictions is that of a unit within this factor.
 _NEAR = 1.4
 #: Differences of energies per atom that the composition explains: at least so many eV, but for this share of them.
@@ -167,6 +176,25 @@ class LabelChecks:
         if slope is None:
             return None
         return _wrong(slope, STRESS_UNITS, "stresses", "eV/A^3", _NEAR, "tension positive")
+
+
+class DipoleChecks:
+    """Compares labelled with predicted dipole moments; :meth:`warnings` says what looks wrong."""
+
+    def __init__(self) -> None:
+        self._dipole = _Line(_DIPOLE_NOISE, _CORRELATION, _FEWEST)
+
+    def add(self, predicted: ArrayLike, label: ArrayLike | None) -> None:
+        """Adds one structure: two vectors [3] in e*A, None without a label."""
+        if label is not None:
+            self._dipole.add(predicted, label)
+
+    def warnings(self) -> list[str]:
+        """A sentence where the sign or the unit of the labels is not that of the model."""
+        slope = self._dipole.slope()
+        sign = "pointing from minus to plus"
+        text = None if slope is None else _wrong(slope, DIPOLE_UNITS, "dipoles", "e*A", _DIPOLE_NEAR, sign)
+        return [text] if text else []
 
 
 def _wrong(slope: float, units: dict[float, str], what: str, unit: str, near: float, sign: str = "") -> str | None:

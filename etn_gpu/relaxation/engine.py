@@ -87,8 +87,7 @@ class Relaxation:
         self.options = Options(fmax, cell, pressure, steps, optimizer, Limits() if limits is None else limits)
         self.model = model if isinstance(model, Potential) else load(model)
         if not self.model.is_energy:
-            target = self.model.target
-            raise NetworkError(f"this potential has the covariant output {target}; a relaxation needs an energy, 1x0e")
+            raise NetworkError(f"this potential has the {self.model.output}; a relaxation needs an energy, 1x0e")
         self._backend = backends.resolve(backend)
         if dtype is not None:
             backends.check_dtype(dtype)

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from etn_gpu import __version__, files
 from etn_gpu.backend import resolve
-from etn_gpu.errors import DataError
+from etn_gpu.errors import DataError, NetworkError
 from etn_gpu.interop import load
 from etn_gpu.potential.file import model_path
 from etn_gpu.potential.grade import THRESHOLD, check_threshold
@@ -110,7 +110,7 @@ class Screening:
             iterable that failed (the message says at which structure).
         BackendError: the backend or the dtype that was asked for cannot be used here.
         ModelFileError: the model cannot be loaded, or its reference energies for formation energies are no energies.
-        NetworkError: a threshold below 1.
+        NetworkError: a threshold below 1; a potential that gives no energy.
         RelaxationError: an option of a relaxation that means nothing.
     """
 
@@ -149,6 +149,8 @@ class Screening:
     ) -> None:
         # Whatever can fail does so here, before a file is touched, and what costs nothing to check comes first.
         self.model, read_from = _loaded(model)
+        if not self.model.is_energy:
+            raise NetworkError(f"this potential has the {self.model.output}; screening needs an energy, 1x0e")
         self.sources = as_sources(sources)
         self.output = Path(output)
         self.structures = None if structures is None else Path(structures)

@@ -107,13 +107,13 @@ class LabelAudit:
         for p in (self.energy, self.forces, self.stress):
             found = ", ".join(f"{key} ({count})" for key, count in p.keys.items()) or "nowhere"
             missing = str(self.n_structures - p.n_structures) + (f" ({p.n_nan} NaN)" if p.n_nan else "")
-            rows.append((p.name, str(p.n_structures), missing, *_numbers(p.minimum, p.maximum, p.rms), p.unit, found))
-        lines += _table(rows)
+            rows.append((p.name, str(p.n_structures), missing, *numbers(p.minimum, p.maximum, p.rms), p.unit, found))
+        lines += table(rows)
         rows = [("element", "structures", "atoms", "with forces", "force rms", "force maximum")]
         for e in self.elements:
             counts = (str(e.n_structures), str(e.n_atoms), str(e.n_forces))
-            rows.append((e.symbol, *counts, *_numbers(e.force_rms, e.force_maximum)))
-        lines += _table(rows)
+            rows.append((e.symbol, *counts, *numbers(e.force_rms, e.force_maximum)))
+        lines += table(rows)
         lines += [f"  warning: {text}" for text in self.warnings]
         return "\n".join(lines)
 
@@ -188,11 +188,13 @@ def _nothing_found(labels: LabelledSet) -> str:
     )
 
 
-def _numbers(*values: float) -> tuple[str, ...]:
+def numbers(*values: float) -> tuple[str, ...]:
+    """Cells of a table; a dash for nan."""
     return tuple("-" if np.isnan(value) else f"{value:.4g}" for value in values)
 
 
-def _table(rows: list[tuple[str, ...]]) -> list[str]:
+def table(rows: list[tuple[str, ...]]) -> list[str]:
+    """Lines with columns as wide as they need to be."""
     widths = [max(len(row[k]) for row in rows) for k in range(len(rows[0]))]
     lines = ["  " + "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)) for row in rows]
     return [line.rstrip() for line in lines]

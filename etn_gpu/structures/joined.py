@@ -11,6 +11,7 @@ import numpy as np
 
 from etn_gpu.structures.copies import fingerprint
 from etn_gpu.structures.labels import PROPERTIES, LabelledSet
+from etn_gpu.structures.target_labels import join_targets
 
 
 def join_labelled(sets: Sequence[LabelledSet]) -> LabelledSet:
@@ -18,9 +19,13 @@ def join_labelled(sets: Sequence[LabelledSet]) -> LabelledSet:
 
     Structures without a group get that of their set: the name of its file. What was not used and what disagrees is left
     to the audits of the sets.
+
+    Raises:
+        DataError: labels of a target that is a number in one set and a vector in another, or has different units.
     """
     if len(sets) == 1:
         return sets[0]
+    targets = [labels.target for labels in sets if labels.target is not None]
     return LabelledSet(
         source=", ".join(labels.source for labels in sets),
         atoms=[*chain.from_iterable(labels.atoms for labels in sets)],
@@ -31,6 +36,7 @@ def join_labelled(sets: Sequence[LabelledSet]) -> LabelledSet:
         frames=[*chain.from_iterable(labels.frames for labels in sets)],
         keys={name: sum((labels.keys[name] for labels in sets), Counter()) for name in PROPERTIES},
         parts=tuple((labels.source, len(labels)) for labels in sets),
+        target=join_targets(targets, [labels.source for labels in sets]) if targets else None,
     )
 
 

@@ -199,7 +199,7 @@ def _plan(atoms: Atoms, results: dict[str, Any], keys: LabelKeys) -> KeyPlan:
     sources = {name: tuple(source for _, source in sorted(places)) for name, places in found.items()}
     given = keys.given()
     for name in {target(quantity) for quantity in given}:
-        chosen = [_named(quantity, key, stores) for quantity, key in given.items() if target(quantity) == name]
+        chosen = [named_source(quantity, key, stores) for quantity, key in given.items() if target(quantity) == name]
         sources[name] = tuple(source for source in chosen if source is not None)
         # Whoever names a key has settled the matter.
         unused = [source for source in unused if target(source.quantity) != name]
@@ -296,7 +296,7 @@ def _may_be_label(source: Source, atoms: Atoms) -> bool:
     return not isinstance(value, dict)
 
 
-def _named(quantity: str, wanted: str, stores: list[tuple[str, Iterable[str]]]) -> Source | None:
+def named_source(quantity: str, wanted: str, stores: list[tuple[str, Iterable[str]]]) -> Source | None:
     """The place that a user names: exactly, or else whatever its case."""
     texts: list[Callable[[str], str]] = [str, str.lower]
     for text in texts:

@@ -17,6 +17,7 @@ from etn_gpu.structures.label_origin import LabelOrigin
 from etn_gpu.structures.label_units import label_unit
 from etn_gpu.structures.label_values import label_value
 from etn_gpu.structures.reader import read_structures
+from etn_gpu.structures.target_labels import TargetLabels, TargetReader
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -26,6 +27,8 @@ if TYPE_CHECKING:
 
     from etn_gpu.structures.audit import LabelAudit
     from etn_gpu.structures.frame import Frame
+    from etn_gpu.structures.target_audit import TargetAudit
+    from etn_gpu.structures.targets import Target
 
 PROPERTIES = ("energy", "forces", "stress")
 #: Two sources of one label that differ by less are the same: in eV/atom, eV/A, eV/A^3.
@@ -58,7 +61,8 @@ class LabelledSet:
     disagreements: by property, the key taken and another one; foreign_units and unstated_units: for each property, the
     structures whose label was in a stated other unit, and those whose label had none while others of the same structure
     had; unconverged: frames left out because the log of their calculation says so. parts: source and size of each set
-    of which this one was joined (:mod:`etn_gpu.structures.joined`).
+    of which this one was joined (:mod:`etn_gpu.structures.joined`). target: labels of a dipole or a quantity of atoms,
+    which were read instead of energies, forces and stresses; None where these were.
     """
 
     source: str
@@ -78,6 +82,7 @@ class LabelledSet:
     unstated_units: Counter[str] = field(default_factory=Counter)
     unconverged: tuple[int, ...] = ()
     parts: tuple[tuple[str, int], ...] = ()
+    target: TargetLabels | None = None
 
     def where(self, index: int) -> str:
         """The source of a structure and its place in it, for messages."""
@@ -111,12 +116,24 @@ class LabelledSet:
 
         return LabelAudit.of(self, beside_model=beside_model)
 
+    def target_audit(self) -> TargetAudit:
+        """Counts and sizes of the labels of the target that was read; warnings.
+
+        Raises:
+            DataError: there is no label of it anywhere.
+        """
+        from etn_gpu.structures.target_audit import TargetAudit
+
+        assert self.target is not None
+        return TargetAudit.of(self, self.target)
+
 
 def read_labelled(
     path: str | PathLike[str],
     index: int | str = ":",
     *,
     keys: LabelKeys | None = None,
+    target: Target | None = None,
     broken: list[Frame] | None = None,
     before_frame: Callable[[], None] = lambda: None,
     format: str | None = None,
@@ -125,8 +142,9 @@ def read_labelled(
     """Read all structures of a file with their labels; see `collect_labels` for where labels are looked for.
 
     Structures that VASP's log marks as not converged are left out and counted. `index`, `format` and `species` are
-    those of :func:`read_structures`. Frames that cannot be read are added to `broken`, where that is given and not all
-    of them are. `before_frame` is called before each frame; what it raises ends the reading.
+    those of :func:`read_structures`, `keys` and `target` those of :func:`collect_labels`. Frames that cannot be read
+    are added to `broken`, where that is given and not all of them are. `before_frame` is called before each frame; what
+    it raises ends the reading.
 
     Raises:
         DataError: the file or a frame of it cannot be read, or a label has the wrong shape or is infinite.
@@ -153,7 +171,13 @@ def read_labelled(
     if broken is not None:
         broken += faults
     return collect_labels(
-        structures, source=str(Path(path)), frames=frames, keys=keys, origin=origin, unconverged=unconverged
+        structures,
+        source=str(Path(path)),
+        frames=frames,
+        keys=keys,
+        target=target,
+        origin=origin,
+        unconverged=unconverged,
     )
 
 
@@ -163,6 +187,7 @@ def collect_labels(
     frames: Sequence[int] | None = None,
     *,
     keys: LabelKeys | None = None,
+    target: Target | None = None,
     origin: LabelOrigin | None = None,
     unconverged: Sequence[int] = (),
 ) -> LabelledSet:
@@ -181,6 +206,8 @@ def collect_labels(
         source: the name of their source, for messages and the audit.
         frames: their frame numbers in the source, for messages; their places in the list by default.
         keys: keys to look for instead.
+        target: a dipole or a quantity of atoms, to be read instead of energies, forces and stresses
+            (:mod:`etn_gpu.structures.target_labels`).
         origin: the kind of file that they come from.
         unconverged: frames of it that are not among them because they did not converge.
 
@@ -203,9 +230,11 @@ def collect_labels(
         config_type=[None] * n,
         frames=list(range(n) if frames is None else frames),
         unconverged=tuple(unconverged),
+        target=None if target is None else TargetLabels(target, [None] * n),
     )
     plans = KeyPlans(keys)
-    reader = _LabelReader(labels, origin or LabelOrigin())
+    shown = (origin or LabelOrigin()).shown
+    reader = _LabelReader(labels, shown) if labels.target is None else TargetReader(labels.target, shown)
     for s, atoms in enumerate(structures):
         plan = plans(atoms)
         try:
@@ -221,9 +250,9 @@ def collect_labels(
 class _LabelReader:
     """Fills a labelled set, one structure after the other."""
 
-    def __init__(self, labels: LabelledSet, origin: LabelOrigin) -> None:
+    def __init__(self, labels: LabelledSet, shown: Callable[[Source], str]) -> None:
         self._labels = labels
-        self._shown = cache(origin.shown)
+        self._shown = cache(shown)
 
     def read(self, s: int, atoms: Atoms, plan: KeyPlan) -> None:
         """The labels of structure s.

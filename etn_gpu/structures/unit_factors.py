@@ -72,6 +72,8 @@ ENERGY_UNITS = {
     KCAL_PER_MOL: "kcal/mol",
     KJ_PER_MOL: "kJ/mol",
 }
+#: By how many times larger dipole moments in other units are than in e*A.
+DIPOLE_UNITS = {1.0: "e*A", 1.0 / BOHR: "e*bohr", 4.80320467: "debye"}
 
 
 def nearest_unit(units: dict[float, str], ratio: float) -> float:

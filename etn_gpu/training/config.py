@@ -14,6 +14,7 @@ from etn_gpu.errors import TrainingError
 from etn_gpu.potential import PRESETS, Preset
 from etn_gpu.structures import LabelKeys
 from etn_gpu.structures.elements import SYMBOLS
+from etn_gpu.structures.targets import Target
 
 #: Errors that count alike: 0.75 meV/atom, 0.1 eV/A, 0.003 eV/A^3 (0.5 GPa).
 DEFAULT_SIGMA = {"energy": 0.00075, "forces": 0.1, "stress": 0.003}
@@ -48,8 +49,9 @@ class TrainingConfig:
     the last step; ``resume`` a checkpoint of the same run; ``overwrite`` whether the files of an earlier run may be
     replaced, as those of the resumed run always are; ``allow_large`` accepts sizes whose compilation may take
     minutes and gigabytes (:mod:`etn_gpu.potential.size`); ``label_keys`` keys of labels to use instead of the usual
-    ones; ``format`` and ``species`` of the files, as :func:`etn_gpu.structures.read_structures` takes them;
-    ``metadata`` goes into the model file.
+    ones; ``target`` a dipole or a quantity of atoms, which is then trained on alone (:mod:`etn_gpu.structures.targets`;
+    such a model has no repulsion); ``format`` and ``species`` of the files, as
+    :func:`etn_gpu.structures.read_structures` takes them; ``metadata`` goes into the model file.
 
     Raises:
         TrainingError: an option that cannot be meant.
@@ -77,6 +79,7 @@ class TrainingConfig:
     overwrite: bool = False
     allow_large: bool = False
     label_keys: LabelKeys = field(default_factory=LabelKeys)
+    target: Target | None = None
     format: str | None = None
     species: tuple[str, ...] | None = None
     metadata: dict[str, Any] = field(default_factory=dict)
@@ -100,6 +103,7 @@ class TrainingConfig:
             raise TrainingError(f"weights of groups must be numbers >= 0, got {bad}")
         self._check_reference_energies()
         self._check_repulsion()
+        self._check_target()
         if self.time_limit is not None and not self.time_limit > 0:
             raise TrainingError(f"the time limit must be positive, got {self.time_limit} s")
         if not 0 <= self.valid_fraction < 1:
@@ -158,6 +162,21 @@ class TrainingConfig:
                 f"a reach of {self.repulsion_reach:g} is given, but no repulsion: leave one of them out"
             )
 
+    def _check_target(self) -> None:
+        """Nothing that is about energies beside a target."""
+        if self.target is None:
+            return
+        about_energies = {
+            "weights": self.weights,
+            "reference energies": self.reference_energies != FITTED,
+            "a reach of the repulsion": self.repulsion_reach != 1.0,
+            "keys of energies, forces or stresses": self.label_keys.given(),
+            "an initial model": self.init is not None,
+        }
+        if given := [name for name, value in about_energies.items() if value]:
+            raise TrainingError(f"the target is {self.target}, no energy: leave out {', '.join(given)}")
+        object.__setattr__(self, "repulsion", "none")
+
     def _check_counts(self) -> None:
         for name, least in (("seed", 0), ("threads", 1), ("max_iterations", 1)):
             value = getattr(self, name)
@@ -191,6 +210,8 @@ class TrainingConfig:
         # Only where they are given: checkpoints of runs without any are older than these options.
         if given := self.label_keys.given():
             chosen["label_keys"] = given
+        if self.target is not None:
+            chosen["target"] = asdict(self.target)
         if self.group_weights:
             chosen["group_weights"] = self.group_weights
         if self.reference_energies != FITTED:

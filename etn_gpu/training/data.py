@@ -16,11 +16,14 @@ from etn_gpu.potential.kernel import Environments
 from etn_gpu.structures import LabelledSet, StructureBatch
 from etn_gpu.structures.copies import copies_among
 from etn_gpu.structures.labels import PROPERTIES
+from etn_gpu.training.covariant_labels import TargetValues, target_values
 
 Array = NDArray[np.float64]
 PIECE_ATOMS = 4000
 #: No energy per atom (eV), force (eV/A) or stress (eV/A^3) is larger: it is the mark of a calculation that failed.
 LARGEST_LABEL = 1e7
+#: What structures are said to have that carry labels of a target.
+TARGET = "target"
 
 
 @dataclass(frozen=True)
@@ -29,6 +32,7 @@ class Piece:
 
     An error counts after division by the tolerance, [N] of the atom for a force and [S] of the structure for its energy
     and stress: see :mod:`etn_gpu.training.tolerance`. None stands for 1. ``groups`` [S] are names, None without one.
+    Where a ``target`` is trained on instead, all of the other labels are nan.
     """
 
     batch: StructureBatch
@@ -38,6 +42,7 @@ class Piece:
     atom_tolerance: Array | None = None
     structure_tolerance: Array | None = None
     groups: tuple[str | None, ...] = field(default=(), kw_only=True)
+    target: TargetValues | None = field(default=None, kw_only=True)
 
     @cached_property
     def environments(self) -> Environments:
@@ -100,7 +105,8 @@ def _piece(labels: LabelledSet, indices: list[int], species: tuple[str, ...], cu
     for i in indices:
         _check_labels(labels, i)
     groups = tuple(labels.config_type[i] for i in indices)
-    return Piece(batch, labels.energy[indices].copy(), np.concatenate(rows), stress, groups=groups)
+    target = target_values(labels, indices)
+    return Piece(batch, labels.energy[indices].copy(), np.concatenate(rows), stress, groups=groups, target=target)
 
 
 def _check_labels(labels: LabelledSet, index: int) -> None:
@@ -120,7 +126,8 @@ def checksum(pieces: Iterable[Piece], *, grouped: bool = False) -> str:
     for piece in pieces:
         batch = piece.batch
         arrays = (batch.atom_offsets, batch.species_index, batch.positions, batch.cells, batch.pbc)
-        for array in (*arrays, piece.energy, piece.forces, piece.stress):
+        target = () if piece.target is None else (piece.target.values,)
+        for array in (*arrays, piece.energy, piece.forces, piece.stress, *target):
             digest.update(array.tobytes())
         if grouped:
             digest.update(repr(piece.groups).encode())
@@ -135,7 +142,7 @@ def species_of(labels: LabelledSet, indices: Iterable[int]) -> tuple[str, ...]:
 
 
 def labelled(labels: LabelledSet, properties: Iterable[str]) -> NDArray[np.int64]:
-    """Indices of the structures with a label of at least one of ``properties`` ('energy', 'forces', 'stress')."""
+    """Indices of the structures with a label of at least one of ``properties``: those of energies, or 'target'."""
     wanted = set(properties)
     return np.array([i for i in range(len(labels)) if wanted.intersection(_properties(labels, i))], dtype=np.int64)
 
@@ -177,7 +184,13 @@ def split_validation(
 
 
 def _violence(labels: LabelledSet, index: int) -> tuple[float, float]:
-    """What structures of a group are ordered by: root mean square force in eV/A, or else energy per atom in eV."""
+    """What structures of a group are ordered by: root mean square force in eV/A, or else energy per atom in eV.
+
+    Where a target is trained on it is the root mean square of its values.
+    """
+    if labels.target is not None:
+        value = labels.target.values[index]
+        return 0.0 if value is None else float(np.sqrt(np.nanmean(value**2))), 0.0
     forces, energy = labels.forces[index], labels.energy[index] / len(labels.atoms[index])
     return 0.0 if forces is None else float(np.sqrt(np.mean(forces**2))), float(np.nan_to_num(energy))
 
@@ -191,7 +204,8 @@ def _properties(labels: LabelledSet, index: int) -> list[str]:
     known = (
         np.isfinite(labels.energy[index]), labels.forces[index] is not None, np.isfinite(labels.stress[index]).any()
     )  # fmt: skip
-    return [name for name, there in zip(PROPERTIES, known, strict=True) if there]
+    found = [name for name, there in zip(PROPERTIES, known, strict=True) if there]
+    return [*found, TARGET] if labels.target is not None and labels.target.values[index] is not None else found
 
 
 def _elements(labels: LabelledSet, indices: Iterable[int]) -> set[int]:

@@ -8,9 +8,8 @@ from math import prod
 import numpy as np
 from numpy.typing import NDArray
 
-from etn_gpu.structures.labels import PROPERTIES
 from etn_gpu.training.data import Piece
-from etn_gpu.training.objective import Errors, Objective, Weights
+from etn_gpu.training.objective import E, LeastSquares, Residuals, Weights
 
 Array = NDArray[np.float64]
 #: In units of sigma.
@@ -20,41 +19,38 @@ GOOD_ENOUGH = 0.1
 CHANCE = 57
 
 
-def collect_errors(objective: Objective, theta: Array, pieces: Sequence[Piece]) -> Errors:
+def collect_errors(objective: LeastSquares[E], theta: Array, pieces: Sequence[Piece]) -> E:
     """All errors of the pieces, one after the other."""
-    errors = [objective.errors(theta, piece) for piece in pieces]
-    if not errors:
-        return Errors(np.empty(0), np.empty((0, 3)), np.empty((0, 6)))
-    return Errors(*(np.concatenate([getattr(e, name) for e in errors]) for name in PROPERTIES))
+    return objective.joined([objective.errors(theta, piece) for piece in pieces])
 
 
-def summary(errors: Errors) -> dict[str, float | None]:
+def summary(errors: Residuals) -> dict[str, float | None]:
     """MAE and RMSE: energy in eV/atom, forces in eV/A, stress in eV/A^3; None where there is no label.
+
+    Of a target they are those of its components, ``target``, and of the lengths of vectors, ``target_length``.
 
     They are infinite where a prediction that has a label is not finite.
     """
     out: dict[str, float | None] = {}
-    for name in PROPERTIES:
-        values = getattr(errors, name)
-        values = values[~np.isnan(values)]
+    for name, all_values in errors.named().items():
+        values = all_values[~np.isnan(all_values)]
         with np.errstate(over="ignore"):
             out[f"{name}_mae"] = float(np.abs(values).mean()) if values.size else None
             out[f"{name}_rmse"] = float(np.sqrt(np.mean(values**2))) if values.size else None
     return out
 
 
-def score(errors: Errors, weights: Weights) -> float:
+def score(errors: Residuals, weights: Weights) -> float:
     """One number to compare models by: the product of MAE / sigma over properties with a weight and a label.
 
     Of a product each property changes the same share, however large its errors are beside sigma, where a sum would be
     decided by the largest. What is below a tenth of sigma is good enough. Each factor has the power N / (N + CHANCE) of
     its N labels: among the models of one run the best energies of 16 structures are good luck.
     """
-    found = summary(errors)
     factors = []
-    for name in PROPERTIES:
-        mae, weight = found[f"{name}_mae"], getattr(weights, name)
-        if weight and mae is not None:
-            labels = int(np.count_nonzero(~np.isnan(getattr(errors, name))))
-            factors.append((mae * float(np.sqrt(weight)) + GOOD_ENOUGH) ** (labels / (labels + CHANCE)))
+    for all_values, weight in errors.weighed(weights):
+        values = all_values[~np.isnan(all_values)]
+        if weight and values.size:
+            mae = float(np.abs(values).mean())
+            factors.append((mae * float(np.sqrt(weight)) + GOOD_ENOUGH) ** (values.size / (values.size + CHANCE)))
     return prod(factors)

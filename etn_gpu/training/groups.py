@@ -19,7 +19,7 @@ from etn_gpu.errors import TrainingError
 from etn_gpu.structures import LabelledSet
 from etn_gpu.training.data import Piece
 from etn_gpu.training.evaluation import summary
-from etn_gpu.training.objective import Errors
+from etn_gpu.training.objective import Residuals
 
 Indices = NDArray[np.int64]
 #: Groups that a message lists.
@@ -63,7 +63,7 @@ def _weighted(piece: Piece, factors: Mapping[str, float]) -> Piece:
     )
 
 
-def group_errors(pieces: Sequence[Piece], errors: Errors) -> dict[str, dict[str, Any]]:
+def group_errors(pieces: Sequence[Piece], errors: Residuals) -> dict[str, dict[str, Any]]:
     """For each group by name: the number of its ``structures``, and MAE and RMSE as in :func:`.evaluation.summary`.
 
     ``errors`` are those of all pieces, one after the other.
@@ -75,7 +75,7 @@ def group_errors(pieces: Sequence[Piece], errors: Errors) -> dict[str, dict[str,
     of_structure = np.array([numbers[name] for name in names], np.int64)
     structures, atoms = (_members(of, len(groups)) for of in (of_structure, np.repeat(of_structure, sizes)))
     return {
-        name: {"structures": len(own), **summary(Errors(errors.energy[own], errors.forces[at], errors.stress[own]))}
+        name: {"structures": len(own), **summary(errors.of(own, at))}
         for name, own, at in zip(groups, structures, atoms, strict=True)
     }
 

@@ -79,16 +79,21 @@ def parameter_scales(architecture: Architecture, sizes: Mapping[int, Array]) -> 
 
 
 def initial_parameters(
-    architecture: Architecture, scales: dict[str, Array], references: Array, seed: int, constant: float = 0.0
+    architecture: Architecture,
+    scales: dict[str, Array],
+    references: Array,
+    seed: int,
+    constant: float = 0.0,
+    size: float = 1.0,
 ) -> dict[str, Array]:
     """Random parameters of natural size, cores smaller and in the middle of the train near the identity.
 
     ``references`` [n_species] are the atomic energies in eV; ``constant`` is what the network gives every atom beside,
-    where these are not those of a fit.
+    where these are not those of a fit; ``size`` is what outputs of an atom are expected to be like.
     """
     rng = np.random.default_rng(seed)
     cores = [core.name for core in architecture.train.cores]
-    gains = dict.fromkeys(cores, MIDDLE_GAIN) | {cores[0]: CORE_GAIN, cores[-1]: LAST_CORE_GAIN, "A": SHIFT_GAIN}
+    gains = dict.fromkeys(cores, MIDDLE_GAIN) | {cores[0]: CORE_GAIN, cores[-1]: LAST_CORE_GAIN * size, "A": SHIFT_GAIN}
     gains |= _gains_of_layers(architecture)
     parameters: dict[str, Array] = {}
     for name, shape in architecture.parameter_shapes.items():

@@ -65,8 +65,8 @@ class InitialModel:
 
     def _check(self, config: TrainingConfig) -> None:
         architecture = self.model.architecture
-        if not architecture.is_energy:
-            raise TrainingError(f"{self.name} cannot be trained on: it gives {architecture.target}, expected an energy")
+        if not self.model.is_energy:
+            raise TrainingError(f"{self.name} cannot be trained on: it has the {self.model.output}, expected an energy")
         if config.cutoff is not None and config.cutoff != architecture.cutoff:
             raise TrainingError(
                 f"the cutoff is that of the initial model, {architecture.cutoff:g} A ({self.name}), got "

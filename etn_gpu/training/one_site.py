@@ -15,6 +15,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import scipy.sparse
@@ -26,7 +27,7 @@ from etn_gpu.symmetry import Irrep, Irreps
 from etn_gpu.training.curvature import gauss_newton_matrix
 from etn_gpu.training.data import Piece
 from etn_gpu.training.jacobian import JacobianRows
-from etn_gpu.training.objective import Objective
+from etn_gpu.training.objective import LeastSquares
 from etn_gpu.training.optimizer import Preconditioner, require_finite
 from etn_gpu.training.vector import ParameterVector
 
@@ -124,7 +125,7 @@ class Solution:
 
 
 def solve(
-    objective: Objective,
+    objective: LeastSquares[Any],
     rows: JacobianRows,
     theta: Array,
     unknowns: Unknowns,

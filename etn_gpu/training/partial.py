@@ -39,14 +39,14 @@ class PartialKernel(Kernel):
         """As :meth:`Kernel.parameter_gradient`; energies alone go through the same Program."""
         names = tuple(name for name in self.names if name != REFERENCES)
         dx = np.zeros_like(environments.vectors) if dx is None else dx
-        e_bar = energy_bar[:, None]
+        e_bar = energy_bar.reshape(environments.geometry.n_atoms, -1)
         extra = {"dx": dx, "e_bar": e_bar, "de_bar": np.ones_like(e_bar)}
         program = _partial_gradient(self._network, names)
         out = self._run(program, parameters, environments, samples, **extra)
         found = {name: out[f"{name}_bar"] for name in names}
         leading = found[names[0]].shape[:-1]
         if REFERENCES in self.names:
-            found |= self._references_gradient(environments, energy_bar, samples)
+            found |= self._references_gradient(environments, e_bar[:, 0], samples)
         for name, shape in self.form.parameter_shapes.items():
             found.setdefault(name, np.broadcast_to(0.0, (*leading, int(np.prod(shape)))))
         return found

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,16 +16,19 @@ from etn_gpu.potential import Architecture
 from etn_gpu.potential.grade_program import feature_program
 from etn_gpu.potential.kernel import Execution, Kernel
 from etn_gpu.potential.programs import programs
+from etn_gpu.training.covariant_labels import mean_square, mean_values
+from etn_gpu.training.covariant_objective import CovariantObjective
+from etn_gpu.training.covariant_rows import CovariantRows
 from etn_gpu.training.curvature import atoms_in_rows, gauss_newton_matrix
 from etn_gpu.training.data import Piece
 from etn_gpu.training.deadline import Deadline, TimeIsUp
 from etn_gpu.training.fixed import Fixed
 from etn_gpu.training.initial import parameter_scales, radial_sizes, reference_energies
 from etn_gpu.training.jacobian import JacobianRows
-from etn_gpu.training.objective import Objective, Weights, count_labels
+from etn_gpu.training.objective import LeastSquares, Objective, Weights, count_labels
 from etn_gpu.training.optimizer import Point, Preconditioner, State, minimise, require_finite
 from etn_gpu.training.partial import PartialKernel
-from etn_gpu.training.prior import Prior, usual_norm
+from etn_gpu.training.prior import SMALLEST_NORM, Prior, usual_norm
 from etn_gpu.training.vector import ParameterVector
 
 Array = NDArray[np.float64]
@@ -73,17 +77,24 @@ class Problem:
         self.backend = backend
         self.exact = Execution(backend, "float64", threads)
         self.fast = Execution(backend, "float32", threads)
-        self.objective = Objective(Kernel(architecture, self.exact, self._before(self.exact)), weights)
+        exact = Kernel(architecture, self.exact, self._before(self.exact))
         # Curvature only preconditions: single precision is enough.
-        self.rows = JacobianRows(Kernel(architecture, self.fast, self._before(self.fast)))
+        fast = Kernel(architecture, self.fast, self._before(self.fast))
+        self.objective, self.rows = self._of(exact, fast)
 
-    def part(self, names: tuple[str, ...]) -> tuple[Objective, JacobianRows]:
+    def _of(self, exact: Kernel, fast: Kernel) -> tuple[LeastSquares[Any], JacobianRows]:
+        """Objective and rows of what is trained on: energies, or a target."""
+        if self.weights.target:
+            return CovariantObjective(exact, self.weights), CovariantRows(fast)
+        return Objective(exact, self.weights), JacobianRows(fast)
+
+    def part(self, names: tuple[str, ...]) -> tuple[LeastSquares[Any], JacobianRows]:
         """Objective and rows whose gradients are zero for all parameters but those called ``names``."""
         exact, fast = (
             PartialKernel(self.architecture, execution, names, self._before(execution))
             for execution in (self.exact, self.fast)
         )
-        return Objective(exact, self.weights), JacobianRows(fast)
+        return self._of(exact, fast)
 
     def compile(self) -> None:
         """Compile all Programs of an iteration, on all cores.
@@ -92,8 +103,11 @@ class Problem:
             TimeIsUp: before they were done.
         """
         found = programs(self.architecture)
-        exact = [found.gradient, found.parameter_gradient, feature_program(self.architecture)]
-        fast = [found.parameter_gradient, found.energy_parameter_gradient]
+        if self.weights.target:
+            exact, fast = [found.energy, found.energy_parameter_gradient], [found.energy_parameter_gradient]
+        else:
+            exact = [found.gradient, found.parameter_gradient, feature_program(self.architecture)]
+            fast = [found.parameter_gradient, found.energy_parameter_gradient]
         self._prepare([(p, self.exact.dtype) for p in exact] + [(p, self.fast.dtype) for p in fast])
 
     def _before(self, execution: Execution) -> Callable[[Program], None]:
@@ -122,7 +136,12 @@ class Problem:
 
     @cached_property
     def references(self) -> Array:
-        """Reference energies [n_species] in eV to begin with: those that are fixed, and a fit of the others."""
+        """Reference energies [n_species] in eV to begin with: those that are fixed, and a fit of the others.
+
+        Of a target they are what its labels are in the mean.
+        """
+        if self.weights.target:
+            return mean_values(self.train, self.architecture.n_species)
         return reference_energies(list(self.train), self.architecture.n_species, self.fixed.references)
 
     @cached_property
@@ -159,8 +178,15 @@ class Problem:
         determined = 1.0 / (1.0 / self.layout.size + 1.0 / max(count_labels(self.weights, self.train), 1))
         return PRIOR_SHARE * determined / (self.prior.squared_norm(theta) + self._usual_norm)
 
+    @property
+    def size(self) -> float:
+        """Size that outputs of an atom are expected to have: 1 eV, or that of the labels of a target."""
+        return float(np.sqrt(self._usual_norm)) if self.weights.target else 1.0
+
     @cached_property
     def _usual_norm(self) -> float:
+        if self.weights.target:
+            return mean_square(self.train, self.references) or SMALLEST_NORM
         return usual_norm(self.train, self.references)
 
     def share(self, pieces: Sequence[Piece]) -> float:

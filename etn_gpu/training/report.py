@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from enum import StrEnum
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,10 +18,13 @@ from etn_gpu.potential import Architecture, ETNPotential
 from etn_gpu.potential.calibration import Calibration
 from etn_gpu.structures import LabelledSet
 from etn_gpu.training.config import TrainingConfig
+from etn_gpu.training.covariant_plot import plot_target
 from etn_gpu.training.data import Piece
 from etn_gpu.training.initial_model import InitialModel
-from etn_gpu.training.objective import Errors
 from etn_gpu.training.references import formation_reference_structures, formation_references
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
 
 Array = NDArray[np.float64]
 
@@ -29,7 +32,7 @@ Array = NDArray[np.float64]
 #: Options that are files.
 _FILES = ("train_file", "valid_file", "output", "init")
 #: Pieces and the errors on them, by the name of the set.
-Parity = dict[str, tuple[list[Piece], Errors]]
+Parity = dict[str, tuple[list[Piece], Any]]
 
 
 class Ended(StrEnum):
@@ -50,7 +53,8 @@ class TrainingReport:
     all structures, those held out included, came last: errors ``train`` are those of the model after them, the one that
     is written, and errors ``valid`` those of the model before them. ``warnings`` are those of the audit and of the run.
     ``groups`` are the same errors by group, for each set that has groups, and those of the structures ``left_out``
-    because the weight of their group is 0.
+    because the weight of their group is 0. ``quantity`` is what was trained on where it is no energy; errors are then
+    those of :func:`etn_gpu.training.evaluation.summary` for a target, in its unit.
     """
 
     options: dict[str, Any]
@@ -65,6 +69,7 @@ class TrainingReport:
     refits: int
     warnings: tuple[str, ...] = ()
     groups: dict[str, dict[str, Any]] = field(default_factory=dict)
+    quantity: dict[str, Any] | None = None
 
     def to_dict(self) -> dict[str, Any]:
         """JSON-ready form."""
@@ -89,7 +94,7 @@ def build_model(
             "file": ", ".join(path.name for path in config.train_files),
             "structures": len(labels),
             "atoms": sum(len(a) for a in labels.atoms),
-            "label_keys": {name: dict(counter) for name, counter in labels.keys.items()},
+            "label_keys": _label_keys(labels),
         },
         "formation_references": formation_references(labels),
         "formation_reference_structures": formation_reference_structures(labels),
@@ -114,7 +119,14 @@ def build_model(
         minimum_distances=np.where(np.isfinite(closest), closest, 0.0),
         metadata=metadata,
         terms=None if calibration is None else calibration.terms,
+        quantity=None if labels.target is None else labels.target.quantity,
     )
+
+
+def _label_keys(labels: LabelledSet) -> dict[str, dict[str, int]]:
+    """For each property, or for the target, the keys under which its labels were found."""
+    keys = labels.keys if labels.target is None else {labels.target.target.name: labels.target.keys}
+    return {name: dict(counter) for name, counter in keys.items()}
 
 
 def _bare(files: Any) -> Any:
@@ -156,16 +168,27 @@ def write_report(report: TrainingReport, output: Path, parity: Parity) -> list[s
 
 
 def _plot(report: TrainingReport, path: Path, parity: Parity) -> None:
-    """Learning curve, and predicted against reference energies and forces."""
+    """Learning curve, and predicted against reference energies and forces, or what else was trained on."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(13, 4), layout="constrained")
     FigureCanvasAgg(figure)
-    curve, energies, forces = figure.subplots(1, 3)
-    key, label = ("forces_mae", "force MAE (eV/A)")
-    if report.train["forces_mae"] is None:
-        key, label = ("energy_mae", "energy MAE (eV/atom)")
+    curve, first, second = figure.subplots(1, 3)
+    if report.quantity is not None:
+        _plot_curve(curve, report, "target_mae", f"MAE of {report.quantity['name']}")
+        plot_target(first, second, report.quantity, parity)
+    else:
+        forces = report.train["forces_mae"] is not None
+        key, label = ("forces_mae", "force MAE (eV/A)") if forces else ("energy_mae", "energy MAE (eV/atom)")
+        _plot_curve(curve, report, key, label)
+        _plot_parity(first, second, parity)
+    picture = io.BytesIO()
+    figure.savefig(picture, format="png", dpi=150)
+    write_atomically(path, picture.getvalue(), TrainingError, "the plots")
+
+
+def _plot_curve(curve: Axes, report: TrainingReport, key: str, label: str) -> None:
     for name in ("train", "valid"):
         points = [(h["elapsed"] / 60, h[name].get(key)) for h in report.history if h[name].get(key)]
         if points:
@@ -174,6 +197,9 @@ def _plot(report: TrainingReport, path: Path, parity: Parity) -> None:
     if curve.lines:
         curve.set_yscale("log")
         curve.legend()
+
+
+def _plot_parity(energies: Axes, forces: Axes, parity: Parity) -> None:
     for name, (pieces, errors) in parity.items():
         if not pieces:
             continue
@@ -186,9 +212,6 @@ def _plot(report: TrainingReport, path: Path, parity: Parity) -> None:
     for axes in (energies, forces):
         axes.axline((0, 0) if axes is forces else _corner(axes), slope=1, color="black", linewidth=0.5)
         axes.legend()
-    picture = io.BytesIO()
-    figure.savefig(picture, format="png", dpi=150)
-    write_atomically(path, picture.getvalue(), TrainingError, "the plots")
 
 
 def _corner(axes: Any) -> tuple[float, float]:

@@ -20,7 +20,7 @@ from etn_gpu.training.deadline import Deadline, TimeIsUp
 from etn_gpu.training.evaluation import collect_errors, score, summary
 from etn_gpu.training.groups import group_errors
 from etn_gpu.training.initial_model import warm_parameters
-from etn_gpu.training.objective import Errors, in_proportion
+from etn_gpu.training.objective import Residuals, in_proportion
 from etn_gpu.training.optimizer import State
 from etn_gpu.training.outputs import claimed_outputs
 from etn_gpu.training.problem import Problem, Problems
@@ -74,13 +74,13 @@ class _Run:
         self.on_event = on_event
         self.deadline = Deadline(config.time_limit)
         backend = backends.resolve(config.backend)
-        self.weights = loss_weights(config)
         # A run that goes on has a model to write, whatever the time.
         check = self.deadline.check if config.resume is None else lambda: None
         try:
-            self.data = read_data(config, self.weights, on_event, check)
+            self.data = read_data(config, loss_weights(config), on_event, check)
         except TimeIsUp:
             raise self._nothing_trained() from None
+        self.weights = self.data.weights
         self.problems = Problems(self.weights, self.data.train, backend, config.threads, self.deadline, self.data.fixed)
         self.options = SweepOptions(Budget.of(self.data.architecture.train))
         self.checkpoint_fault = ""
@@ -341,6 +341,7 @@ class _Run:
             refits,
             data.warnings,
             self._groups(train_errors, valid_errors, left_out),
+            None if data.quantity is None else data.quantity.to_dict(),
         )
         model = build_model(
             problem.layout.unpack(theta), problem.architecture, data.labels, data.train, report, self.config,
@@ -360,14 +361,14 @@ class _Run:
         """The terms beside a network that was trained on these pieces, None where it shall have none."""
         return calibrated(problem, theta, pieces, self.data) if self.config.repulsion == ZBL else None
 
-    def _errors(self, problem: Problem, calibration: Calibration | None, theta: Array, pieces: list[Piece]) -> Errors:
+    def _errors(self, problem: Problem, calibration: Calibration | None, theta: Array, pieces: list[Piece]) -> Any:
         """Errors of the network with its terms."""
         return collect_errors(objective_with(problem, calibration), theta, self._whole(pieces))
 
     def _whole(self, pieces: Sequence[Piece]) -> list[Piece]:
         return with_repulsion(pieces, self.data.repulsion)
 
-    def _groups(self, train: Errors, valid: Errors, left_out: Errors) -> dict[str, dict[str, Any]]:
+    def _groups(self, train: Residuals, valid: Residuals, left_out: Residuals) -> dict[str, dict[str, Any]]:
         """Errors by group, those of what was left out of training and validation included."""
         data = self.data
         sets = {"train": (data.train, train), "valid": (data.valid, valid), "left_out": (data.left_out, left_out)}

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import ceil
 from typing import Any
 
@@ -15,9 +15,11 @@ from etn_gpu.potential import Architecture, preset_architecture
 from etn_gpu.potential.size import too_large
 from etn_gpu.structures import LabelledSet
 from etn_gpu.structures.copies import fingerprint
+from etn_gpu.structures.targets import Quantity
 from etn_gpu.training.atomic_energies import cohesion_warnings, given_references
 from etn_gpu.training.config import DEFAULT_PRESET, DEFAULT_SIGMA, Event, OnEvent, TrainingConfig
-from etn_gpu.training.data import Piece, checksum, cut_pieces, labelled, species_of, split_validation
+from etn_gpu.training.covariant_labels import target_weight
+from etn_gpu.training.data import TARGET, Piece, checksum, cut_pieces, labelled, species_of, split_validation
 from etn_gpu.training.fixed import Fixed
 from etn_gpu.training.groups import check_groups, split_weightless, with_group_weights
 from etn_gpu.training.initial import reference_energies
@@ -39,6 +41,7 @@ class TrainingData:
 
     ``initial`` is the model to start from, ``fixed`` the parameters that are not trained; ``repulsion`` the radii
     [n, n, 2] in A of what the labels of the pieces are without (:mod:`etn_gpu.training.terms`), None if of nothing.
+    ``weights`` are those of the loss.
     """
 
     labels: LabelledSet
@@ -47,9 +50,15 @@ class TrainingData:
     left_out: list[Piece]
     architecture: Architecture
     fixed: Fixed
+    weights: Weights
     initial: InitialModel | None = None
     warnings: tuple[str, ...] = ()
     repulsion: NDArray[np.float64] | None = None
+
+    @property
+    def quantity(self) -> Quantity | None:
+        """What is trained on where it is no energy."""
+        return None if self.labels.target is None else self.labels.target.quantity
 
     def identity(self, *, grouped: bool) -> dict[str, Any]:
         """What a resumed run must share besides its options: the content of data, groups and initial model."""
@@ -72,10 +81,14 @@ def loss_weights(config: TrainingConfig) -> Weights:
 def read_data(
     config: TrainingConfig, weights: Weights, on_event: OnEvent, check: Callable[[], None] = lambda: None
 ) -> TrainingData:
-    """Read, audit and split the data, and choose the architecture for them; what ``check`` raises ends the reading."""
+    """Read, audit and split the data, and choose the architecture for them; what ``check`` raises ends the reading.
+
+    ``weights`` are those of energies, forces and stresses; that of a target follows from its labels.
+    """
     initial = InitialModel.load(config)
     labels, audit_warnings = read_training_files(config, on_event, check)
-    trained = [name for name in DEFAULT_SIGMA if getattr(weights, name) > 0]
+    quantity = None if labels.target is None else labels.target.quantity
+    trained = [TARGET] if quantity else [name for name in DEFAULT_SIGMA if getattr(weights, name) > 0]
     check_groups(labels, config.group_weights)
     usable, weightless = split_weightless(labels, labelled(labels, trained), config.group_weights)
     if not usable.size:
@@ -98,7 +111,7 @@ def read_data(
         on_event(Event("message", text=text))
     if config.valid_file is not None:
         chosen = [int(i) for i in np.random.default_rng(config.seed).permutation(usable)]
-        valid_labels = read_validation_file(config.valid_file, config, species, trained, on_event, check)
+        valid_labels = read_validation_file(config.valid_file, config, species, trained, quantity, on_event, check)
         counted, unseen = split_weightless(valid_labels, np.arange(len(valid_labels)), config.group_weights)
         if not counted.size:
             raise TrainingError(f"{config.valid_file} holds only groups with weight 0: it cannot validate")
@@ -116,7 +129,7 @@ def read_data(
     else:
         chosen, held = split_validation(labels, config.valid_fraction, config.seed, usable)
         valid = cut_pieces(labels, held, species, cutoff)
-    if "energy" not in trained or not np.isfinite(labels.energy[chosen]).any():
+    if quantity is None and ("energy" not in trained or not np.isfinite(labels.energy[chosen]).any()):
         on_event(Event("message", text="no energies are trained on: energies will have an arbitrary zero"))
     train_pieces = cut_pieces(labels, chosen, species, cutoff)
     repulsion = repulsion_radii(train_pieces, species, cutoff, config)
@@ -126,10 +139,14 @@ def read_data(
         with_group_weights(with_tolerances(pieces, references), config.group_weights)
         for pieces in (train_pieces, valid)
     )
+    if quantity is not None:
+        weights = Weights(0.0, 0.0, 0.0, target=target_weight(train_pieces, len(species)))
     if initial is None:
         closest = min(float(p.batch.minimum_distances().min()) for p in train_pieces)
         inner = min(0.9 * closest, 0.5 * cutoff) if np.isfinite(closest) else 0.0
         architecture = preset_architecture(config.preset or DEFAULT_PRESET, species, cutoff, inner)
+        if quantity is not None:
+            architecture = replace(architecture, target=quantity.irreps)
     else:
         architecture = initial.architecture(species)
     if not config.allow_large and (reason := too_large(architecture)):
@@ -140,7 +157,8 @@ def read_data(
     on_event(
         Event(
             "message",
-            text=f"training on {len(chosen)} structures ({sum(p.batch.n_atoms for p in train_pieces)} atoms), "
+            text=f"training {'' if quantity is None else f'{quantity} '}on {len(chosen)} structures "
+            f"({sum(p.batch.n_atoms for p in train_pieces)} atoms), "
             f"validating on {sum(p.batch.n_structures for p in valid)}; {architecture.n_parameters} parameters, "
             f"cutoff {cutoff:g} A",
         )
@@ -155,7 +173,16 @@ def read_data(
     for text in warnings:
         on_event(Event("message", text=f"warning: {text}"))
     return TrainingData(
-        labels, train_pieces, valid, left_out, architecture, fixed, initial, (*audit_warnings, *warnings), repulsion
+        labels,
+        train_pieces,
+        valid,
+        left_out,
+        architecture,
+        fixed,
+        weights,
+        initial,
+        (*audit_warnings, *warnings),
+        repulsion,
     )
 
 

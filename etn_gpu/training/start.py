@@ -43,7 +43,12 @@ def best_start(
     states: list[State] = []
     for start in range(starts):
         parameters = initial_parameters(
-            problem.architecture, problem.scales, problem.references, seed + SEED_STEP * start, problem.constant
+            problem.architecture,
+            problem.scales,
+            problem.references,
+            seed + SEED_STEP * start,
+            problem.constant,
+            problem.size,
         )
         state = State(problem.layout.pack(parameters), np.inf, np.empty(0))
         if starts == 1 or (start == 0 and late()):

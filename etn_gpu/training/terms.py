@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,7 +22,7 @@ from etn_gpu.potential.settings import ROOM, closest_approach
 from etn_gpu.structures.elements import SYMBOLS
 from etn_gpu.training.config import ZBL, TrainingConfig
 from etn_gpu.training.data import Piece
-from etn_gpu.training.objective import Objective
+from etn_gpu.training.objective import LeastSquares, Objective
 from etn_gpu.training.problem import Problem
 from etn_gpu.training.references import formation_references
 
@@ -69,7 +69,7 @@ def calibrated(problem: Problem, theta: Array, pieces: Sequence[Piece], data: Tr
     )
 
 
-def objective_with(problem: Problem, calibration: Calibration | None) -> Objective:
+def objective_with(problem: Problem, calibration: Calibration | None) -> LeastSquares[Any]:
     """That of a problem, for errors of the network with its terms."""
     if calibration is None:
         return problem.objective
@@ -80,7 +80,7 @@ def objective_with(problem: Problem, calibration: Calibration | None) -> Objecti
 
 def with_grade(model: ETNPotential, pieces: Sequence[Piece], execution: Execution) -> ETNPotential:
     """The model with what extrapolation grades need, from all structures that it was trained on."""
-    if not model.architecture.is_energy:
+    if not model.is_energy:
         return model
     batches = [piece.batch for piece in pieces]
     return model.with_grade(graded(model, batches, backend=execution.backend, threads=execution.threads))

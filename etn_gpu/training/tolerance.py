@@ -13,6 +13,7 @@ from dataclasses import replace
 import numpy as np
 from numpy.typing import NDArray
 
+from etn_gpu.training.covariant_labels import with_target_tolerances
 from etn_gpu.training.data import Piece
 
 Array = NDArray[np.float64]
@@ -31,6 +32,8 @@ def with_tolerances(pieces: Sequence[Piece], references: Array) -> list[Piece]:
 
 
 def _tolerant(piece: Piece, references: Array) -> Piece:
+    if piece.target is not None:
+        return with_target_tolerances(piece)
     energies = piece.excess_energies(references) / ORDINARY_ENERGY
     atoms = _size(np.linalg.norm(piece.forces, axis=1) / ORDINARY_FORCE)
     structures = np.maximum.reduceat(atoms, piece.batch.atom_offsets[:-1])

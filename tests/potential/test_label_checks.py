@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from etn_gpu.potential.label_checks import LabelChecks
+from etn_gpu.potential.label_checks import DipoleChecks, LabelChecks
 from etn_gpu.structures.units import GPA
 
 HARTREE, BOHR = 27.211386, 0.52917721
@@ -119,3 +119,25 @@ def test_missing_labels_and_numbers_without_bounds() -> None:
         results, numbers=NUMBERS, volume=1.0, energy=1e300, forces=np.full((4, 3), -1e300), stress=np.full(6, 1e300)
     )
     assert checks.warnings() == []
+
+
+@pytest.mark.parametrize(
+    ("factor", "text"),
+    [
+        (1.0, None),
+        (-1.0, r"dipoles look to have the opposite sign: .* Expected e\*A, pointing from minus to plus: turn the sign"),
+        (4.8032, r"dipoles look to be in debye: they are 4\.8\d* times those of the model"),
+        (-1.8897, r"dipoles look to be in e\*bohr and to have the opposite sign"),
+        (3.0, None),
+    ],
+)
+def test_dipoles(factor: float, text: str | None) -> None:
+    rng = np.random.default_rng(0)
+    checks = DipoleChecks()
+    for _ in range(20):
+        label = rng.normal(size=3)
+        checks.add(label + 0.05 * rng.normal(size=3), factor * label)
+    checks.add(rng.normal(size=3), None)
+    found = checks.warnings()
+    assert len(found) == (text is not None)
+    assert text is None or re.search(text, found[0])

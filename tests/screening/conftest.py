@@ -30,6 +30,8 @@ class LennardJones:
     cutoff = 5.0
     terms = None
     grade: Any = None
+    quantity = None
+    is_energy = True
     reference_energies = dict.fromkeys(species, 0.0)
 
     def __init__(self, failing: Callable[[StructureBatch], Exception | None] = lambda batch: None) -> None:
