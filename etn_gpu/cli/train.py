@@ -34,6 +34,8 @@ class Preset(StrEnum):
     small = "small"
     standard = "standard"
     large = "large"
+    message_small = "message-small"
+    message = "message"
 
 
 class Method(StrEnum):
@@ -93,6 +95,21 @@ def train(
         Preset | None,
         typer.Option(
             help="Size of the model: accuracy against speed. Default: standard, or that of --init.", show_default=False
+        ),
+    ] = None,
+    layers: Annotated[
+        int | None,
+        typer.Option(
+            min=1,
+            help="Layers of the network: each after the first lets atoms hear of their neighbours' neighbours. "
+            "Default: those of the preset or of --init, to which layers may be added.",
+            show_default=False,
+        ),
+    ] = None,
+    attention: Annotated[
+        int | None,
+        typer.Option(
+            min=0, help="Heads of attention in each layer of message passing. Default: none.", show_default=False
         ),
     ] = None,
     method: Annotated[
@@ -229,6 +246,8 @@ def train(
         valid_fraction=_VALID_FRACTION if valid_fraction is None else valid_fraction,
         init=init,
         preset=preset and preset.value,
+        layers=layers,
+        attention=attention,
         method=method.value,
         cutoff=cutoff,
         weights=term_weights,

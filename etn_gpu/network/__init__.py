@@ -21,7 +21,7 @@ from etn_gpu.network.balance import balance
 from etn_gpu.network.canonical import canonicalise, norm
 from etn_gpu.network.cores import TrainState, canonicalise_train, compress_train, from_train, grow_train, to_train
 from etn_gpu.network.expansion import probe, room, select, sort_by_gradient, turn_to_singular, turn_towards
-from etn_gpu.network.messages import MOST_LAYERS, MessageLayer, MessagePath
+from etn_gpu.network.messages import MessageLayer, MessagePath
 from etn_gpu.network.ranks import cut_dead_sectors, grow, live_bonds
 from etn_gpu.network.train import Train
 from etn_gpu.network.tree import Step, TensorTree
@@ -30,7 +30,6 @@ from etn_gpu.network.weighted_norm import Matrices, NormDerivatives, gram, norm_
 
 __all__ = [
     "Compression",
-    "MOST_LAYERS",
     "Matrices",
     "MessageLayer",
     "MessagePath",

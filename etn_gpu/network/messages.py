@@ -67,6 +67,10 @@ class MessageLayer:
         if not 0 <= self.attention <= MOST_HEADS:
             raise NetworkError(f"a layer may have 0 to {MOST_HEADS} heads of attention, got {self.attention}")
 
+    def __str__(self) -> str:
+        attention = f", attention {self.attention}" if self.attention else ""
+        return f"{self.hidden} by {' | '.join(self.bonds)}, l <= {self.lmax}{attention}"
+
     @property
     def irreps(self) -> Irreps:
         """Irreps of h, sorted, each once."""

@@ -28,7 +28,8 @@ from math import isfinite, prod
 from typing import Any
 
 from etn_gpu.errors import NetworkError
-from etn_gpu.network import MOST_LAYERS, MessageLayer, Train
+from etn_gpu.network import MessageLayer, Train
+from etn_gpu.network.messages import MOST_LAYERS
 from etn_gpu.plan.operations import Radial
 from etn_gpu.potential.references import REFERENCES
 from etn_gpu.structures.validate import LARGEST_CUTOFF

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from etn_gpu.backend.registry import DTYPES
 from etn_gpu.errors import IrrepsError, NetworkError, PlanError
 from etn_gpu.plan import Program
+from etn_gpu.network.messages import MOST_HEADS, MOST_LAYERS
 from etn_gpu.potential.architecture import (
     LARGEST_DEGREE,
     LARGEST_SIZE,
@@ -23,6 +24,7 @@ from etn_gpu.potential.architecture import (
 )
 from etn_gpu.potential.described import (
     ContentError,
+    boolean,
     choice,
     either,
     exactly,
@@ -50,6 +52,16 @@ LONGEST_DOCUMENT = 10_000_000
 _MOST_DIGITS = 400
 
 _SIZE = integer(1, LARGEST_SIZE)
+_LAYER = record(
+    {
+        "hidden": text(1000),
+        "bonds": list_of(text(1000), 1, MOST_BONDS),
+        "lmax": integer(0, LARGEST_DEGREE),
+        "n_radial": _SIZE,
+        "attention": integer(0, MOST_HEADS),
+        "readout": boolean,
+    }
+)
 _ARCHITECTURE = record(
     {
         "species": list_of(choice(*SYMBOLS, of="a chemical symbol"), 1, len(SYMBOLS)),
@@ -61,7 +73,8 @@ _ARCHITECTURE = record(
         "centre_rank": _SIZE,
         "bonds": list_of(text(1000), 1, MOST_BONDS),
         "target": text(20),
-    }
+    },
+    {"layers": list_of(_LAYER, 1, MOST_LAYERS)},
 )
 _FORMULATION = record(
     {

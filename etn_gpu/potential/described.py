@@ -76,6 +76,12 @@ def number(
     return check
 
 
+def boolean(name: str, value: Any) -> None:
+    """True or False."""
+    if type(value) is not bool:
+        raise wrong(name, value, "true or false")
+
+
 def text(longest: int = 100_000) -> Check:
     """A string that can be written as UTF-8."""
 

@@ -3,7 +3,7 @@
 A potential of another method (:class:`etn_gpu.potential.formulation.Formulation`) has the Program of its energy in the
 document, where a network has its architecture: a file of version 3. A network whose output is no energy but a dipole,
 or a quantity of atoms, has a description of it there, ``quantity``: version 4, so that nobody takes it for an energy.
-All others are of version 2.
+One with layers of message passing, in its architecture, is of version 5. All others are of version 2.
 
 Terms beside the network are five more tensors, ``terms.repulsion``, ``terms.density``, ``terms.distances``,
 ``terms.embedding`` and ``terms.bounds``, all there or none (:class:`etn_gpu.potential.terms.Terms`); so are
@@ -60,10 +60,10 @@ from etn_gpu.potential.terms import Terms
 from etn_gpu.structures.targets import Quantity
 
 FORMAT = "etn_gpu"
-#: Version of the files of networks, of those of other methods, of networks for quantities that are no energies, and the
-#: newest one that can be read.
-NETWORK_VERSION, FORMULATION_VERSION, QUANTITY_VERSION = 2, 3, 4
-FORMAT_VERSION = QUANTITY_VERSION
+#: Version of the files of networks, of those of other methods, of networks for quantities that are no energies, of
+#: networks with layers of message passing, and the newest one that can be read.
+NETWORK_VERSION, FORMULATION_VERSION, QUANTITY_VERSION, LAYERS_VERSION = 2, 3, 4, 5
+FORMAT_VERSION = LAYERS_VERSION
 
 Tensors = dict[str, NDArray[np.float64]]
 _PARAMETER = "parameters."
@@ -251,6 +251,8 @@ def _document(model: Potential) -> dict[str, Any]:
     assert isinstance(model, ETNPotential)
     if model.quantity is not None:
         document |= {"format_version": QUANTITY_VERSION, "quantity": model.quantity.to_dict()}
+    if model.architecture.layers:
+        document |= {"format_version": LAYERS_VERSION}
     return document | _network(model)
 
 

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from etn_gpu.errors import NetworkError
+from etn_gpu.network import MessageLayer
+from etn_gpu.network.messages import MOST_LAYERS
 from etn_gpu.potential.architecture import Architecture
 
 
@@ -26,14 +28,43 @@ class Preset:
     bonds: tuple[str, ...]
     neighbour_rank: int
     centre_rank: int
+    layers: tuple[MessageLayer, ...] = ()
+
+    def with_layers(self, layers: int | None, attention: int | None) -> Preset:
+        """The same with so many layers, 1 for no messages, and so many heads of attention in each; None changes nothing.
+
+        Raises:
+            NetworkError: numbers that cannot be, or attention without messages.
+        """
+        own = self.layers
+        if layers is not None:
+            if not 1 <= layers <= MOST_LAYERS + 1:
+                raise NetworkError(f"a network may have 1 to {MOST_LAYERS + 1} layers, got {layers}")
+            own = (*own[: layers - 1], *[MESSAGES] * (layers - 1 - len(own)))
+        if attention and not own:
+            raise NetworkError(
+                f"{attention} heads of attention were asked for, and no message passing: attention is part of it; give "
+                "two layers or more, or a preset that has them"
+            )
+        if attention is not None:
+            own = tuple(replace(layer, attention=attention) for layer in own)
+        return replace(self, layers=own)
 
 
+#: The layer that presets with message passing have.
+MESSAGES = MessageLayer("4x0e+2x1o", ("4x0e+3x1o+3x2e+2x3o",), 2, 8)
 _ENDS = "4x0e+3x1o+3x2e+2x3o+2x4e+2x5o"
 _LARGE_ENDS = "6x0e+4x1o+4x2e+3x3o+3x4e+2x5o"
 PRESETS = {
     "small": Preset(8, (4, 3, 2, 2, 1), ("4x0e+3x1o+2x2e+2x3o+1x4e",) * 2, 3, 2),
     "standard": Preset(8, (6, 4, 4, 3, 2, 2), (_ENDS, "5x0e+2x1o+2x2e", _ENDS), 3, 2),
     "large": Preset(8, (8, 6, 5, 4, 3, 2), (_LARGE_ENDS, "8x0e+3x1o+4x2e+1x3o+1x4e", _LARGE_ENDS), 3, 2),
+}
+
+
+PRESETS |= {
+    "message-small": PRESETS["small"].with_layers(2, None),
+    "message": PRESETS["standard"].with_layers(2, None),
 }
 
 
@@ -52,4 +83,5 @@ def preset_architecture(preset: str | Preset, species: tuple[str, ...], cutoff: 
         min(preset.neighbour_rank, len(species)),
         min(preset.centre_rank, len(species)),
         tuple(preset.bonds),
+        layers=tuple(preset.layers),
     )

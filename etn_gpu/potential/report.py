@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from etn_gpu.plan import chain_plan
+from etn_gpu.plan import chain_plan, plan_contraction
 from etn_gpu.plan.count import work
+from etn_gpu.plan.passes import passes
 from etn_gpu.potential.architecture import Architecture
 from etn_gpu.potential.programs import Programs
 
@@ -20,6 +21,7 @@ class PlanReport:
     """Contraction of the train for one atom.
 
     ``path``: one line per pairwise contraction; bytes for float64; ``largest_intermediate`` (name, components).
+    ``layers``: what each layer of message passing does, one line each.
     """
 
     equation: str
@@ -30,6 +32,7 @@ class PlanReport:
     chain_flops_per_atom: float
     n_parameters: int
     n_steps: dict[str, int]
+    layers: tuple[str, ...] = ()
 
     @staticmethod
     def of(programs: Programs) -> PlanReport:
@@ -57,6 +60,7 @@ class PlanReport:
             chain.cost.flops,
             form.n_parameters,
             {"energy": len(programs.energy.steps), "energy + gradient": len(programs.gradient.steps)},
+            _layers(form, programs),
         )
 
     def __str__(self) -> str:
@@ -72,8 +76,28 @@ class PlanReport:
                 f"largest intermediate  {name}, {size:,} components per atom",
                 f"parameters            {self.n_parameters:,}",
                 f"steps                 {steps}",
+                *self.layers,
             ]
         )
+
+
+def _layers(form: Architecture, programs: Programs) -> tuple[str, ...]:
+    """Messages of each layer, and the passes over all atoms with their work."""
+    lines = []
+    for number, (layer, head) in enumerate(zip(form.layers, form.heads, strict=True), 1):
+        cost = plan_contraction(head.expression).cost
+        attention = f", {layer.attention} heads of attention" if layer.attention else ""
+        messages = sum((2 * l + 1) * n for l, n in layer.channels(form.degrees).items())
+        lines.append(
+            f"{f'layer {number}':<22}passes on {layer.irreps} (order {head.order}, {cost.flops:,.0f} flops per atom), "
+            f"{messages} x {layer.n_radial} messages per atom{attention}"
+        )
+    if lines:
+        for name, program in (("energy", programs.energy), ("energy + gradient", programs.gradient)):
+            works = [work(one.program) for one in passes(program).passes]
+            each = "; ".join(f"{w.per_atom:,.0f} + {w.per_edge:,.0f} per edge" for w in works)
+            lines.append(f"{'passes':<22}{name}: {each} flops per atom")
+    return tuple(lines)
 
 
 @dataclass(frozen=True)

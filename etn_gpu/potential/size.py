@@ -53,8 +53,16 @@ def size_of(architecture: Architecture) -> Size:
     flops += sum(2.0 * n * components * a.n_radial * (2 * l + 1) for l, n in enumerate(a.channels))
     values = basis * (a.n_species + components) + a.feature.dim
     tables = float(a.n_species * sum(a.channels) * components * a.n_radial)
+    for layer in a.layers:
+        channels = layer.channels(a.degrees)
+        widths = sum((2 * l + 1) * n for l, n in channels.items())
+        code += _PER_HARMONIC * (layer.lmax + 1) ** 2 + _PER_BASIS * layer.n_radial * widths
+        flops += 2.0 * layer.n_radial * widths * _NEIGHBOURS
+        flops += sum(2.0 * a.channels[l] * layer.n_radial * n * (2 * l + 1) for l, n in channels.items())
+        values += layer.n_radial * widths + _NEIGHBOURS * (layer.irreps.dim + 3) + a.feature.dim
+        tables += a.n_species * layer.n_radial * sum(a.channels[l] * n for l, n in channels.items())
     functions = set()
-    for core in a.train.cores:
+    for core in (core for train in (a.train, *a.heads) for core in train.cores):
         for p in core.paths:
             pairs = p.left.mul * p.feature.mul
             # Whichever two of three components are given, real coefficients are zero but for two values of the third.

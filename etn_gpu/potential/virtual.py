@@ -107,8 +107,7 @@ class VirtualStructures:
             known = np.flatnonzero(terms.weights > 0.0)
             outputs = np.zeros(batch.n_atoms)
             if known.size:
-                part, _ = environments.gather(known)
-                outputs[known] = network_energies(model, part, kernel)
+                outputs[known] = _network_energies(model, environments, known, kernel)
             self._batches.append((batch, environments, outputs))
 
     def energies(self, tables: TermTables) -> Array:
@@ -142,6 +141,14 @@ class VirtualStructures:
                 if drop > 0.0:
                     found.append(Fall(path, kind, drop))
         return found
+
+
+def _network_energies(model: ETNPotential, environments: Environments, atoms: Integers, kernel: Kernel) -> Array:
+    """Energies of some atoms in eV. Where these hear of their neighbours, all have to be evaluated."""
+    if model.architecture.layers:
+        return network_energies(model, environments, kernel)[atoms]
+    part, _ = environments.gather(atoms)
+    return network_energies(model, part, kernel)
 
 
 def _valley(energies: Array, start: int) -> int:

@@ -10,7 +10,7 @@ from math import isfinite
 from pathlib import Path
 from typing import Any
 
-from etn_gpu.errors import TrainingError
+from etn_gpu.errors import NetworkError, TrainingError
 from etn_gpu.potential import PRESETS, Preset
 from etn_gpu.structures import LabelKeys
 from etn_gpu.structures.elements import SYMBOLS
@@ -34,7 +34,9 @@ class TrainingConfig:
 
     ``train_file`` is one file or several; ``init`` the file of a model, or the name of a shipped one, to start from
     (:mod:`etn_gpu.training.initial_model`), with whose sizes and cutoff a ``preset`` and a ``cutoff`` must then agree;
-    ``preset`` the name of a preset or sizes of one's own, None for 'standard' or the sizes of ``init``; ``method``
+    ``preset`` the name of a preset or sizes of one's own, None for 'standard' or the sizes of ``init``; ``layers`` and
+    heads of ``attention`` in each instead of the preset's or of those of ``init``, to which layers may be added: 1 is a
+    network without message passing; ``method``
     'sweeps' adapts the ranks to the data with two-site sweeps between Gauss-Newton iterations, 'gradient' keeps the
     ranks there are; ``cutoff`` in A, None for one that fits the density of the data
     (:mod:`etn_gpu.training.neighbourhood`) or that of ``init``; ``weights`` multiply the default weight of each
@@ -63,6 +65,8 @@ class TrainingConfig:
     valid_fraction: float = 0.1
     init: str | Path | None = None
     preset: str | Preset | None = None
+    layers: int | None = None
+    attention: int | None = None
     method: str = "gradient"
     cutoff: float | None = None
     weights: dict[str, float] | None = None
@@ -113,6 +117,7 @@ class TrainingConfig:
                 f"{self.preset!r} is not a preset; choose one of {', '.join(PRESETS)}, or give a Preset with sizes of "
                 "your own"
             )
+        self._check_layers()
         if self.method not in METHODS:
             raise TrainingError(f"{self.method!r} is not a method of training; choose one of {', '.join(METHODS)}")
         self._check_counts()
@@ -177,6 +182,18 @@ class TrainingConfig:
             raise TrainingError(f"the target is {self.target}, no energy: leave out {', '.join(given)}")
         object.__setattr__(self, "repulsion", "none")
 
+    def _check_layers(self) -> None:
+        try:
+            _ = self.sizes
+        except NetworkError as error:
+            raise TrainingError(str(error)) from None
+
+    @property
+    def sizes(self) -> Preset:
+        """The preset with the layers that were asked for."""
+        preset = self.preset or DEFAULT_PRESET
+        return (PRESETS[preset] if isinstance(preset, str) else preset).with_layers(self.layers, self.attention)
+
     def _check_counts(self) -> None:
         for name, least in (("seed", 0), ("threads", 1), ("max_iterations", 1)):
             value = getattr(self, name)
@@ -210,6 +227,9 @@ class TrainingConfig:
         # Only where they are given: checkpoints of runs without any are older than these options.
         if given := self.label_keys.given():
             chosen["label_keys"] = given
+        for name in ("layers", "attention"):
+            if options[name] is not None:
+                chosen[name] = options[name]
         if self.target is not None:
             chosen["target"] = asdict(self.target)
         if self.group_weights:

@@ -121,6 +121,21 @@ def _gains_of_layers(architecture: Architecture) -> dict[str, float]:
     return gains
 
 
+def unheard_layers(architecture: Architecture, scales: Mapping[str, Array], seed: int) -> dict[str, Array]:
+    """Parameters of all layers of message passing that change nothing yet: messages have no weight, nor has a readout."""
+    rng = np.random.default_rng(seed)
+    names = {core.name for head in architecture.heads for core in head.cores}
+    names |= {f"Q{k + 1}" for k, layer in enumerate(architecture.layers) if layer.attention}
+    gains = _gains_of_layers(architecture)
+    found = {name: gains.get(name, 1.0) * scales[name] * rng.normal(size=scales[name].shape) for name in sorted(names)}
+    for head in architecture.heads:
+        for core in head.cores[1:-1]:
+            found[core.name] += identity(core)
+    layers = range(1, len(architecture.layers) + 1)
+    silent = [name for name in scales if name.startswith(tuple(f"{letter}{k}" for letter in "MP" for k in layers))]
+    return found | {name: np.zeros(scales[name].shape) for name in silent}
+
+
 def _add_constant(architecture: Architecture, parameters: dict[str, Array], constant: float) -> None:
     """The first scalar component of each bond hands on the constant of the site vector, which ends as this energy."""
     *before, last = architecture.train.cores

@@ -29,12 +29,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from etn_gpu.errors import TrainingError
+from etn_gpu.network import MessageLayer
 from etn_gpu.potential import Architecture, ETNPotential, preset_architecture
 from etn_gpu.potential.file import load
 from etn_gpu.potential.references import REFERENCES
 from etn_gpu.structures.elements import SYMBOLS
 from etn_gpu.training.config import TrainingConfig
 from etn_gpu.training.fixed import EMBEDDINGS
+from etn_gpu.training.initial import unheard_layers
 from etn_gpu.training.problem import Problem
 
 Array = NDArray[np.float64]
@@ -97,9 +99,32 @@ class InitialModel:
         """The elements of the model and ``symbols``, by atomic number."""
         return tuple(sorted({*self.model.species, *symbols}, key=SYMBOLS.index))
 
-    def architecture(self, species: tuple[str, ...]) -> Architecture:
-        """That of the model, for other elements: ranks of embeddings stay as they are."""
-        return replace(self.model.architecture, species=species)
+    def architecture(self, species: tuple[str, ...], layers: tuple[MessageLayer, ...] | None = None) -> Architecture:
+        """That of the model, for other elements: ranks of embeddings stay as they are; with other ``layers`` if given."""
+        own = self.model.architecture
+        return replace(own, species=species, layers=own.layers if layers is None else layers)
+
+    def layers(self, config: TrainingConfig) -> tuple[MessageLayer, ...]:
+        """The layers of the model, and behind them those that are asked for beyond.
+
+        Raises:
+            TrainingError: fewer layers than the model has, or others, are asked for.
+        """
+        own = self.model.architecture.layers
+        if config.preset is None and config.layers is None and config.attention is None:
+            return own
+        if config.preset is None and config.attention is None:
+            wanted = (*own, *config.sizes.layers[len(own) :])[: len(config.sizes.layers)]
+        else:
+            wanted = config.sizes.layers
+        if wanted[: len(own)] != own:
+            raise TrainingError(
+                f"{self.name} has {len(own) + 1} layers ({'; '.join(map(str, own)) or 'no messages'}), and "
+                f"{len(wanted) + 1} were asked for ({'; '.join(map(str, wanted)) or 'no messages'}): layers may be added "
+                "behind its own, and these stay as they are. Leave out the number of layers and of heads of attention, "
+                "or train without an initial model."
+            )
+        return wanted
 
     def parameters(self, species: Sequence[str]) -> dict[str, Array]:
         """Those of the model for these elements, new ones as the average of the known ones, their E0 included."""
@@ -166,7 +191,8 @@ class InitialModel:
 def warm_parameters(initial: InitialModel, problem: Problem) -> Array:
     """The vector to start from: parameters of the initial model, E0 of new elements fitted, fixed E0 as given."""
     species = problem.architecture.species
-    parameters = initial.parameters(species)
+    # What new layers pass on is random, and nothing becomes of it yet: the model is what the initial one was.
+    parameters = unheard_layers(problem.architecture, problem.scales, seed=0) | initial.parameters(species)
     fixed = problem.fixed.references
     parameters[REFERENCES] = np.where(np.isfinite(fixed), fixed, parameters[REFERENCES])
     new = np.array([symbol not in initial.model.species for symbol in species]) & np.isnan(fixed)

@@ -17,7 +17,7 @@ from etn_gpu.structures import LabelledSet
 from etn_gpu.structures.copies import fingerprint
 from etn_gpu.structures.targets import Quantity
 from etn_gpu.training.atomic_energies import cohesion_warnings, given_references
-from etn_gpu.training.config import DEFAULT_PRESET, DEFAULT_SIGMA, Event, OnEvent, TrainingConfig
+from etn_gpu.training.config import DEFAULT_SIGMA, Event, OnEvent, TrainingConfig
 from etn_gpu.training.covariant_labels import target_weight
 from etn_gpu.training.data import TARGET, Piece, checksum, cut_pieces, labelled, species_of, split_validation
 from etn_gpu.training.fixed import Fixed
@@ -144,11 +144,11 @@ def read_data(
     if initial is None:
         closest = min(float(p.batch.minimum_distances().min()) for p in train_pieces)
         inner = min(0.9 * closest, 0.5 * cutoff) if np.isfinite(closest) else 0.0
-        architecture = preset_architecture(config.preset or DEFAULT_PRESET, species, cutoff, inner)
+        architecture = preset_architecture(config.sizes, species, cutoff, inner)
         if quantity is not None:
             architecture = replace(architecture, target=quantity.irreps)
     else:
-        architecture = initial.architecture(species)
+        architecture = initial.architecture(species, initial.layers(config))
     if not config.allow_large and (reason := too_large(architecture)):
         raise TrainingError(f"{reason}, or choose smaller sizes")
     given = given_references(config, labels, present, cutoff, on_event)

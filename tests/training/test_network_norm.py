@@ -66,7 +66,9 @@ def test_curvature_is_that_of_a_quadratic_form_where_it_is_one(
 
 def test_another_basis_of_what_is_passed_on_changes_nothing() -> None:
     """h is turned by a matrix among its scalars, and what takes it, by the inverse."""
-    a = Architecture(("Cu", "Au"), 5.0, 1.5, 3, (2, 2), 2, 2, ("2x0e+1x1o",), layers=LAYERS["attention, two layers"][:1])
+    a = Architecture(
+        ("Cu", "Au"), 5.0, 1.5, 3, (2, 2), 2, 2, ("2x0e+1x1o",), layers=LAYERS["attention, two layers"][:1]
+    )
     rng = np.random.default_rng(3)
     parameters = {name: rng.normal(size=shape) for name, shape in a.network_shapes.items()}
     norm = NetworkNorm(a, {l: rng.uniform(0.5, 2.0, 3) for l in range(2)})
@@ -80,10 +82,10 @@ def test_another_basis_of_what_is_passed_on_changes_nothing() -> None:
     turned["P1"] = inverse.T @ parameters["P1"]
     for l, paths in a.layers[0].paths(a.degrees).items():
         start = 0
-        for path in paths:
-            if path.hidden.l == 0:
+        for taken in paths:
+            if taken.hidden.l == 0:
                 part = np.s_[:, :, start : start + 2]
                 turned[f"M1_{l}"][part] = np.einsum("cd,nbct->nbdt", inverse, parameters[f"M1_{l}"][part])
-            start += path.hidden.mul
+            start += taken.hidden.mul
     assert norm.value(turned) == pytest.approx(norm.value(parameters), rel=1e-10)
     assert not np.allclose(turned["H1_2"], parameters["H1_2"])
