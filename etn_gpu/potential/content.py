@@ -14,8 +14,8 @@ from numpy.typing import NDArray
 
 from etn_gpu.backend.registry import DTYPES
 from etn_gpu.errors import IrrepsError, NetworkError, PlanError
-from etn_gpu.plan import Program
 from etn_gpu.network.messages import MOST_HEADS, MOST_LAYERS
+from etn_gpu.plan import Program
 from etn_gpu.potential.architecture import (
     LARGEST_DEGREE,
     LARGEST_SIZE,

@@ -31,7 +31,7 @@ class Preset:
     layers: tuple[MessageLayer, ...] = ()
 
     def with_layers(self, layers: int | None, attention: int | None) -> Preset:
-        """The same with so many layers, 1 for no messages, and so many heads of attention in each; None changes nothing.
+        """The same with so many layers, 1 for no messages, and heads of attention in each; None changes nothing.
 
         Raises:
             NetworkError: numbers that cannot be, or attention without messages.

@@ -143,7 +143,9 @@ class VirtualStructures:
         return found
 
 
-def _network_energies(model: ETNPotential, environments: Environments, atoms: Integers, kernel: Kernel) -> Array:
+def _network_energies(
+    model: ETNPotential, environments: Environments, atoms: NDArray[np.int64], kernel: Kernel
+) -> Array:
     """Energies of some atoms in eV. Where these hear of their neighbours, all have to be evaluated."""
     if model.architecture.layers:
         return network_energies(model, environments, kernel)[atoms]

@@ -122,7 +122,7 @@ def _gains_of_layers(architecture: Architecture) -> dict[str, float]:
 
 
 def unheard_layers(architecture: Architecture, scales: Mapping[str, Array], seed: int) -> dict[str, Array]:
-    """Parameters of all layers of message passing that change nothing yet: messages have no weight, nor has a readout."""
+    """Parameters of all layers of message passing that change nothing yet: nothing becomes of what is passed on."""
     rng = np.random.default_rng(seed)
     names = {core.name for head in architecture.heads for core in head.cores}
     names |= {f"Q{k + 1}" for k, layer in enumerate(architecture.layers) if layer.attention}

@@ -100,7 +100,7 @@ class InitialModel:
         return tuple(sorted({*self.model.species, *symbols}, key=SYMBOLS.index))
 
     def architecture(self, species: tuple[str, ...], layers: tuple[MessageLayer, ...] | None = None) -> Architecture:
-        """That of the model, for other elements: ranks of embeddings stay as they are; with other ``layers`` if given."""
+        """That of the model, for other elements: ranks of embeddings stay as they are; with ``layers`` if given."""
         own = self.model.architecture
         return replace(own, species=species, layers=own.layers if layers is None else layers)
 
@@ -120,8 +120,8 @@ class InitialModel:
         if wanted[: len(own)] != own:
             raise TrainingError(
                 f"{self.name} has {len(own) + 1} layers ({'; '.join(map(str, own)) or 'no messages'}), and "
-                f"{len(wanted) + 1} were asked for ({'; '.join(map(str, wanted)) or 'no messages'}): layers may be added "
-                "behind its own, and these stay as they are. Leave out the number of layers and of heads of attention, "
+                f"{len(wanted) + 1} were asked for ({'; '.join(map(str, wanted)) or 'no messages'}): layers may be "
+                "added behind its own, which stay as they are. Leave out the number of layers and of heads of attention, "
                 "or train without an initial model."
             )
         return wanted
