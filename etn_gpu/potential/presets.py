@@ -40,7 +40,12 @@ class Preset:
         if layers is not None:
             if not 1 <= layers <= MOST_LAYERS + 1:
                 raise NetworkError(f"a network may have 1 to {MOST_LAYERS + 1} layers, got {layers}")
-            own = (*own[: layers - 1], *[MESSAGES] * (layers - 1 - len(own)))
+            further = replace(
+                MESSAGES,
+                lmax=min(MESSAGES.lmax, len(self.channels) - 1),
+                n_radial=min(MESSAGES.n_radial, self.n_radial),
+            )
+            own = (*own[: layers - 1], *[further] * (layers - 1 - len(own)))
         if attention and not own:
             raise NetworkError(
                 f"{attention} heads of attention were asked for, and no message passing: attention is part of it; give "
@@ -51,7 +56,7 @@ class Preset:
         return replace(self, layers=own)
 
 
-#: The layer that presets with message passing have.
+#: The layer of message passing that presets have, with no more functions than the site vector has.
 MESSAGES = MessageLayer("4x0e+2x1o", ("4x0e+3x1o+3x2e+2x3o",), 2, 8)
 _ENDS = "4x0e+3x1o+3x2e+2x3o+2x4e+2x5o"
 _LARGE_ENDS = "6x0e+4x1o+4x2e+3x3o+3x4e+2x5o"

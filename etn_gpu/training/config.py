@@ -183,6 +183,8 @@ class TrainingConfig:
         object.__setattr__(self, "repulsion", "none")
 
     def _check_layers(self) -> None:
+        if self.init is not None and self.preset is None:
+            return  # what can be added is known when the model is read
         try:
             _ = self.sizes
         except NetworkError as error:

@@ -58,8 +58,13 @@ def gauss_newton_matrix(
     return matrix
 
 
-def atoms_in_rows(weights: Weights, pieces: Sequence[Piece], *, force_rows: int, stress_rows: int) -> float:
-    """How many atoms take part in the rows that such a matrix is made of, on average; each is one evaluation."""
+def atoms_in_rows(
+    weights: Weights, pieces: Sequence[Piece], *, force_rows: int, stress_rows: int, whole: bool = False
+) -> float:
+    """How many atoms take part in the rows that such a matrix is made of, on average; each is one evaluation.
+
+    ``whole``: all atoms of a structure in each of its rows.
+    """
     share_forces, share_stress = _shares(weights, pieces, force_rows, stress_rows)
     share_target = _share_of_target(weights, pieces, force_rows)
     atoms = 0.0
@@ -67,12 +72,14 @@ def atoms_in_rows(weights: Weights, pieces: Sequence[Piece], *, force_rows: int,
         batch = piece.batch
         sizes, neighbours = np.diff(batch.atom_offsets), np.diff(batch.edge_offsets)
         if piece.target is not None:
-            taking_part = 1 if piece.target.per_atom else sizes
+            of_atoms = np.repeat(sizes, sizes) if whole else 1
+            taking_part = of_atoms if piece.target.per_atom else sizes
             atoms += share_target * (np.isfinite(piece.target.values).sum(axis=1) * taking_part).sum()
         if weights.energy:
             atoms += sizes[np.isfinite(piece.energy)].sum()
         # Several images of an atom among the neighbours of another are one atom: this counts a little too many.
-        atoms += share_forces * (np.isfinite(piece.forces).sum(axis=1) * (1 + neighbours)).sum()
+        in_row = np.repeat(sizes, sizes) if whole else 1 + neighbours
+        atoms += share_forces * (np.isfinite(piece.forces).sum(axis=1) * in_row).sum()
         atoms += share_stress * (np.isfinite(piece.stress).sum(axis=1) * sizes).sum()
     return float(atoms)
 

@@ -28,9 +28,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from etn_gpu.errors import TrainingError
+from etn_gpu.errors import NetworkError, TrainingError
 from etn_gpu.network import MessageLayer
-from etn_gpu.potential import Architecture, ETNPotential, preset_architecture
+from etn_gpu.potential import Architecture, ETNPotential, Preset, preset_architecture
 from etn_gpu.potential.file import load
 from etn_gpu.potential.references import REFERENCES
 from etn_gpu.structures.elements import SYMBOLS
@@ -110,19 +110,21 @@ class InitialModel:
         Raises:
             TrainingError: fewer layers than the model has, or others, are asked for.
         """
-        own = self.model.architecture.layers
-        if config.preset is None and config.layers is None and config.attention is None:
-            return own
-        if config.preset is None and config.attention is None:
-            wanted = (*own, *config.sizes.layers[len(own) :])[: len(config.sizes.layers)]
-        else:
-            wanted = config.sizes.layers
+        a = self.model.architecture
+        own = a.layers
+        sizes = Preset(a.n_radial, a.channels, a.bonds, a.neighbour_rank, a.centre_rank, own)
+        if config.preset is not None:
+            sizes = replace(config.sizes, n_radial=a.n_radial, channels=a.channels)
+        try:
+            wanted = sizes.with_layers(config.layers, config.attention).layers
+        except NetworkError as error:
+            raise TrainingError(f"{error}. The initial model is {self.name}") from None
         if wanted[: len(own)] != own:
+            had, asked = ("; ".join(map(str, layers)) or "no messages" for layers in (own, wanted))
             raise TrainingError(
-                f"{self.name} has {len(own) + 1} layers ({'; '.join(map(str, own)) or 'no messages'}), and "
-                f"{len(wanted) + 1} were asked for ({'; '.join(map(str, wanted)) or 'no messages'}): layers may be "
-                "added behind its own, which stay as they are. Leave out the number of layers and of heads of attention, "
-                "or train without an initial model."
+                f"{self.name} has {len(own) + 1} layers ({had}), and {len(wanted) + 1} were asked for ({asked}): "
+                "layers may be added behind its own, which stay as they are. Leave out the number of layers and of "
+                "heads of attention, or train without an initial model."
             )
         return wanted
 

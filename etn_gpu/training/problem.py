@@ -234,7 +234,8 @@ class Problem:
         gradient = start.gradient()
         require_finite(start.loss if np.isfinite(gradient).all() else np.inf)
         state = State(theta, start.loss, gradient, damping)
-        atoms = atoms_in_rows(self.weights, pieces, force_rows=forces, stress_rows=stresses)
+        whole = bool(self.architecture.layers)
+        atoms = atoms_in_rows(self.weights, pieces, force_rows=forces, stress_rows=stresses, whole=whole)
         cost = ROW_COST * atoms / sum(p.batch.n_atoms for p in pieces)
         minimise(
             state,
