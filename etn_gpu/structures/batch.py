@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Literal
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -169,14 +169,8 @@ class StructureBatch:
         vectors, shortest, _ = edge_vectors(
             positions, cells, self.atom_offsets, self.edge_offsets, self.neighbour, self.shifts
         )
-        return replace(
-            self,
-            positions=positions,
-            cells=cells,
-            volumes=cell_volumes(cells, self.pbc),
-            vectors=vectors,
-            shortest=shortest,
-        )
+        volumes = self.volumes if (cells == self.cells).all() else cell_volumes(cells, self.pbc)
+        return self._with(positions=positions, cells=cells, volumes=volumes, vectors=vectors, shortest=shortest)
 
     def within(self, cutoff: float) -> StructureBatch:
         """The same structures with only the edges shorter than `cutoff` (A): a batch as if built with it.
@@ -192,8 +186,7 @@ class StructureBatch:
         offsets, neighbour, shifts, reverse, vectors = shorter_edges(
             self.edge_offsets, self.neighbour, self.shifts, self.reverse, self.vectors, cutoff
         )
-        return replace(
-            self,
+        return self._with(
             cutoff=cutoff,
             edge_offsets=offsets,
             neighbour=neighbour,
@@ -202,6 +195,12 @@ class StructureBatch:
             vectors=vectors,
             shortest=np.where(self.shortest < cutoff, self.shortest, np.inf),
         )
+
+    def _with(self, **changes: Any) -> StructureBatch:
+        """The same with other fields; dataclasses.replace takes as long as an atom does."""
+        changed = object.__new__(type(self))
+        changed.__dict__.update(self.__dict__ | changes)
+        return changed
 
     def minimum_distances(self) -> NDArray[np.float64]:
         """The closest distance of each pair of species [n_species, n_species] in A, inf where no edge joins them."""
