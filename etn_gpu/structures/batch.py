@@ -169,7 +169,7 @@ class StructureBatch:
         vectors, shortest, _ = edge_vectors(
             positions, cells, self.atom_offsets, self.edge_offsets, self.neighbour, self.shifts
         )
-        volumes = self.volumes if (cells == self.cells).all() else cell_volumes(cells, self.pbc)
+        volumes = self.volumes if cells.tobytes() == self.cells.tobytes() else cell_volumes(cells, self.pbc)
         return self._with(positions=positions, cells=cells, volumes=volumes, vectors=vectors, shortest=shortest)
 
     def within(self, cutoff: float) -> StructureBatch:
@@ -183,8 +183,8 @@ class StructureBatch:
         cutoff = check_cutoff(cutoff)
         if cutoff > self.cutoff:
             raise StructureError(f"cutoff = {cutoff:g}: the batch has edges up to {self.cutoff:g} Angstrom only.")
-        offsets, neighbour, shifts, reverse, vectors = shorter_edges(
-            self.edge_offsets, self.neighbour, self.shifts, self.reverse, self.vectors, cutoff
+        offsets, neighbour, shifts, reverse, vectors, shortest = shorter_edges(
+            self.edge_offsets, self.neighbour, self.shifts, self.reverse, self.vectors, self.shortest, cutoff
         )
         return self._with(
             cutoff=cutoff,
@@ -193,7 +193,7 @@ class StructureBatch:
             shifts=shifts,
             reverse=reverse,
             vectors=vectors,
-            shortest=np.where(self.shortest < cutoff, self.shortest, np.inf),
+            shortest=shortest,
         )
 
     def _with(self, **changes: Any) -> StructureBatch:

@@ -63,10 +63,9 @@ def neighbour_list(
         geometry.positions, geometry.cells, geometry.atom_offsets, offsets, neighbour, shifts, cutoff
     )
     if beyond:
-        offsets, neighbour, shifts, reverse, vectors = shorter_edges(
-            offsets, neighbour, shifts, reverse, vectors, cutoff
+        offsets, neighbour, shifts, reverse, vectors, shortest = shorter_edges(
+            offsets, neighbour, shifts, reverse, vectors, shortest, cutoff
         )
-        shortest = np.where(shortest < cutoff, shortest, np.inf)
     return Edges(offsets, neighbour, shifts, reverse, vectors, shortest)
 
 
@@ -88,8 +87,10 @@ def edge_vectors(
 
 
 @compiled
-def shorter_edges(offsets: Any, neighbour: Any, shifts: Any, reverse: Any, vectors: Any, cutoff: float) -> Any:
-    """The same five arrays for the edges shorter than `cutoff` (A) only; opposite edges are as long."""
+def shorter_edges(
+    offsets: Any, neighbour: Any, shifts: Any, reverse: Any, vectors: Any, shortest: Any, cutoff: float
+) -> Any:
+    """The same six arrays for the edges shorter than `cutoff` (A) only; opposite edges are as long."""
     new_offsets = np.zeros_like(offsets)
     place = np.empty(len(neighbour), np.int64)
     kept = 0
@@ -108,7 +109,10 @@ def shorter_edges(offsets: Any, neighbour: Any, shifts: Any, reverse: Any, vecto
             for k in range(3):
                 new_shifts[n, k] = shifts[e, k]
                 new_vectors[n, k] = vectors[e, k]
-    return new_offsets, new_neighbour, new_shifts, new_reverse, new_vectors
+    new_shortest = np.empty_like(shortest)
+    for s in range(len(shortest)):
+        new_shortest[s] = shortest[s] if shortest[s] < cutoff else np.inf
+    return new_offsets, new_neighbour, new_shifts, new_reverse, new_vectors, new_shortest
 
 
 @compiled
