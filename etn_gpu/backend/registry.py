@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import importlib.util
 import os
-import sys
 from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
@@ -53,7 +52,7 @@ def _obstacle(name: str) -> str | None:
     """Why a backend cannot run here, None where it can. CuPy is not imported unless it is asked for."""
     if name == "cuda":
         return unavailable()
-    if name == "numba" and "numba" not in sys.modules and importlib.util.find_spec("numba") is None:
+    if name == "numba" and importlib.util.find_spec("numba") is None:
         return "the package numba is not installed (pip install numba)"
     return None
 

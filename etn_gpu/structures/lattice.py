@@ -39,3 +39,14 @@ def coordinates(positions: Any, atom_offsets: Any, to_basis: Any, found: Any) ->
                     + positions[i, 1] * to_basis[s, 1, k]
                     + positions[i, 2] * to_basis[s, 2, k]
                 )
+
+
+@compiled
+def volumes(cells: Any, pbc: Any, found: Any) -> None:
+    """What the vectors of cells [S, 3, 3] span, nan where not all of them are periodic, pbc [S, 3]."""
+    for s in range(len(cells)):
+        a, b, c = cells[s, 0], cells[s, 1], cells[s, 2]
+        volume = (
+            a[0] * (b[1] * c[2] - b[2] * c[1]) + a[1] * (b[2] * c[0] - b[0] * c[2]) + a[2] * (b[0] * c[1] - b[1] * c[0])
+        )
+        found[s] = abs(volume) if pbc[s, 0] and pbc[s, 1] and pbc[s, 2] else math.nan
