@@ -55,7 +55,8 @@ def own(model: Any, a: float, repeats: int) -> dict[str, Any]:
     species = model.species
     found = measure(partial(ETNCalculator, model, threads=1), species, a, repeats)
     crystals = {n: bcc_crystal(species, cells, a=a) for n, cells in CELLS.items()}
-    found["kernels"] = {str(n): kernels(ETNCalculator(model, threads=1), atoms) for n, atoms in crystals.items()}
+    if shares_loops():
+        found["kernels"] = {str(n): kernels(ETNCalculator(model, threads=1), atoms) for n, atoms in crystals.items()}
     found["evaluate"] = {
         str(n): single(partial(model.evaluate, atoms, threads=1), repeats) for n, atoms in crystals.items()
     }
@@ -72,10 +73,16 @@ def single(evaluate: Callable[[], object], repeats: int) -> float:
     return timed(some, repeats).per(CALLS).cpu
 
 
+def shares_loops() -> bool:
+    """Whether the library's compiled loops go through one function; early versions had none."""
+    from etn_gpu.backend.cpu import threads
+
+    return hasattr(threads, "share")
+
+
 def kernels(calculator: Any, atoms: Any) -> float:
-    """Microseconds inside the compiled loops of a call; the loops are told apart by :func:`threads.share`."""
-    from etn_gpu.backend.cpu import edge_sums, executor, terms
-    from etn_gpu.backend.cpu.threads import share
+    """Microseconds inside the compiled loops of a call, which all go through :func:`threads.share`."""
+    from etn_gpu.backend.cpu import threads
 
     spent: list[float] = []
 
@@ -84,20 +91,21 @@ def kernels(calculator: Any, atoms: Any) -> float:
         share(loop, number, *arguments)
         spent.append(time.process_time() - start)
 
-    modules: tuple[Any, ...] = (edge_sums, executor, terms)
+    share = threads.share
+    users = [module for module in sys.modules.values() if getattr(module, "share", None) is share]
     atoms.calc = calculator
     least = float("inf")
     try:
-        for module in modules:
-            module.share = timed_share
+        for module in users:
+            vars(module)["share"] = timed_share
         for k in range(CALLS):
             spent.clear()
             atoms.positions[0, 0] += 1e-3 * (-1) ** k
             atoms.get_forces()
             least = min(least, sum(spent))
     finally:
-        for module in modules:
-            module.share = share
+        for module in users:
+            vars(module)["share"] = share
     return 1e6 * least
 
 

@@ -21,7 +21,7 @@ ENVIRONMENT_VARIABLE = "ETN_GPU_BACKEND"
 #: In order of preference. A GPU is used where it is asked for by name.
 NAMES = ("numba", "numpy", "cuda")
 DTYPES = ("float64", "float32")
-_DTYPES = {np.dtype(name) for name in DTYPES}
+_BY_NAME = {name: np.dtype(name) for name in DTYPES}
 
 
 def available() -> dict[str, str | None]:
@@ -60,11 +60,13 @@ def _obstacle(name: str) -> str | None:
 
 def check_dtype(dtype: DTypeLike) -> np.dtype:
     """float64 or float32 as a NumPy dtype; BackendError for another."""
+    if isinstance(dtype, str) and dtype in _BY_NAME:
+        return _BY_NAME[dtype]
     try:
         checked = np.dtype(dtype)
     except TypeError:
         raise BackendError(f"dtype={dtype!r} is no floating-point type; choose one of {DTYPES}") from None
-    if checked not in _DTYPES:
+    if checked not in _BY_NAME.values():
         raise BackendError(f"dtype={checked.name!r} is not supported; choose one of {DTYPES}")
     return checked
 

@@ -60,6 +60,11 @@ class TermTables:
         """Where pairs of species begin to matter one by one, [n, n] in A."""
         return np.maximum(self.pairs[..., OUTER], self.pairs[..., ON])
 
+    @cached_property
+    def squared_reach(self) -> Array:
+        """Its squares."""
+        return self.reach * self.reach
+
 
 def screening(numbers: Integers) -> Array:
     """Strengths and inverse lengths of the repulsion between elements of some atomic numbers [n]: [n, n, 2]."""

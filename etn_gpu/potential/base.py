@@ -226,7 +226,7 @@ class Potential:
             BackendError: a dtype that there is not.
         """
         default = DEVICE_DTYPE if backend == "cuda" else self.dtype
-        return backends.check_dtype(dtype or default).name
+        return f"float{8 * backends.check_dtype(dtype or default).itemsize}"
 
     def evaluate_each(
         self,

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from math import isfinite
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -15,11 +14,9 @@ if TYPE_CHECKING:
 
 def not_finite(result: BatchResult) -> dict[int, StructureError]:
     """The structures whose energy, a force or the stress is not finite, with the error that says so."""
-    # One number that is not finite if one of all is not; it may overflow for others.
-    with np.errstate(all="ignore"):
-        arrays = (result.energy, result.forces, result.stress)
-        square = sum(float(np.dot(a.ravel(), a.ravel())) for a in arrays if a is not None)
-    if isfinite(square):
+    from etn_gpu.backend.cpu.finite import all_finite
+
+    if all_finite(result.energy, result.forces, result.stress, result.volumes):
         return {}
     periodic = np.isfinite(result.volumes)
     bad: dict[int, str] = {}

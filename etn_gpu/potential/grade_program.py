@@ -43,10 +43,11 @@ def site_grades(squares: NDArray[np.floating], weights: Array | None) -> Array:
     Where the terms beside the network take its weight away, nobody has seen such surroundings: the grade rises by
     (1 - g)/g, at most ``MOST_LOST``. What has overflowed is as far outside as can be, and has no threshold above it.
     """
-    grades: Array = np.sqrt(np.where(np.isnan(squares), np.inf, np.asarray(squares, np.float64)))
-    if weights is None:
-        return grades
-    return grades + (1.0 - weights) / np.maximum(weights, 1.0 / MOST_LOST)
+    from etn_gpu.backend.cpu.grades import grades_of_sites
+
+    grades = np.empty(len(squares))
+    grades_of_sites(squares, weights, MOST_LOST, grades)
+    return grades
 
 
 @lru_cache(maxsize=32)

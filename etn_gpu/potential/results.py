@@ -99,7 +99,7 @@ class BatchResult:
         """Stresses from ``virials`` of atoms [N, 6] and of structures [S, 6] in eV, and ``volumes`` [S] in A^3."""
         stress = stresses = None
         if virials is not None:
-            stresses = virials[0] / np.repeat(volumes, np.diff(atom_offsets))[:, None]
+            stresses = virials[0] / np.repeat(volumes, atom_offsets[1:] - atom_offsets[:-1])[:, None]
             stress = virials[1] / volumes[:, None]
         return BatchResult(
             atom_offsets, energies, energy, forces, stress, stresses, grades, extrapolating, backend, dtype, volumes,

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Literal
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -169,14 +169,8 @@ class StructureBatch:
         vectors, shortest, _ = edge_vectors(
             positions, cells, self.atom_offsets, self.edge_offsets, self.neighbour, self.shifts
         )
-        return replace(
-            self,
-            positions=positions,
-            cells=cells,
-            volumes=cell_volumes(cells, self.pbc),
-            vectors=vectors,
-            shortest=shortest,
-        )
+        volumes = self.volumes if cells.tobytes() == self.cells.tobytes() else cell_volumes(cells, self.pbc)
+        return self._with(positions=positions, cells=cells, volumes=volumes, vectors=vectors, shortest=shortest)
 
     def within(self, cutoff: float) -> StructureBatch:
         """The same structures with only the edges shorter than `cutoff` (A): a batch as if built with it.
@@ -189,19 +183,24 @@ class StructureBatch:
         cutoff = check_cutoff(cutoff)
         if cutoff > self.cutoff:
             raise StructureError(f"cutoff = {cutoff:g}: the batch has edges up to {self.cutoff:g} Angstrom only.")
-        offsets, neighbour, shifts, reverse, vectors = shorter_edges(
-            self.edge_offsets, self.neighbour, self.shifts, self.reverse, self.vectors, cutoff
+        offsets, neighbour, shifts, reverse, vectors, shortest = shorter_edges(
+            self.edge_offsets, self.neighbour, self.shifts, self.reverse, self.vectors, self.shortest, cutoff
         )
-        return replace(
-            self,
+        return self._with(
             cutoff=cutoff,
             edge_offsets=offsets,
             neighbour=neighbour,
             shifts=shifts,
             reverse=reverse,
             vectors=vectors,
-            shortest=np.where(self.shortest < cutoff, self.shortest, np.inf),
+            shortest=shortest,
         )
+
+    def _with(self, **changes: Any) -> StructureBatch:
+        """The same with other fields; dataclasses.replace takes as long as an atom does."""
+        changed = object.__new__(type(self))
+        changed.__dict__.update(self.__dict__ | changes)
+        return changed
 
     def minimum_distances(self) -> NDArray[np.float64]:
         """The closest distance of each pair of species [n_species, n_species] in A, inf where no edge joins them."""

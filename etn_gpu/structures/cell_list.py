@@ -63,11 +63,11 @@ def half_pairs(geometry: StructureArrays, cutoff: float, most: int | None = None
     coordinates = geometry.coordinates()
     _close_gaps(coordinates, geometry, cutoff)
     basis = geometry.basis
-    origin, scale, bins, width, span, expected = _grid(
+    origin, scale, bins, width, span, most_bins, density = _grid(
         coordinates, geometry.atom_offsets, geometry.pbc, basis, geometry.heights, cutoff
     )
-    starts = np.empty(int(bins.prod(axis=1).max()) + 1, dtype=np.int64)
-    capacity = int(expected) + 1
+    starts = np.empty(most_bins + 1, dtype=np.int64)
+    capacity = _expected_pairs(density, cutoff)
     if most is not None and geometry.n_structures > 1:
         capacity = min(capacity, most)
     while True:
@@ -106,17 +106,17 @@ def _close_gaps(coordinates: NDArray[np.float64], geometry: StructureArrays, cut
 
 @compiled
 def _grid(coordinates: Any, atom_offsets: Any, pbc: Any, basis: Any, heights: Any, cutoff: float) -> Any:
-    """Bins for atoms at ``coordinates`` [N, 3] in the ``basis`` [S, 3, 3], and a guess how many pairs there are.
+    """Bins for atoms at ``coordinates`` [N, 3] in the ``basis`` [S, 3, 3], most of them in one structure, and the sum
+    of the mean density in 1/A^3 around each atom.
 
     Along each vector [S, 3]: the coordinate where the bins begin, bins per unit of the coordinate, how many there are,
-    their width in A, how many the cutoff spans. The guess, from the mean densities, is a quarter too high for a
-    crystal; where it is too low the search runs again.
+    their width in A, how many the cutoff spans.
     """
     n_structures, reach = len(basis), _MARGIN * cutoff
     origin, scale, width = np.zeros((n_structures, 3)), np.empty((n_structures, 3)), np.empty((n_structures, 3))
     bins, span = np.empty((n_structures, 3), np.int64), np.empty((n_structures, 3), np.int64)
     extent, counts = np.empty(3), np.empty(3)
-    expected = 0.0
+    density, most_bins = 0.0, 0
     for s in range(n_structures):
         begin, end, volume = atom_offsets[s], atom_offsets[s + 1], 1.0
         for k in range(3):
@@ -138,12 +138,18 @@ def _grid(coordinates: Any, atom_offsets: Any, pbc: Any, basis: Any, heights: An
             width[s, k] = extent[k] * heights[s, k] / counts[k]
             span[s, k], bins[s, k] = int(np.ceil(reach / width[s, k])), int(counts[k])
             scale[s, k] = counts[k] / extent[k]
+        most_bins = max(most_bins, bins[s, 0] * bins[s, 1] * bins[s, 2])
         a, b, c = basis[s, 0], basis[s, 1], basis[s, 2]
         volume *= abs(
             a[0] * (b[1] * c[2] - b[2] * c[1]) + a[1] * (b[2] * c[0] - b[0] * c[2]) + a[2] * (b[0] * c[1] - b[1] * c[0])
         )
-        expected += (end - begin) * ((end - begin) / volume)
-    return origin, scale, bins, width, span, 1.25 * expected * (2.0 / 3.0 * np.pi * cutoff**3)
+        density += (end - begin) * ((end - begin) / volume)
+    return origin, scale, bins, width, span, most_bins, density
+
+
+def _expected_pairs(density: float, cutoff: float) -> int:
+    """A guess from the mean densities, a quarter too high for a crystal; where it is too low the search runs again."""
+    return int(1.25 * density * (2.0 / 3.0 * np.pi * cutoff**3)) + 1
 
 
 @compiled

@@ -50,10 +50,10 @@ class StructureArrays:
         """The number of structures S."""
         return len(self.cells)
 
-    @property
+    @cached_property
     def structure_of_atom(self) -> NDArray[np.int64]:
         """The structure [N] that each atom belongs to."""
-        return np.repeat(np.arange(self.n_structures), np.diff(self.atom_offsets))
+        return np.repeat(np.arange(self.n_structures), self.atom_offsets[1:] - self.atom_offsets[:-1])
 
     @cached_property
     def basis(self) -> NDArray[np.float64]:
@@ -61,18 +61,30 @@ class StructureArrays:
         return frames(self.cells, self.pbc)
 
     @cached_property
+    def _inverses(self) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        from etn_gpu.structures.lattice import inverses
+
+        to_basis, heights = np.empty_like(self.cells), np.empty((self.n_structures, 3))
+        inverses(self.basis, to_basis, heights)
+        return to_basis, heights
+
+    @property
     def to_basis(self) -> NDArray[np.float64]:
         """The inverses [S, 3, 3]: ``r @ to_basis`` are coordinates of r. The cells must not be singular."""
-        return np.asarray(np.linalg.inv(self.basis), dtype=np.float64)
+        return self._inverses[0]
 
-    @cached_property
+    @property
     def heights(self) -> NDArray[np.float64]:
         """Distances [S, 3] in A between the planes of the basis; 1 along directions that are not periodic."""
-        return np.asarray(1.0 / np.linalg.norm(self.to_basis, axis=1), dtype=np.float64)
+        return self._inverses[1]
 
     def coordinates(self) -> NDArray[np.float64]:
         """Positions [N, 3] in the basis: fractional along the periodic vectors, in A along the others."""
-        return np.einsum("nx,nxk->nk", self.positions, self.to_basis[self.structure_of_atom])
+        from etn_gpu.structures.lattice import coordinates
+
+        found = np.empty_like(self.positions)
+        coordinates(self.positions, self.atom_offsets, self.to_basis, found)
+        return found
 
     def select(self, keep: NDArray[np.bool_]) -> StructureArrays:
         """The structures for which `keep` [S] is true."""
@@ -138,4 +150,8 @@ def frames(cells: NDArray[np.float64], pbc: NDArray[np.bool_]) -> NDArray[np.flo
 
 def cell_volumes(cells: NDArray[np.float64], pbc: NDArray[np.bool_]) -> NDArray[np.float64]:
     """Volumes [S] of cells [S, 3, 3] in A^3, nan where pbc [S, 3] is not set in all three directions."""
-    return np.where(pbc.all(axis=1), np.abs(np.linalg.det(cells)), np.nan)
+    from etn_gpu.structures.lattice import volumes
+
+    found = np.empty(len(cells))
+    volumes(cells, pbc, found)
+    return found

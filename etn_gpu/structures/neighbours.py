@@ -49,24 +49,21 @@ def neighbour_list(
             f"{_MOST_PAIRS}. Cut it into parts."
         )
     n_edges = 2 * len(half.first)
-    offsets = np.zeros(len(species_index) + 1, dtype=np.int64)
-    np.cumsum(half.as_first + half.as_second, out=offsets[1:])
+    offsets = np.empty(len(species_index) + 1, dtype=np.int64)
     neighbour, reverse = np.empty(n_edges, dtype=np.int64), np.empty(n_edges, dtype=np.int64)
     shifts = np.empty((n_edges, 3), dtype=np.int32)
     _fill(
         half.first, half.second, half.shifts, half.counts, half.runs, half.as_first, half.as_second,
-        geometry.atom_offsets, species_index, int(species_index.max(initial=-1)) + 1,
-        offsets, neighbour, shifts, reverse,
+        geometry.atom_offsets, species_index, offsets, neighbour, shifts, reverse,
     )  # fmt: skip
     del half
     vectors, shortest, beyond = edge_vectors(
         geometry.positions, geometry.cells, geometry.atom_offsets, offsets, neighbour, shifts, cutoff
     )
     if beyond:
-        offsets, neighbour, shifts, reverse, vectors = shorter_edges(
-            offsets, neighbour, shifts, reverse, vectors, cutoff
+        offsets, neighbour, shifts, reverse, vectors, shortest = shorter_edges(
+            offsets, neighbour, shifts, reverse, vectors, shortest, cutoff
         )
-        shortest = np.where(shortest < cutoff, shortest, np.inf)
     return Edges(offsets, neighbour, shifts, reverse, vectors, shortest)
 
 
@@ -88,8 +85,10 @@ def edge_vectors(
 
 
 @compiled
-def shorter_edges(offsets: Any, neighbour: Any, shifts: Any, reverse: Any, vectors: Any, cutoff: float) -> Any:
-    """The same five arrays for the edges shorter than `cutoff` (A) only; opposite edges are as long."""
+def shorter_edges(
+    offsets: Any, neighbour: Any, shifts: Any, reverse: Any, vectors: Any, shortest: Any, cutoff: float
+) -> Any:
+    """The same six arrays for the edges shorter than `cutoff` (A) only; opposite edges are as long."""
     new_offsets = np.zeros_like(offsets)
     place = np.empty(len(neighbour), np.int64)
     kept = 0
@@ -108,7 +107,10 @@ def shorter_edges(offsets: Any, neighbour: Any, shifts: Any, reverse: Any, vecto
             for k in range(3):
                 new_shifts[n, k] = shifts[e, k]
                 new_vectors[n, k] = vectors[e, k]
-    return new_offsets, new_neighbour, new_shifts, new_reverse, new_vectors
+    new_shortest = np.empty_like(shortest)
+    for s in range(len(shortest)):
+        new_shortest[s] = shortest[s] if shortest[s] < cutoff else np.inf
+    return new_offsets, new_neighbour, new_shifts, new_reverse, new_vectors, new_shortest
 
 
 @compiled
@@ -132,8 +134,7 @@ def mark_closer(
 @compiled
 def _fill(
     first: Any, second: Any, pair_shifts: Any, counts: Any, runs: Any, as_first: Any, as_second: Any,
-    atom_offsets: Any, species: Any, n_species: int,
-    offsets: Any, neighbour: Any, shifts: Any, reverse: Any,
+    atom_offsets: Any, species: Any, offsets: Any, neighbour: Any, shifts: Any, reverse: Any,
 ) -> None:  # fmt: skip
     """Give the two edges 2 p and 2 p + 1 of each pair p, from its first atom and back, their places in the list.
 
@@ -141,6 +142,11 @@ def _fill(
     neighbours, every row ends up in that order of the neighbours. Mirroring also turns the order of the images round,
     hence the descending run.
     """
+    n_species = 0
+    offsets[0] = 0
+    for i in range(len(species)):
+        n_species = max(n_species, species[i] + 1)
+        offsets[i + 1] = offsets[i] + as_first[i] + as_second[i]
     most_pairs = most_atoms = 0
     for s in range(len(counts)):
         most_pairs = max(most_pairs, counts[s])

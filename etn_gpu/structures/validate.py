@@ -119,10 +119,13 @@ def estimate_edges(structures: Sequence[Atoms], cutoff: float) -> NDArray[np.flo
 
 def overlap_failures(geometry: StructureArrays, edges: Edges) -> dict[int, StructureError]:
     """The structures in which two atoms, or an atom and a periodic image, are closer than SAME_PLACE."""
+    close = edges.shortest < SAME_PLACE
+    if not close.any():
+        return {}
     from ase.data import chemical_symbols
 
     failures: dict[int, StructureError] = {}
-    for s in map(int, np.flatnonzero(edges.shortest < SAME_PLACE)):
+    for s in map(int, np.flatnonzero(close)):
         start, stop = geometry.atom_offsets[s : s + 2]
         first, last = edges.offsets[start], edges.offsets[stop]
         distances = np.linalg.norm(edges.vectors[first:last], axis=1)

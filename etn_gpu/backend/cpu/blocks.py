@@ -39,18 +39,21 @@ def blocks(
 
     The arrays are those of :class:`~etn_gpu.backend.geometry.Geometry`; ``summed``: whether there are sums over atoms.
     """
+    whole = samples is None
     cuts = np.array([0, len(species)]) if samples is None else np.asarray(samples, np.int64)
-    order, offsets, of_samples, most_edges, n_species = _arrange(species, edge_species, edge_offsets, cuts, width)
-    if samples is None:
-        n_blocks = len(offsets) - 1
-        n_chunks = min(-(-n_blocks // LEAST_BLOCKS), SUMS if summed else CHUNKS)
-        of_samples = (np.arange(n_chunks + 1) * n_blocks) // max(n_chunks, 1)
-    return Blocks(order, offsets, of_samples, most_edges, n_species)
+    most_chunks = SUMS if summed else CHUNKS
+    return Blocks(*_arrange(species, edge_species, edge_offsets, cuts, whole, width, LEAST_BLOCKS, most_chunks))
 
 
 @compiled
-def _arrange(species: Any, edge_species: Any, edge_offsets: Any, samples: Any, width: int) -> Any:
-    """The atoms of each sample by species, in their order where that is the same; see :class:`Blocks`."""
+def _arrange(
+    species: Any, edge_species: Any, edge_offsets: Any, samples: Any, whole: bool, width: int, least_blocks: int,
+    most_chunks: int,
+) -> Any:  # fmt: skip
+    """The atoms of each sample by species, in their order where that is the same; see :class:`Blocks`.
+
+    ``whole``: the one sample is not to be one chunk, but at most ``most_chunks`` of at least so many blocks.
+    """
     n_species = 0
     for i in range(len(species)):
         n_species = max(n_species, species[i])
@@ -81,4 +84,11 @@ def _arrange(species: Any, edge_species: Any, edge_offsets: Any, samples: Any, w
                 edges += edge_offsets[order[k] + 1] - edge_offsets[order[k]]
             most = max(most, edges)
     offsets[-1] = len(species)
-    return order, offsets, of_samples, most, n_species
+    if not whole:
+        return order, offsets, of_samples, most, n_species
+    n_blocks = of_samples[-1]
+    n_chunks = min((n_blocks + least_blocks - 1) // least_blocks, most_chunks)
+    chunks = np.zeros(n_chunks + 1, np.int64)
+    for c in range(n_chunks + 1):
+        chunks[c] = c * n_blocks // max(n_chunks, 1)
+    return order, offsets, chunks, most, n_species

@@ -102,12 +102,16 @@ class _Bound:
     compiled: _Compiled
     parameters: Array
     pairs: Array
+    edge_columns: Columns
 
 
 def _bind(program: Program, inputs: Mapping[str, Array], dtype: np.dtype) -> _Bound:
     compiled = _compiled(program, dtype.name)
     parameters = fold(program, compiled.lowered.parameters, inputs, dtype)
-    return _Bound(compiled, parameters, _numbers_of_pairs(compiled.lowered, parameters))
+    tables = compiled.lowered
+    paired = {step.out.name for step in tables.pairs}
+    edge_columns = {name: place for name, place in tables.inputs["edge"].items() if name not in paired}
+    return _Bound(compiled, parameters, _numbers_of_pairs(tables, parameters), edge_columns)
 
 
 def run(
@@ -134,9 +138,8 @@ def run(
     lanes = BYTES // dtype.itemsize
     width = lanes * VECTORS
     # Inputs stay float64 until they are staged: edge vectors lose no digits before the cast.
-    on_edges = {**inputs, **_nearest(tables, parameters, geometry, inputs)}
-    given = {name: place for name, place in tables.inputs["edge"].items() if name in on_edges}
-    edge_in = _gather(given, on_edges, geometry.n_edges, empty)
+    on_edges = {**inputs, **_nearest(tables, parameters, geometry, inputs)} if tables.nearest else inputs
+    edge_in = _gather(bound.edge_columns, on_edges, geometry.n_edges, empty)
     pairs = _pairs(tables, geometry)
     edge_species = np.zeros_like(geometry.edge_species) if compiled.merges_neighbours else geometry.edge_species
     cut = blocks(geometry.species, edge_species, geometry.edge_offsets, samples, width, bool(tables.gradients))

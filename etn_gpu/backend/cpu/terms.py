@@ -70,7 +70,7 @@ class CompiledTerms(SiteTerms):
         geometry, tables = self.geometry, self.tables
         number = workers(self.threads, (geometry.n_atoms + CHUNK - 1) // CHUNK)
         share(
-            loop, number, CHUNK, tables.pairs, tables.reach * tables.reach, tables.cutoff, geometry.species,
+            loop, number, CHUNK, tables.pairs, tables.squared_reach, tables.cutoff, geometry.species,
             geometry.edge_species, self.vectors, geometry.edge_offsets, *arguments,
         )  # fmt: skip
 

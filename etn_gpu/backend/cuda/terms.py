@@ -34,7 +34,7 @@ class DeviceTerms:
         self._kernels = kernels
         upload = kernels.device.to_device
         self._common = {
-            "pairs": upload(tables.pairs), "reaches": upload(tables.reach * tables.reach), "cutoff": tables.cutoff,
+            "pairs": upload(tables.pairs), "reaches": upload(tables.squared_reach), "cutoff": tables.cutoff,
             "table": upload(tables.species), "n_species": len(tables.species),
         }  # fmt: skip
 
