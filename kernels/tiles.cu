@@ -16,9 +16,9 @@ struct Place {
 };
 
 // One thread for each element of the tiles; padding, where the atom is -1, becomes 0.
-template <class Real>
+template <class Given, class Real>
 __device__ __forceinline__ void gather_tiles(
-    const double* values, const long long* atoms, Real* tiles, int size, long long n_slots) {
+    const Given* values, const long long* atoms, Real* tiles, int size, long long n_slots) {
     const long long item = global_thread();
     if (item >= n_slots * size) return;
     const Place at(item, size);
@@ -44,6 +44,13 @@ extern "C" __global__ void __launch_bounds__(256) gather_tiles_float32(
 
 extern "C" __global__ void __launch_bounds__(256) gather_tiles_float64(
     const double* __restrict__ values, const long long* __restrict__ atoms, double* __restrict__ tiles, int size,
+    long long n_slots) {
+    gather_tiles(values, atoms, tiles, size, n_slots);
+}
+
+// What an earlier pass of a Program made in float32.
+extern "C" __global__ void __launch_bounds__(256) gather_kept_float32(
+    const float* __restrict__ values, const long long* __restrict__ atoms, float* __restrict__ tiles, int size,
     long long n_slots) {
     gather_tiles(values, atoms, tiles, size, n_slots);
 }

@@ -14,7 +14,8 @@ from gpu.section import Bench, Case, Code, Row, Section
 from gpu.timing import timed
 
 from etn_gpu.backend.cuda.device import CupyDevice
-from etn_gpu.backend.cuda.executor import DeviceGeometry, compiled
+from etn_gpu.backend.cuda.executable import DeviceGeometry
+from etn_gpu.backend.cuda.executor import compiled
 from etn_gpu.backend.cuda.slots import Slots
 from etn_gpu.plan import Program
 

@@ -7,7 +7,7 @@ many species) do edges read them in device memory, and add to them there.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping, Sequence, Set
 from dataclasses import dataclass
 
 import numpy as np
@@ -16,7 +16,7 @@ from etn_gpu.backend.columns import Columns
 from etn_gpu.backend.cuda.edge_plan import buffer_size, plan
 from etn_gpu.backend.cuda.edge_text import kernel_text
 from etn_gpu.backend.cuda.edge_values import edge_sums
-from etn_gpu.backend.cuda.stage import EDGE_INPUT, EDGE_OUTPUT, TILES_IN, TILES_OUT, Argument
+from etn_gpu.backend.cuda.stage import EDGE_INPUT, EDGE_KEPT, EDGE_OUTPUT, TILES_IN, TILES_OUT, Argument
 from etn_gpu.plan.program import Step, Value
 
 
@@ -45,6 +45,7 @@ def edge_stage(
     outputs: Sequence[str],
     values: Mapping[str, Value],
     parameters: Columns | None = None,
+    kept: Set[str] = frozenset(),
 ) -> EdgeStage:
     """The kernel of a stage on edges.
 
@@ -56,6 +57,7 @@ def edge_stage(
         outputs: edge values to write to memory.
         values: every value by its name.
         parameters: where the numbers of pairs of species lie in ``parameters``, where there are such steps.
+        kept: edge values that an earlier pass made, in ``dtype``.
 
     Raises:
         BackendError: not even the edges of one atom have room in shared memory.
@@ -65,19 +67,20 @@ def edge_stage(
     read = [(term.operands[1], operation) for step in steps for term, operation in edge_sums(step)]
     buffer = buffer_size(itemsize, [operation for _, operation in summed], [values[n].size for n in outputs])
     shared = plan(name, itemsize, [*summed, *read], buffer)
-    arguments = _arguments(steps, sums, outputs, values)
+    arguments = _arguments(steps, sums, outputs, values, kept)
     text = kernel_text(name, np.dtype(dtype), shared, arguments, steps, sums, values, parameters or {})
     return EdgeStage(name, text, arguments, shared.slots, shared.shared_bytes)
 
 
 def _arguments(
-    steps: Sequence[Step], sums: Sequence[Step], outputs: Sequence[str], values: Mapping[str, Value]
+    steps: Sequence[Step], sums: Sequence[Step], outputs: Sequence[str], values: Mapping[str, Value], kept: Set[str]
 ) -> tuple[Argument, ...]:
     made = {s.out.name for s in steps}
     used = [*(n for s in (*steps, *sums) for t in s.terms for n in t.operands), *outputs]
     read = dict.fromkeys(n for n in used if n not in made)
     kinds = (
-        ("edge_in", EDGE_INPUT, [n for n in read if values[n].space == "edge"]),
+        ("edge_in", EDGE_INPUT, [n for n in read if values[n].space == "edge" and n not in kept]),
+        ("edge_kept", EDGE_KEPT, [n for n in read if values[n].space == "edge" and n in kept]),
         ("tiles_in", TILES_IN, [n for n in read if values[n].space == "atom"]),
         ("tiles_out", TILES_OUT, [s.out.name for s in sums]),
         ("edge_out", EDGE_OUTPUT, list(outputs)),

@@ -12,7 +12,7 @@ from etn_gpu.backend.cuda.edge_panels import Panel, Storage, covers, panels
 from etn_gpu.backend.cuda.edge_plan import Plan, Sums, edge_pitch, warps_at_once
 from etn_gpu.backend.cuda.edge_values import EdgeValues, edge_sums
 from etn_gpu.backend.cuda.scalars import Scalar, Scalars, real
-from etn_gpu.backend.cuda.stage import EDGE_INPUT, EDGE_OUTPUT, TILES_IN, TILES_OUT, Argument
+from etn_gpu.backend.cuda.stage import EDGE_INPUT, EDGE_KEPT, EDGE_OUTPUT, TILES_IN, TILES_OUT, Argument
 from etn_gpu.backend.phases import pair_steps
 from etn_gpu.plan.operations import EdgeSum
 from etn_gpu.plan.program import Step, Term, Value
@@ -44,6 +44,7 @@ extern "C" __global__ void __launch_bounds__({threads}, {blocks}) {name}(
 """
 _PARAMETERS = {
     EDGE_INPUT: "const double* __restrict__ {name}",
+    EDGE_KEPT: "const {real}* __restrict__ {name}",
     TILES_IN: "const {real}* __restrict__ {name}",
     TILES_OUT: "{real}* __restrict__ {name}",
     EDGE_OUTPUT: "{real}* __restrict__ {name}",
@@ -182,7 +183,7 @@ class _Writer:
         """Everything for 32 edges of an atom."""
         edge = EdgeValues(self.f, self.plan, lambda name: self.tile(TILES_IN, name, "first_slot + warp"), self.columns)
         for argument in self.arguments:
-            if argument.role == EDGE_INPUT:
+            if argument.role in (EDGE_INPUT, EDGE_KEPT):
                 edge.load(argument.value, argument.name, self.values[argument.value].size)
         values = edge.compute(steps)
         for argument in self.arguments:

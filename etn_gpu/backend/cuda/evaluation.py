@@ -15,7 +15,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from etn_gpu.backend.cuda.device import Device, DeviceArray
-from etn_gpu.backend.cuda.executor import DeviceGeometry, DeviceProgram, compiled
+from etn_gpu.backend.cuda.executable import DeviceGeometry, Executable
+from etn_gpu.backend.cuda.executor import compiled
 from etn_gpu.backend.cuda.launcher import Module
 from etn_gpu.backend.cuda.neighbours import DeviceEdges, NeighbourSearch, search_bytes
 from etn_gpu.backend.cuda.slots import SlotFiller
@@ -106,7 +107,7 @@ class Evaluator:
         self._programs = programs
         self._parameters = parameters
         self._dtype = np.dtype(dtype)
-        self._ready: dict[bool, tuple[DeviceProgram, DeviceArray]] = {}
+        self._ready: dict[bool, tuple[Executable, Any]] = {}
         self._references = device.to_device(np.asarray(references, np.float64))
         self._limits = device.to_device(np.asarray(limits, np.float64))
         self._terms = None if tables is None else DeviceTerms(self._tools.terms, tables)
@@ -153,7 +154,8 @@ class Evaluator:
             terms = self._terms.at(edges.vectors, edges.offsets, structures.species, edges.species)
         if gradients:
             inputs["e_bar"] = self._ones_for(structures.n_atoms) if terms is None else terms.weights
-        geometry = DeviceGeometry(edges.offsets, edges.species, self._tools.slots.fill(structures.species))
+        slots = self._tools.slots.fill(structures.species)
+        geometry = DeviceGeometry(edges.offsets, edges.species, slots, edges.neighbour, edges.reverse)
         outputs, _ = program.run(parameters, inputs, geometry)
         values = outputs["e"].reshape(-1)
         if terms is not None:
@@ -177,7 +179,7 @@ class Evaluator:
             None if terms is None else terms.weights.reshape(-1),
         )
 
-    def _program(self, gradients: bool) -> tuple[DeviceProgram, DeviceArray]:
+    def _program(self, gradients: bool) -> tuple[Executable, Any]:
         """The Program with or without gradients, compiled when it is first needed, and its parameters."""
         if gradients not in self._ready:
             program = compiled(self.device, self._programs[gradients], self._dtype)

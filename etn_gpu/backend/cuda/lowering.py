@@ -36,17 +36,21 @@ class Lowered:
 
 
 @lru_cache(maxsize=64)
-def lower(program: Program, dtype: np.dtype) -> Lowered:
-    """Lower ``program``; BackendError when it holds something that no backend but NumPy does."""
-    return _Lowering(program, dtype).run()
+def lower(program: Program, dtype: np.dtype, kept: frozenset[str] = frozenset()) -> Lowered:
+    """Lower ``program``; the edge inputs ``kept`` come in ``dtype``, all others in float64.
+
+    Raises:
+        BackendError: it holds something that this backend does not do.
+    """
+    return _Lowering(program, dtype, kept).run()
 
 
 class _Lowering:
-    def __init__(self, program: Program, dtype: np.dtype) -> None:
+    def __init__(self, program: Program, dtype: np.dtype, kept: frozenset[str]) -> None:
         before, body, _ = split(program)
         if any(marks_nearest(s) for s in body):
             raise BackendError("the cuda backend does not know the operation 'nearest'; use numba or numpy")
-        self.dtype = dtype
+        self.dtype, self.kept = dtype, kept
         self.outputs = set(program.output_names.values())
         self.body = list(_apart(body))
         self.values = program.values | {s.out.name: s.out for s in self.body}
@@ -76,7 +80,9 @@ class _Lowering:
             return
         read = {name for step in sums for term in step.terms for name in term.operands}
         steps, _ = chosen_edge_steps(self.body, {*read, *outputs})
-        yield edge_stage(f"edges{phase}", self.dtype, tuple(steps), sums, outputs, self.values, self.parameters)
+        yield edge_stage(
+            f"edges{phase}", self.dtype, tuple(steps), sums, outputs, self.values, self.parameters, self.kept
+        )
 
     def _atoms(self, phase: int) -> Iterator[AtomStage | TableStage]:
         steps = [s for s in self.body if self.phase[s.out.name] == phase and not _sums_edges(s)]

@@ -7,6 +7,8 @@ from typing import Final
 
 #: An edge value that the stage reads: ``const double*`` [n_edges, size].
 EDGE_INPUT: Final = "edge input"
+#: An edge value that an earlier pass of a Program made: ``const Real*`` [n_edges, size].
+EDGE_KEPT: Final = "edge kept"
 #: An edge value that the stage writes: ``Real*`` [n_edges, size].
 EDGE_OUTPUT: Final = "edge output"
 #: An atom value that the stage reads: ``const Real*`` [n_tiles, size, 32], 0 in padding slots.
@@ -19,7 +21,7 @@ TILES_OUT: Final = "tiles out"
 class Argument:
     """An array that a kernel reads or writes: its name in the signature, its role, the value of the Program it holds.
 
-    ``role`` is one of :data:`EDGE_INPUT`, :data:`EDGE_OUTPUT`, :data:`TILES_IN` and :data:`TILES_OUT`.
+    ``role`` is one of :data:`EDGE_INPUT`, :data:`EDGE_KEPT`, :data:`EDGE_OUTPUT`, :data:`TILES_IN` and :data:`TILES_OUT`.
     """
 
     name: str

@@ -56,7 +56,14 @@ MOST_REGISTERS = {
         "relax_gather_int64": 32,
     },
     "slots.cu": {"fill_slots": 24},
+    "exchanges.cu": {
+        "gather_neighbours_float32": 40,
+        "gather_neighbours_float64": 40,
+        "sum_reverse_float32": 40,
+        "sum_reverse_float64": 40,
+    },
     "tiles.cu": {
+        "gather_kept_float32": 40,
         "gather_tiles_float32": 40,
         "gather_tiles_float64": 40,
         "scatter_tiles_float32": 40,
