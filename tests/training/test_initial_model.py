@@ -219,7 +219,7 @@ def test_a_model_without_energy(architecture: Architecture, tmp_path: Path) -> N
     vector = replace(architecture, target="1x1o")
     parameters = {name: np.zeros(shape) for name, shape in vector.parameter_shapes.items()}
     save(ETNPotential(vector, parameters), tmp_path / "v.etn")
-    with pytest.raises(TrainingError, match=r"v\.etn cannot be trained on: it gives 1x1o, expected an energy"):
+    with pytest.raises(TrainingError, match=r"v\.etn cannot be trained on: it has the covariant output 1x1o, expected"):
         InitialModel.load(TrainingConfig(Path("t"), Path("o.etn"), init=tmp_path / "v.etn"))
 
 
