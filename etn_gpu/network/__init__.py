@@ -21,6 +21,7 @@ from etn_gpu.network.balance import balance
 from etn_gpu.network.canonical import canonicalise, norm
 from etn_gpu.network.cores import TrainState, canonicalise_train, compress_train, from_train, grow_train, to_train
 from etn_gpu.network.expansion import probe, room, select, sort_by_gradient, turn_to_singular, turn_towards
+from etn_gpu.network.layer_gauge import canonicalise_layer
 from etn_gpu.network.messages import MessageLayer, MessagePath
 from etn_gpu.network.ranks import cut_dead_sectors, grow, live_bonds
 from etn_gpu.network.train import Train
@@ -41,6 +42,7 @@ __all__ = [
     "Truncation",
     "balance",
     "canonicalise",
+    "canonicalise_layer",
     "canonicalise_train",
     "compress",
     "compress_train",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -13,13 +14,13 @@ from numpy.typing import NDArray
 
 from etn_gpu import backend as backends
 from etn_gpu.errors import BackendError, NetworkError
-from etn_gpu.network import MessageLayer, from_train
+from etn_gpu.network import MessageLayer, canonicalise_layer, from_train, gram
 from etn_gpu.plan import ProgramBuilder
 from etn_gpu.potential import Architecture, ETNPotential, assembly
 from etn_gpu.potential.kernel import Environments, Execution, Kernel
 from etn_gpu.potential.programs import programs
 from etn_gpu.structures import StructureBatch
-from etn_gpu.symmetry import clebsch_gordan
+from etn_gpu.symmetry import Irreps, clebsch_gordan
 from etn_gpu.tensor.dense import to_dense
 
 Array = NDArray[np.float64]
@@ -316,3 +317,31 @@ def test_an_architecture_survives_json(layered: ETNPotential, plain: ETNPotentia
     a = layered.architecture
     assert Architecture.from_dict(a.to_dict()) == a
     assert "layers" not in plain.architecture.to_dict()
+
+
+def test_the_canonical_form_of_layers_is_the_same_potential(layered: ETNPotential, batch: StructureBatch) -> None:
+    """Its heads are isometries: the products of the components of h are an identity."""
+    a, parameters, layers = layered.architecture, dict(layered.parameters), []
+    for number, layer in enumerate(a.layers, 1):
+        new, changed = canonicalise_layer(layer, number, a.feature, a.degrees, a.train.target, parameters)
+        parameters |= changed
+        layers.append(new)
+    canonical = ETNPotential(replace(a, layers=tuple(layers)), parameters)
+    before, after = (p.evaluate_batch(batch, stress=False, backend="numpy") for p in (layered, canonical))
+    np.testing.assert_allclose(after.energies, before.energies, rtol=0, atol=1e-9 * (1 + np.abs(before.energies).max()))
+    assert after.forces is not None
+    assert before.forces is not None
+    np.testing.assert_allclose(after.forces, before.forces, rtol=0, atol=1e-9 * (1 + np.abs(before.forces).max()))
+    unit = {(ir.l, ir.p): np.eye(mul) for mul, ir in a.feature}
+    for head in canonical.architecture.heads:
+        for matrix in gram(head, parameters, unit).values():
+            np.testing.assert_allclose(matrix, np.eye(len(matrix)), atol=1e-12)
+
+
+def test_components_that_cannot_be_orthonormal() -> None:
+    layer = MessageLayer("5x0e", ("1x0e",), 1, 1)
+    feature = Irreps("2x0e+1x1o")
+    head = layer.head(feature, 1)
+    weights = {core.name: np.ones(core.size) for core in head.cores}
+    with pytest.raises(NetworkError, match="h has 5 components of degree 0, and only 2 combinations"):
+        canonicalise_layer(layer, 1, feature, (0, 1), Irreps("1x0e"), weights)

@@ -35,9 +35,7 @@ class DeviceProgram:
         BackendError: a Program that cannot be lowered, or kernels that do not compile.
     """
 
-    def __init__(
-        self, device: Device, program: Program, dtype: np.dtype, kept: frozenset[str] = frozenset()
-    ) -> None:
+    def __init__(self, device: Device, program: Program, dtype: np.dtype, kept: frozenset[str] = frozenset()) -> None:
         self.device = device
         self.program = program
         self.dtype = np.dtype(dtype)
