@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -16,11 +17,12 @@ from scipy.spatial.transform import Rotation
 
 import etn_gpu
 from etn_gpu.errors import DataError, TrainingError
+from etn_gpu.network import MessageLayer
 from etn_gpu.potential import ETNPotential
 from etn_gpu.structures import LabelKeys
 from etn_gpu.structures.targets import Target
 from etn_gpu.training import Event, TrainingConfig, TrainingReport, train
-from tests.training.charged_molecules import DIPOLE, SHIFTS, VECTORS, configuration, molecules
+from tests.training.charged_molecules import DIPOLE, SHIFTS, TINY, VECTORS, configuration, molecules
 
 Array = NDArray[np.float64]
 Trained = tuple[TrainingConfig, TrainingReport, ETNPotential, list[Event]]
@@ -198,6 +200,22 @@ def test_plots(target: Target, tmp_path: Path, plots: None) -> None:
     train(config, events.append)
     assert config.output.with_suffix(".png").stat().st_size > 10_000
     assert not [event.text for event in events if event.kind == "unwritten"]
+
+
+def test_a_layer_of_messages(tmp_path: Path) -> None:
+    layer = MessageLayer("2x0e+1x1o", ("1x0e+1x1o",), 1, 3)
+    config = configuration(tmp_path, DIPOLE, preset=replace(TINY, layers=(layer,)), max_iterations=4)
+    report = train(config)
+    model = etn_gpu.load(str(config.output))
+    assert isinstance(model, ETNPotential)
+    assert len(model.architecture.layers) == 1
+    assert model.quantity is not None
+    error = report.valid["target_rmse"]
+    assert error is not None
+    assert error < 0.05
+    for atoms in molecules(3, seed=6):
+        moved = Atoms(atoms.symbols, -atoms.positions)
+        np.testing.assert_allclose(value(model, moved, "dipole"), -value(model, atoms, "dipole"), atol=1e-11)
 
 
 @pytest.mark.slow
