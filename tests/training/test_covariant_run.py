@@ -175,6 +175,13 @@ def test_options_of_energies(tmp_path: Path, changes: dict[str, Any], named: str
         configuration(tmp_path, DIPOLE, **changes)
 
 
+def test_a_text_is_no_target(tmp_path: Path) -> None:
+    with pytest.raises(
+        TrainingError, match=r"the target must be a Target, got 'dipole': write Target.parse\('dipole'\)"
+    ):
+        TrainingConfig(tmp_path / "a.xyz", tmp_path / "m.etn", target="dipole")  # type: ignore[arg-type]
+
+
 def test_data_without_labels(tmp_path: Path) -> None:
     with pytest.raises(DataError, match=r"train.xyz: no atomic:charges in any of 60 structures.*found.*'shifts'"):
         train(configuration(tmp_path, Target("charges", per_atom=True)))
@@ -202,6 +209,7 @@ def test_plots(target: Target, tmp_path: Path, plots: None) -> None:
     assert not [event.text for event in events if event.kind == "unwritten"]
 
 
+@pytest.mark.slow
 def test_a_layer_of_messages(tmp_path: Path) -> None:
     layer = MessageLayer("2x0e+1x1o", ("1x0e+1x1o",), 1, 3)
     config = configuration(tmp_path, DIPOLE, preset=replace(TINY, layers=(layer,)), max_iterations=4)
