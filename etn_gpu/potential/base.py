@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from os import PathLike
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Self
@@ -32,6 +32,7 @@ from etn_gpu.potential.quantity_results import quantity_results
 from etn_gpu.potential.references import REFERENCES
 from etn_gpu.potential.report import PlanReport, ProgramReport, report
 from etn_gpu.potential.results import BatchResult, Result
+from etn_gpu.potential.structure_lists import as_list, chunks_of
 from etn_gpu.potential.terms import Terms
 from etn_gpu.structures import StructureBatch
 from etn_gpu.structures.bounded import bounded_batches
@@ -208,7 +209,7 @@ class Potential:
         many = as_list(structures)
         results: list[Result] = []
         most = DEVICE_BATCH_ATOMS if backends.resolve(backend) == "cuda" else BATCH_ATOMS
-        for chunk in _chunks(many, most):
+        for chunk in chunks_of(many, most):
             for outcome in self.evaluate_each(
                 chunk, forces=forces, stress=stress, grade=grade, threshold=threshold,
                 backend=backend, dtype=dtype, threads=threads,
@@ -390,32 +391,3 @@ def _checked(form: Form, parameters: Mapping[str, ArrayLike]) -> dict[str, NDArr
             raise NetworkError(f"the parameter {name!r} holds NaN or infinite values")
         out[name] = array
     return out
-
-
-def as_list(structures: Atoms | Iterable[Atoms]) -> list[Atoms]:
-    """One structure or several as a list of them.
-
-    Raises:
-        StructureError: neither.
-    """
-    from ase import Atoms
-
-    if isinstance(structures, Atoms):
-        return [structures]
-    if isinstance(structures, str | bytes) or not isinstance(structures, Iterable):
-        given = type(structures).__name__
-        raise StructureError(f"expected an ase.Atoms or a sequence of them, got an object of type {given}")
-    return list(structures)
-
-
-def _chunks(structures: list[Atoms], most: int) -> Iterator[list[Atoms]]:
-    """Consecutive structures with at most ``most`` atoms in each list, or one that has more."""
-    first, atoms = 0, 0
-    for i, structure in enumerate(structures):
-        size = len(structure) if hasattr(structure, "__len__") else 1
-        if i > first and atoms + size > most:
-            yield structures[first:i]
-            first, atoms = i, 0
-        atoms += size
-    if structures:
-        yield structures[first:]

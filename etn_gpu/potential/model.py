@@ -11,10 +11,11 @@ from numpy.typing import ArrayLike, NDArray
 from etn_gpu import backend as backends
 from etn_gpu.errors import StructureError
 from etn_gpu.potential.architecture import Architecture
-from etn_gpu.potential.base import Potential, as_list
+from etn_gpu.potential.base import Potential
 from etn_gpu.potential.kernel import Environments, Execution, Kernel
 from etn_gpu.potential.programs import programs
 from etn_gpu.potential.report import PlanReport
+from etn_gpu.potential.structure_lists import as_list
 from etn_gpu.structures import StructureBatch
 
 if TYPE_CHECKING:

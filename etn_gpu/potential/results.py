@@ -24,7 +24,8 @@ class Result(dict[str, Any]):
 
     energy, free_energy (eV), energies [n] (eV), forces [n, 3] (eV/A), stress [6] and its shares stresses [n, 6] (Voigt,
     eV/A^3; only where all three directions are periodic); extrapolation_grades [n] of the atoms and
-    extrapolation_grade, the largest of them, where the potential gives grades (:mod:`etn_gpu.potential.grade`).
+    extrapolation_grade, the largest of them, where the potential gives grades (:mod:`etn_gpu.potential.grade`). Of a
+    network for a dipole or a quantity of atoms it is that alone, under its name.
 
     ``extrapolating`` is True when the grade is above the threshold, or, without a grade, when two atoms are closer than
     any pair of their elements in the training data. ``closest`` is the distance of the two closest atoms in A, images

@@ -14,7 +14,8 @@ from etn_gpu import backend as backends
 from etn_gpu.errors import NetworkError, RelaxationError, StructureError
 from etn_gpu.interop import load
 from etn_gpu.potential import Potential, Result
-from etn_gpu.potential.base import BATCH_EDGES, as_list
+from etn_gpu.potential.base import BATCH_EDGES
+from etn_gpu.potential.structure_lists import as_list
 from etn_gpu.relaxation.flight import CpuFlight, Flight, Measured
 from etn_gpu.relaxation.held import Held
 from etn_gpu.relaxation.limits import Limits

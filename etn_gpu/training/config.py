@@ -171,6 +171,8 @@ class TrainingConfig:
         """Nothing that is about energies beside a target."""
         if self.target is None:
             return
+        if not isinstance(self.target, Target):
+            raise TrainingError(f"the target must be a Target, got {self.target!r}: write Target.parse('dipole')")
         about_energies = {
             "weights": self.weights,
             "reference energies": self.reference_energies != FITTED,

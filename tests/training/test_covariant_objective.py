@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from functools import cache
 from typing import Any
 
@@ -11,6 +12,7 @@ from ase import Atoms
 from numpy.typing import NDArray
 
 from etn_gpu.errors import DataError
+from etn_gpu.network import MessageLayer
 from etn_gpu.potential import Architecture, ETNPotential
 from etn_gpu.potential.kernel import Execution, Kernel
 from etn_gpu.structures import LabelledSet, collect_labels
@@ -177,6 +179,29 @@ def test_some_rows_are_all_in_the_mean() -> None:
     )
     assert np.std(samples) > 0.05 * whole
     assert np.mean(samples) == pytest.approx(whole, abs=4 * np.std(samples) / np.sqrt(20))
+
+
+def test_rows_where_messages_are_passed(backend: str) -> None:
+    """Of a structure and of an atom, whose output depends on all of its structure; with the gradient they make."""
+    layer = MessageLayer("2x0e+1x1o", ("1x0e+1x1o",), 1, 2)
+    step = 1e-5
+    for target in (DIPOLE, VECTORS):
+        layered = replace(architecture(target), layers=(layer,))
+        kernel = Kernel(layered, Execution(backend))
+        rows, objective = CovariantRows(kernel), CovariantObjective(kernel, WEIGHTS)
+        theta = 0.4 * np.random.default_rng(3).normal(size=layered.n_parameters)
+        piece = pieces(target)[0]
+        places, components = known_components(piece)
+        found = rows.components(theta, piece, places, components)
+        for d in directions(theta):
+            high, low = (objective.errors(theta + sign * step * d, piece).components for sign in (1, -1))
+            slopes = ((high - low) / (2 * step))[places, components]
+            np.testing.assert_allclose(found @ d, slopes, rtol=1e-5, atol=1e-7 * np.abs(slopes).max())
+        errors = objective.errors(theta, piece)
+        assert piece.target is not None
+        weighed = 50.0 * errors.components[places, components] / piece.target.tolerances(piece)[places] ** 2
+        gradient = objective.gradient(theta, [piece], [errors])
+        np.testing.assert_allclose(gradient, weighed @ found, rtol=1e-8, atol=1e-8 * np.abs(gradient).max())
 
 
 def test_atoms_in_rows() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -16,11 +17,12 @@ from scipy.spatial.transform import Rotation
 
 import etn_gpu
 from etn_gpu.errors import DataError, TrainingError
+from etn_gpu.network import MessageLayer
 from etn_gpu.potential import ETNPotential
 from etn_gpu.structures import LabelKeys
 from etn_gpu.structures.targets import Target
 from etn_gpu.training import Event, TrainingConfig, TrainingReport, train
-from tests.training.charged_molecules import DIPOLE, SHIFTS, VECTORS, configuration, molecules
+from tests.training.charged_molecules import DIPOLE, SHIFTS, TINY, VECTORS, configuration, molecules
 
 Array = NDArray[np.float64]
 Trained = tuple[TrainingConfig, TrainingReport, ETNPotential, list[Event]]
@@ -173,6 +175,13 @@ def test_options_of_energies(tmp_path: Path, changes: dict[str, Any], named: str
         configuration(tmp_path, DIPOLE, **changes)
 
 
+def test_a_text_is_no_target(tmp_path: Path) -> None:
+    with pytest.raises(
+        TrainingError, match=r"the target must be a Target, got 'dipole': write Target.parse\('dipole'\)"
+    ):
+        TrainingConfig(tmp_path / "a.xyz", tmp_path / "m.etn", target="dipole")  # type: ignore[arg-type]
+
+
 def test_data_without_labels(tmp_path: Path) -> None:
     with pytest.raises(DataError, match=r"train.xyz: no atomic:charges in any of 60 structures.*found.*'shifts'"):
         train(configuration(tmp_path, Target("charges", per_atom=True)))
@@ -198,6 +207,23 @@ def test_plots(target: Target, tmp_path: Path, plots: None) -> None:
     train(config, events.append)
     assert config.output.with_suffix(".png").stat().st_size > 10_000
     assert not [event.text for event in events if event.kind == "unwritten"]
+
+
+@pytest.mark.slow
+def test_a_layer_of_messages(tmp_path: Path) -> None:
+    layer = MessageLayer("2x0e+1x1o", ("1x0e+1x1o",), 1, 3)
+    config = configuration(tmp_path, DIPOLE, preset=replace(TINY, layers=(layer,)), max_iterations=4)
+    report = train(config)
+    model = etn_gpu.load(str(config.output))
+    assert isinstance(model, ETNPotential)
+    assert len(model.architecture.layers) == 1
+    assert model.quantity is not None
+    error = report.valid["target_rmse"]
+    assert error is not None
+    assert error < 0.05
+    for atoms in molecules(3, seed=6):
+        moved = Atoms(atoms.symbols, -atoms.positions)
+        np.testing.assert_allclose(value(model, moved, "dipole"), -value(model, atoms, "dipole"), atol=1e-11)
 
 
 @pytest.mark.slow
