@@ -94,7 +94,7 @@ def band(calculator: NewCalculator, atoms: Atoms, repeats: int) -> float:
         images = [*(first.copy() for _ in range(IMAGES + 1)), last.copy()]
         for image, own in zip(images, calculators, strict=True):
             image.calc = own
-        path: Any = NEB(images)
+        path: Any = NEB(images, method="improvedtangent")
         path.interpolate()
         FIRE(path, logfile=None).run(fmax=1e-9, steps=BAND_STEPS)
 
