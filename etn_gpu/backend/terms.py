@@ -194,7 +194,7 @@ class SiteTerms:
     def _sites(self) -> Array:
         species = self.geometry.species
         n_atoms = len(species)
-        density = densities(self.vectors, self.geometry.edge_offsets, self.tables.cutoff)
+        density = self._densities()
         _, centre, r, pairs = self._close()
         close_by = _sum(closeness(r, pairs)[0], centre, n_atoms)
         half = _sum(0.5 * repulsion(r, pairs)[0], centre, n_atoms)
@@ -216,6 +216,9 @@ class SiteTerms:
         out[:, SLOPE] = (2.0 * cohesion * beyond + 3.0 * stiffness * (dense * dense)) / usual
         out[:, PAIRS] = half
         return out
+
+    def _densities(self) -> Array:
+        return densities(self.vectors, self.geometry.edge_offsets, self.tables.cutoff)
 
     def _close(self) -> tuple[Integers, Integers, Array, Array]:
         """Edges of pairs that matter one by one: their places, centres, lengths and rows of the table of pairs."""

@@ -102,8 +102,14 @@ def calibrated_terms(
     loosest = terms_of(Settings.loosest(len(domain.species))).tables(model.species, model.cutoff)
     virtual = VirtualStructures(model, domain, loosest, kernel)
 
+    known: dict[tuple[bytes, ...], list[Fall]] = {}
+
     def falls_of(settings: Settings) -> list[Fall]:
-        return virtual.falls(terms_of(settings).tables(model.species, model.cutoff))
+        """Falls of one species after the other are tried to be mended in the same ways."""
+        key = tuple(getattr(settings, field.name).tobytes() for field in fields(settings))
+        if key not in known:
+            known[key] = virtual.falls(terms_of(settings).tables(model.species, model.cutoff))
+        return known[key]
 
     falls = falls_of(settings)
     hopeless: set[tuple[int, str]] = set()

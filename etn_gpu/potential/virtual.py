@@ -15,7 +15,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from etn_gpu.backend.cpu.terms import CompiledTerms
-from etn_gpu.backend.terms import TermTables
+from etn_gpu.backend.geometry import Geometry
+from etn_gpu.backend.terms import SiteTerms, TermTables
 from etn_gpu.backend.terms import densities as site_densities
 from etn_gpu.potential import assembly
 from etn_gpu.potential.domain import Domain, network_energies
@@ -82,6 +83,46 @@ class Fall:
     energy: float
 
 
+class _Known(SiteTerms):
+    """Terms of atoms whose densities are known, so that only edges are left that matter one by one."""
+
+    def __init__(self, tables: TermTables, geometry: Geometry, vectors: Array, densities: Array) -> None:
+        self._known = densities
+        super().__init__(tables, geometry, vectors)
+
+    def _densities(self) -> Array:
+        return self._known
+
+
+@dataclass
+class _Batch:
+    """A batch of structures, its densities and the outputs of the network [N], and its edges up to ``reach`` A."""
+
+    batch: StructureBatch
+    geometry: Geometry
+    vectors: Array
+    densities: Array
+    outputs: Array
+    reach: float
+
+    @classmethod
+    def of(cls, batch: StructureBatch, environments: Environments, outputs: Array, cutoff: float) -> _Batch:
+        densities = site_densities(environments.vectors, environments.geometry.edge_offsets, cutoff)
+        return cls(batch, environments.geometry, environments.vectors, densities, outputs, np.inf)
+
+    def within(self, reach: float) -> _Batch:
+        """The same with the edges up to ``reach`` A only."""
+        kept = np.einsum("ek,ek->e", self.vectors, self.vectors) <= reach * reach
+        offsets = np.concatenate(([0], np.cumsum(kept)))[self.geometry.edge_offsets]
+        geometry = Geometry(offsets, self.geometry.species, self.geometry.edge_species[kept])
+        return _Batch(self.batch, geometry, self.vectors[kept], self.densities, self.outputs, reach)
+
+    def energies(self, tables: TermTables) -> Array:
+        """Energies beyond the references in eV, as long as pairs matter no further out than ``reach``."""
+        terms = _Known(tables, self.geometry, self.vectors, self.densities)
+        return assembly.segment_sum(terms.energies(self.outputs)[:, None], self.batch.atom_offsets)[:, 0]
+
+
 class VirtualStructures:
     """Paths made of the patterns of a domain, with what the network gives there.
 
@@ -94,7 +135,8 @@ class VirtualStructures:
 
     def __init__(self, model: ETNPotential, domain: Domain, loosest: TermTables, kernel: Kernel) -> None:
         self.paths: list[Path] = []
-        self._batches: list[tuple[StructureBatch, Environments, Array]] = []
+        self._batches: list[_Batch] = []
+        self._near: list[_Batch] = []
         structures: list[Atoms] = []
         for kind, name, species, members, start in _all_paths(model, domain):
             first = len(structures)
@@ -108,37 +150,38 @@ class VirtualStructures:
             outputs = np.zeros(batch.n_atoms)
             if known.size:
                 outputs[known] = _network_energies(model, environments, known, kernel)
-            self._batches.append((batch, environments, outputs))
+            self._batches.append(_Batch.of(batch, environments, outputs, model.cutoff))
+        #: Atoms of each structure.
+        self.sizes = np.concatenate([np.diff(b.batch.atom_offsets) for b in self._batches]).astype(np.float64)
 
     def energies(self, tables: TermTables) -> Array:
         """Energies beyond the references of all structures with these terms, in eV."""
-        found = []
-        for batch, environments, outputs in self._batches:
-            terms = CompiledTerms(tables, environments.geometry, environments.vectors)
-            found.append(assembly.segment_sum(terms.energies(outputs)[:, None], batch.atom_offsets)[:, 0])
-        return np.nan_to_num(np.concatenate(found), nan=-1e9, posinf=1e9, neginf=-1e9)
-
-    @property
-    def sizes(self) -> Array:
-        """Atoms of each structure."""
-        return np.concatenate([np.diff(batch.atom_offsets) for batch, _, _ in self._batches]).astype(np.float64)
+        reach = float(tables.reach.max())
+        if not self._near or reach > self._near[0].reach:
+            self._near = [batch.within(1.1 * reach) for batch in self._batches]
+        found = np.concatenate([batch.energies(tables) for batch in self._near])
+        return np.nan_to_num(found, nan=-1e9, posinf=1e9, neginf=-1e9)
 
     def falls(self, tables: TermTables) -> list[Fall]:
         """Where energies fall though atoms come closer, or more slowly than they do on their way to being alone."""
-        energies, sizes = self.energies(tables), self.sizes
+        energies = self.energies(tables)
+        per_atom = energies / self.sizes
+        rises = np.diff(per_atom)
+        too_little = {
+            "pair": np.maximum(LEAST_FORCE * STEP - np.diff(energies), 0.0),
+            "compression": np.maximum(-TOLERANCE - rises, 0.0),
+            "expansion": np.maximum(-TOLERANCE + rises, 0.0),
+        }
         found = []
         for path in self.paths:
-            part = slice(path.first, path.end)
+            first, last = path.first, path.end - 1
             if path.kind == "pair":
-                candidates = {"pair": energies[part]}
+                parts = {"pair": slice(first, last)}
             else:
-                per_atom = energies[part] / sizes[part]
-                least = _valley(per_atom, path.start)
-                candidates = {"compression": per_atom[least:], "expansion": per_atom[least::-1]}
-            for kind, values in candidates.items():
-                rise = LEAST_FORCE * STEP if kind == "pair" else -TOLERANCE
-                drop = float(np.maximum(rise - np.diff(values), 0.0).sum())
-                if drop > 0.0:
+                least = first + _valley(per_atom[first : path.end], path.start)
+                parts = {"compression": slice(least, last), "expansion": slice(first, least)}
+            for kind, part in parts.items():
+                if (drop := float(too_little[kind][part].sum())) > 0.0:
                     found.append(Fall(path, kind, drop))
         return found
 

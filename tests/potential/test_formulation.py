@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import pickle
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +20,7 @@ from etn_gpu.errors import ModelFileError, NetworkError
 from etn_gpu.plan import Program, ProgramBuilder, Term
 from etn_gpu.plan.formula import Formula
 from etn_gpu.plan.operations import EdgeSum, EdgeSumBlock, Mix, MixBlock, PairTable, Products
-from etn_gpu.potential import Potential, file, load
+from etn_gpu.potential import Potential, file, load, size
 from etn_gpu.potential.formulation import Formulation
 from etn_gpu.potential.selfcheck import check_structures
 
@@ -151,13 +152,15 @@ def test_programs_that_reach_outside_their_values_are_refused(tmp_path: Path) ->
         etn_gpu.load(path)
 
 
-def test_huge_programs_are_refused_unless_allowed(tmp_path: Path) -> None:
+def test_huge_programs_are_refused_unless_allowed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Here those above a thousandth of the limit, which are written and read in a moment."""
+    monkeypatch.setattr(size, "LIMITS", replace(size.LIMITS, code=size.LIMITS.code / 1000))
     path = tmp_path / "model.etn"
     builder = ProgramBuilder()
     builder.input("x", "edge", 3)
-    many = Products((3, 3, 400_000), tuple((0, 1, k, 1.0) for k in range(0, 400_000, 2)))
+    many = Products((3, 3, 400), tuple((0, 1, k, 1.0) for k in range(0, 400, 2)))
     builder.step("y", "edge", (Term(many, 2, ("x", "x")),))
-    edge_sum = EdgeSum((400_000, 3, 1), (EdgeSumBlock(0, 1, 0, 1, 0),), 1, merged=True)
+    edge_sum = EdgeSum((400, 3, 1), (EdgeSumBlock(0, 1, 0, 1, 0),), 1, merged=True)
     builder.step("e", "atom", (Term(edge_sum, 2, ("y", "x")),))
     form = Formulation("large", ("Cu",), 3.0, builder.build({"e": "e"}))
     Potential(form, {"E0": [0.0]}).save(path)
