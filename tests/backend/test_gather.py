@@ -44,7 +44,7 @@ def paired() -> Geometry:
 
 def inputs_of(program: Program, geometry: Geometry) -> Inputs:
     rng = np.random.default_rng(0)
-    found = {}
+    found: Inputs = {}
     for value in program.inputs:
         lead = () if value.space == "param" else (geometry.count(value.space),)
         found[value.name] = 0.7 * rng.normal(size=(*lead, value.size))

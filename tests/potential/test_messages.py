@@ -19,6 +19,7 @@ from etn_gpu.plan import ProgramBuilder
 from etn_gpu.potential import Architecture, ETNPotential, assembly
 from etn_gpu.potential.kernel import Environments, Execution, Kernel
 from etn_gpu.potential.programs import programs
+from etn_gpu.potential.size import too_large
 from etn_gpu.structures import StructureBatch
 from etn_gpu.symmetry import Irreps, clebsch_gordan
 from etn_gpu.tensor.dense import to_dense
@@ -351,3 +352,30 @@ def test_components_that_cannot_be_orthonormal() -> None:
     weights = {core.name: np.ones(core.size) for core in head.cores}
     with pytest.raises(NetworkError, match="h has 5 components of degree 0, and only 2 combinations"):
         canonicalise_layer(layer, 1, feature, (0, 1), Irreps("1x0e"), weights)
+
+
+@pytest.mark.parametrize("pbc", [True, (True, True, False)], ids=["crystal", "slab"])
+def test_a_cell_smaller_than_the_reach_is_its_supercell(backend: str, deep: ETNPotential, pbc: Any) -> None:
+    """Atoms hear of images of themselves, over and over: 9 A across cells of 3 A."""
+    small = Atoms(
+        "Al2", scaled_positions=[[0, 0, 0], [0.4, 0.6, 0.5]], cell=[[3.2, 0, 0], [1.4, 3.1, 0], [-1.0, 1.3, 2.9]]
+    )
+    small.symbols[1] = "Ni"
+    small.pbc = pbc
+    large = small * (3, 2, 1) if pbc is not True else small * (2, 2, 2)
+    (one,), (many,) = (deep.evaluate(atoms, backend=backend, dtype="float64") for atoms in (small, large))
+    copies = len(large) // len(small)
+    np.testing.assert_allclose(many["energies"], np.tile(one["energies"], copies), rtol=0, atol=1e-11)
+    np.testing.assert_allclose(many["forces"], np.tile(one["forces"], (copies, 1)), rtol=0, atol=1e-11)
+    if pbc is True:
+        np.testing.assert_allclose(many["stress"], one["stress"], rtol=0, atol=1e-11)
+    assert np.abs(one["forces"]).max() > 0.01
+
+
+def test_very_large_layers_have_to_be_asked_for(plain: ETNPotential) -> None:
+    """Before anything is planned or compiled."""
+    layer = MessageLayer("400x0e+200x1o", ("9x0e+9x1o",), 2, 5)
+    reason = too_large(replace(plain.architecture, layers=(layer,) * 3))
+    assert reason is not None
+    assert "its architecture is very large" in reason
+    assert too_large(replace(plain.architecture, layers=(PLAIN,))) is None
