@@ -29,10 +29,11 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from common import bcc_crystal, commit_of, machine, print_table, save, timed
+from common import bcc_crystal, commit_of, machine, print_table, save
 from peers.environments import ONE_THREAD, Environments, PeerError
 from peers.published import PUBLISHED, find
 from small_cells import CALLS, CELLS, Nothing, measure
+from small_cells import least as quickest
 
 HERE = Path(__file__).resolve()
 EXPECTED = {
@@ -58,19 +59,9 @@ def own(model: Any, a: float, repeats: int) -> dict[str, Any]:
     if shares_loops():
         found["kernels"] = {str(n): kernels(ETNCalculator(model, threads=1), atoms) for n, atoms in crystals.items()}
     found["evaluate"] = {
-        str(n): single(partial(model.evaluate, atoms, threads=1), repeats) for n, atoms in crystals.items()
+        str(n): quickest(partial(model.evaluate, atoms, threads=1), CALLS * repeats) for n, atoms in crystals.items()
     }
     return found
-
-
-def single(evaluate: Callable[[], object], repeats: int) -> float:
-    """Microseconds of one evaluation."""
-
-    def some() -> None:
-        for _ in range(CALLS):
-            evaluate()
-
-    return timed(some, repeats).per(CALLS).cpu
 
 
 def shares_loops() -> bool:
@@ -94,7 +85,7 @@ def kernels(calculator: Any, atoms: Any) -> float:
     share = threads.share
     users = [module for module in sys.modules.values() if getattr(module, "share", None) is share]
     atoms.calc = calculator
-    least = float("inf")
+    quickest_call = float("inf")
     try:
         for module in users:
             vars(module)["share"] = timed_share
@@ -102,11 +93,11 @@ def kernels(calculator: Any, atoms: Any) -> float:
             spent.clear()
             atoms.positions[0, 0] += 1e-3 * (-1) ** k
             atoms.get_forces()
-            least = min(least, sum(spent))
+            quickest_call = min(quickest_call, sum(spent))
     finally:
         for module in users:
             vars(module)["share"] = share
-    return 1e6 * least
+    return 1e6 * quickest_call
 
 
 def row(what: str, repeats: int) -> dict[str, Any]:
