@@ -72,6 +72,8 @@ def _run_samples(
     program: Program, inputs: Mapping[str, Array], geometry: Geometry, dtype: np.dtype, samples: NDArray[np.int64]
 ) -> dict[str, Array]:
     """One run per sample (a range of atoms): parameter outputs are stacked, the others concatenated."""
+    if not program.gathers:  # neighbours may be in other samples then
+        geometry = Geometry(geometry.edge_offsets, geometry.species, geometry.edge_species)
     parts = []
     for first, last in pairwise(samples):
         edges = slice(geometry.edge_offsets[first], geometry.edge_offsets[last])
