@@ -5,7 +5,9 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, settings
@@ -109,13 +111,22 @@ class Finished:
 Run = Callable[..., Finished]
 
 
+@pytest.fixture(scope="session")
+def built_once() -> Callable[[Any], Any]:
+    """Typer's `get_command`, which takes longer than what most tests run with the command."""
+    from typer.main import get_command
+
+    return cache(get_command)
+
+
 @pytest.fixture
-def run(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Run:
+def run(built_once: Callable[[Any], Any], capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Run:
     """`run("screen", "--demo")` gives the exit code and what was printed, as wide as in a pipe."""
     from etn_gpu.cli.main import main
 
     # processes that run tests in parallel may have a width set
     monkeypatch.delenv("COLUMNS", raising=False)
+    monkeypatch.setattr("typer.main.get_command", built_once)
 
     def call(*arguments: object) -> Finished:
         with pytest.raises(SystemExit) as stop:

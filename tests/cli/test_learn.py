@@ -16,9 +16,8 @@ from etn_gpu.cli.learning_display import LearningDisplay
 from etn_gpu.learning import LearningConfig, LearningReport
 from etn_gpu.learning.config import Event, OnEvent
 from etn_gpu.potential.presets import PRESETS
-from etn_gpu.training import run as training_run
 from tests.conftest import Run
-from tests.learning.students import CUTOFF, alloys, tiny
+from tests.learning.students import CUTOFF, alloys, quicken_training, tiny
 
 TEACHER = "ase.calculators.emt:EMT"
 FEW = ("--rounds", 1, "--number", 10, "--test-number", 6, "--least-atoms", 8, "--steps", 20, "--threads", 1)
@@ -28,9 +27,7 @@ SMALL = ("--preset", "small", "--cutoff", CUTOFF, "--max-iterations", 2)
 @pytest.fixture
 def start(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A file of structures; runs of learning take seconds."""
-    monkeypatch.setattr(training_run, "STARTS", 1)
-    monkeypatch.setattr(training_run, "REFITS", 1)
-    monkeypatch.setattr("etn_gpu.training.report._plot", lambda *arguments: None)
+    quicken_training(monkeypatch)
     monkeypatch.setitem(PRESETS, "small", tiny())
     write(tmp_path / "start.extxyz", alloys())
     monkeypatch.chdir(tmp_path)

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pytest
 from ase import Atoms
 from ase.build import bulk
 from ase.io import write
@@ -26,6 +27,14 @@ def tiny() -> Preset:
     from dataclasses import replace
 
     return replace(PRESETS["small"], n_radial=4, channels=(2, 2, 1), bonds=("2x0e+1x1o",) * 2)
+
+
+def quicken_training(patch: pytest.MonkeyPatch) -> None:
+    """Training begins at once from its first start, with iterations of a few steps, and draws nothing."""
+    patch.setattr("etn_gpu.training.run.STARTS", 1)
+    patch.setattr("etn_gpu.training.run.REFITS", 1)
+    patch.setattr("etn_gpu.training.optimizer.MOST_STEPS", 20)
+    patch.setattr("etn_gpu.training.report._plot", lambda *arguments: None)
 
 
 def alloys(count: int = 12) -> list[Atoms]:

@@ -24,8 +24,7 @@ from etn_gpu.learning.config import LearningConfig
 from etn_gpu.learning.runner import _without_folders
 from etn_gpu.learning.samples import Sampler
 from etn_gpu.training import TrainingConfig
-from etn_gpu.training import run as training_run
-from tests.learning.students import Recorder, alloys, config
+from tests.learning.students import Recorder, alloys, config, quicken_training
 
 #: Copper and gold stand for each other.
 EXCHANGE = (("Cu", "Au"),)
@@ -33,19 +32,14 @@ EXCHANGE = (("Cu", "Au"),)
 
 @pytest.fixture(autouse=True)
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Training begins at once from its first start, and draws nothing."""
-    monkeypatch.setattr(training_run, "STARTS", 1)
-    monkeypatch.setattr(training_run, "REFITS", 1)
-    monkeypatch.setattr("etn_gpu.training.report._plot", lambda *arguments: None)
+    quicken_training(monkeypatch)
 
 
 @pytest.fixture(scope="module")
 def finished(tmp_path_factory: pytest.TempPathFactory) -> tuple[LearningConfig, LearningReport, Recorder]:
     """A run that nothing disturbed."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(training_run, "STARTS", 1)
-        patch.setattr(training_run, "REFITS", 1)
-        patch.setattr("etn_gpu.training.report._plot", lambda *arguments: None)
+        quicken_training(patch)
         options = config(tmp_path_factory.mktemp("finished"), exchange=EXCHANGE)
         recorder = Recorder()
         return options, learn(options, recorder), recorder

@@ -218,6 +218,7 @@ class TestCompiled:
     ) -> None:
         prepare, background = perf("gpu.prepare"), perf("gpu.background").Background
         monkeypatch.setattr(prepare, "FULL", perf("gpu.section").TINY)
+        monkeypatch.setattr(prepare, "compile_sources", lambda device: {"seconds": 0.0})
         failing = ["-c", "raise SystemExit('no room')"]
         monkeypatch.setattr(prepare, "Background", lambda names, n, _: background(dict.fromkeys(names, failing), n))
         assert not prepare.beforehand(90, [perf("gpu.program_checks").FIRST])

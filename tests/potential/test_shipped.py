@@ -38,8 +38,15 @@ def test_file_tells_data_licence_and_citation(name: str) -> None:
     assert str(Path("/")) not in str(model.metadata["training"]["options"])  # no path of the machine that trained it
 
 
-@every
-@pytest.mark.parametrize("dtype", ["float64", "float32"])
+@pytest.mark.parametrize(
+    ("name", "dtype"),
+    [
+        *((name, "float64") for name in SHIPPED),
+        ("nbmotaw", "float32"),
+        # what takes five seconds to compile each, and nothing but its numbers differs
+        *(pytest.param(name, "float32", marks=pytest.mark.slow) for name in ("mo", "si")),
+    ],
+)
 def test_crystal_and_its_forces(name: str, dtype: str) -> None:
     """The crystal of the first species is bound, and has no forces; rattled it is higher in energy."""
     model = etn_gpu.load(name)

@@ -30,8 +30,18 @@ def invoke() -> Invoke:
     return call
 
 
-def test_train_and_use_the_model(invoke: Invoke, alloys: tuple[Path, Path], tmp_path: Path) -> None:
-    """With a preset as it is shipped."""
+@pytest.mark.usefixtures("plots", "whole_iterations")
+@pytest.mark.parametrize("preset", ["tiny", pytest.param("as it is shipped", marks=pytest.mark.slow)])
+def test_train_and_use_the_model(
+    invoke: Invoke,
+    alloys: tuple[Path, Path],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    tiny_preset: str,
+    preset: str,
+) -> None:
+    if preset == tiny_preset:
+        monkeypatch.setitem(PRESETS, "small", PRESETS[tiny_preset])
     train_file, valid_file = alloys
     output = tmp_path / "model.etn"
     options = (*OPTIONS, "--valid", valid_file, "--max-iterations", 3, "--time-limit", "10m")
