@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property, lru_cache
 
 import numpy as np
@@ -15,6 +15,7 @@ import etn_gpu
 from etn_gpu import backend
 from etn_gpu.backend.cuda.device import Device
 from etn_gpu.backend.cuda.evaluation import Evaluator
+from etn_gpu.network import MessageLayer
 from etn_gpu.plan import Program, ProgramBuilder
 from etn_gpu.potential import Architecture, ETNPotential, Preset, preset_architecture
 from etn_gpu.potential.presets import PRESETS
@@ -26,6 +27,9 @@ INNER = 1.8
 PRODUCT = "product"
 #: What compiles in a moment for the emulator, with all that is special: two degrees and species embeddings.
 TINY = Preset(2, (1, 1), ("1x0e+1x1o",), 2, 1)
+#: The preset small with a layer of message passing; forces stay linear in the last core without a readout.
+MESSAGES = "small with messages"
+LAYER = MessageLayer("4x0e+2x1o", ("4x0e+2x1o",), 2, 4, attention=1, readout=False)
 
 
 @dataclass(frozen=True)
@@ -83,7 +87,9 @@ class Model:
 
 @lru_cache(maxsize=8)
 def architecture_of(name: str) -> Architecture:
-    """The preset ``name``, the one called tiny, or that of the shipped model ``name``."""
+    """The preset ``name``, the one called tiny, that with messages, or that of the shipped model ``name``."""
+    if name == MESSAGES:
+        return replace(architecture_of("small"), layers=(LAYER,))
     if name == "tiny" or name in PRESETS:
         return preset_architecture(TINY if name == "tiny" else name, SPECIES, CUTOFF, INNER)
     return etn_gpu.potential.load(name).architecture
@@ -99,7 +105,7 @@ def program_of(code: Code) -> Program:
 
 def potential(name: str, seed: int) -> ETNPotential:
     """The shipped model ``name``, or a preset with random parameters, as users have it."""
-    if name != "tiny" and name not in PRESETS:
+    if name not in (MESSAGES, "tiny", *PRESETS):
         return etn_gpu.potential.load(name)
     chosen = model(name, seed)
     shapes = chosen.architecture.parameter_shapes
@@ -109,18 +115,28 @@ def potential(name: str, seed: int) -> ETNPotential:
 
 @lru_cache(maxsize=8)
 def model(name: str, seed: int) -> Model:
-    """The preset ``name``, or the one called tiny, with parameters that follow from the seed."""
+    """An architecture that is not of a shipped model, with parameters that follow from the seed."""
     rng = np.random.default_rng(seed)
     architecture = architecture_of(name)
     parameters = {key: rng.normal(size=int(np.prod(shape))) for key, shape in architecture.parameter_shapes.items()}
     scaled = Model(architecture, parameters)
     structures = bcc(rng, (2, 2, 2))
     edges = oracle.neighbour_list(structures, CUTOFF)
-    # The site vector is linear in B and A but for the constant in its first component, forces are in the last core.
-    site = ProgramBuilder(scaled.programs.energy).build({"v": "v"})
-    spread = np.std(scaled.run(site, structures, edges)["v"][:, 1:])
-    for key in [k for k in parameters if k[0] in "AB"]:
-        parameters[key] /= spread
+
+    def site(value: str) -> Array:
+        program = ProgramBuilder(scaled.programs.energy).build({"v": value})
+        return scaled.run(program, structures, edges)["v"][:, 1:]
+
+    def scale(letters: str, values: Array) -> None:
+        for key in [k for k in parameters if k[0] in letters]:
+            parameters[key] /= np.std(values)
+
+    # The site vector is linear in B and A but for the constant in its first component, what a layer adds to it is in M,
+    # forces are in the last core.
+    scale("AB", site("v0" if architecture.layers else "v"))
+    if architecture.layers:
+        # Messages are polynomials of a high order: what they add is kept small beside what is there.
+        scale("M", 4.0 * (site("v") - site("v0")))
     forces = scaled.expected(structures, edges).forces
     parameters[architecture.train.cores[-1].name] /= np.sqrt(np.mean(forces**2))
     return scaled
