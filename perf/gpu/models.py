@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cached_property, lru_cache
 
 import numpy as np
@@ -15,7 +15,6 @@ import etn_gpu
 from etn_gpu import backend
 from etn_gpu.backend.cuda.device import Device
 from etn_gpu.backend.cuda.evaluation import Evaluator
-from etn_gpu.network import MessageLayer
 from etn_gpu.plan import Program, ProgramBuilder
 from etn_gpu.potential import Architecture, ETNPotential, Preset, preset_architecture
 from etn_gpu.potential.presets import PRESETS
@@ -27,9 +26,6 @@ INNER = 1.8
 PRODUCT = "product"
 #: What compiles in a moment for the emulator, with all that is special: two degrees and species embeddings.
 TINY = Preset(2, (1, 1), ("1x0e+1x1o",), 2, 1)
-#: The preset small with a layer of message passing; forces stay linear in the last core without a readout.
-MESSAGES = "small with messages"
-LAYER = MessageLayer("4x0e+2x1o", ("4x0e+2x1o",), 2, 4, attention=1, readout=False)
 
 
 @dataclass(frozen=True)
@@ -87,9 +83,7 @@ class Model:
 
 @lru_cache(maxsize=8)
 def architecture_of(name: str) -> Architecture:
-    """The preset ``name``, the one called tiny, that with messages, or that of the shipped model ``name``."""
-    if name == MESSAGES:
-        return replace(architecture_of("small"), layers=(LAYER,))
+    """The preset ``name``, the one called tiny, or that of the shipped model ``name``."""
     if name == "tiny" or name in PRESETS:
         return preset_architecture(TINY if name == "tiny" else name, SPECIES, CUTOFF, INNER)
     return etn_gpu.potential.load(name).architecture
@@ -105,7 +99,7 @@ def program_of(code: Code) -> Program:
 
 def potential(name: str, seed: int) -> ETNPotential:
     """The shipped model ``name``, or a preset with random parameters, as users have it."""
-    if name not in (MESSAGES, "tiny", *PRESETS):
+    if name != "tiny" and name not in PRESETS:
         return etn_gpu.potential.load(name)
     chosen = model(name, seed)
     shapes = chosen.architecture.parameter_shapes
@@ -115,7 +109,7 @@ def potential(name: str, seed: int) -> ETNPotential:
 
 @lru_cache(maxsize=8)
 def model(name: str, seed: int) -> Model:
-    """An architecture that is not of a shipped model, with parameters that follow from the seed."""
+    """The preset ``name``, or the one called tiny, with parameters that follow from the seed."""
     rng = np.random.default_rng(seed)
     architecture = architecture_of(name)
     parameters = {key: rng.normal(size=int(np.prod(shape))) for key, shape in architecture.parameter_shapes.items()}
@@ -132,11 +126,12 @@ def model(name: str, seed: int) -> Model:
             parameters[key] /= np.std(values)
 
     # The site vector is linear in B and A but for the constant in its first component, what a layer adds to it is in M,
-    # forces are in the last core.
+    # forces are in the last core and the readout P.
     scale("AB", site("v0" if architecture.layers else "v"))
     if architecture.layers:
         # Messages are polynomials of a high order: what they add is kept small beside what is there.
         scale("M", 4.0 * (site("v") - site("v0")))
     forces = scaled.expected(structures, edges).forces
-    parameters[architecture.train.cores[-1].name] /= np.sqrt(np.mean(forces**2))
+    for key in [architecture.train.cores[-1].name, *(k for k in parameters if k[0] == "P")]:
+        parameters[key] /= np.sqrt(np.mean(forces**2))
     return scaled

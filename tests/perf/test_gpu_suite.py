@@ -190,7 +190,7 @@ class TestOracle:
         np.testing.assert_allclose(found.forces.reshape(6, 16, 3), np.tile(expected.forces, (6, 1, 1)), atol=1e-9)
         np.testing.assert_allclose(found.energy, 6 * expected.energy)
 
-    @pytest.mark.parametrize("name", ["small", "small with messages"])
+    @pytest.mark.parametrize("name", ["small", "message-small"])
     def test_forces_are_of_order_one(self, perf: Perf, name: str) -> None:
         crystals, oracle = perf("gpu.crystals"), perf("gpu.oracle")
         for seed in range(3):
