@@ -1,4 +1,4 @@
-"""Every hand-written kernel against NumPy: neighbour lists, sums, tiles, slots, terms, margins."""
+"""Every hand-written kernel against NumPy: neighbour lists, sums, tiles, exchanges, slots, terms, margins."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ from gpu.section import FULL, Bench, Case, Row, Section, bitwise, compared, rela
 from numpy.typing import NDArray
 
 from etn_gpu.backend.cuda.device import Device
+from etn_gpu.backend.cuda.exchanges import Exchanges
 from etn_gpu.backend.cuda.launcher import Module
 from etn_gpu.backend.cuda.neighbours import DeviceEdges, NeighbourSearch
 from etn_gpu.backend.cuda.slots import TILE, SlotFiller
@@ -41,6 +42,7 @@ def cases(bench: Bench) -> Iterator[Case]:
         yield Case(f"forces and virials, {dtype}", partial(_edge_sums, bench, dtype))
         yield Case(f"sums of segments, {dtype}", partial(_segment_sums, bench, dtype))
         yield Case(f"tiles and back, {dtype}", partial(_tiles, bench, dtype))
+        yield Case(f"exchanges, {dtype}", partial(_exchanges, bench, dtype))
         yield Case(f"terms, {dtype}", partial(_terms, bench, dtype))
     yield Case("minima of segments", partial(_minima, bench))
     yield Case("sums of columns", partial(_column_sums, bench))
@@ -142,7 +144,28 @@ def _tiles(bench: Bench, dtype: str) -> Row:
     rows = np.where((atoms >= 0)[:, None], values[atoms], 0.0).astype(dtype)
     expected = rows.reshape(-1, TILE, size).swapaxes(1, 2)
     pairs = [(device.to_host(tiles), expected), (device.to_host(back), values.astype(dtype))]
+    if dtype == "float32":
+        module["gather_kept_float32"].over(tiles.size, values=back, **common)
+        pairs.append((device.to_host(tiles), expected))
     return bitwise(iter(pairs)) | {"size": n_atoms * size}
+
+
+def _exchanges(bench: Bench, dtype: str) -> Row:
+    """Values of neighbours on edges, and sums over the edges that lead to each atom."""
+    device, rng, size = bench.device, bench.rng(), 11
+    structures = ragged(rng, bench.sizes.check_cells)
+    edges = oracle.neighbour_list(structures, CUTOFF)
+    atoms, values = (rng.normal(size=(n, size)).astype(dtype) for n in (structures.n_atoms, len(edges.neighbour)))
+    kernels, put = Exchanges(device), device.to_device
+    gathered = kernels.gather(put(atoms), put(edges.neighbour))
+    summed = kernels.sum_reverse(put(values), put(edges.reverse), put(edges.offsets))
+    expected = np.zeros((structures.n_atoms, size))
+    np.add.at(expected, edges.neighbour, values.astype(np.float64))
+    same = np.array_equal(device.to_host(gathered), atoms[edges.neighbour])
+    row = compared(
+        relative(device.to_host(summed), expected), 1e-6 if dtype == "float32" else ROUNDING, size=len(values)
+    )
+    return row | {"passed": row["passed"] and same}
 
 
 def _column_sums(bench: Bench) -> Row:

@@ -116,11 +116,22 @@ def model(name: str, seed: int) -> Model:
     scaled = Model(architecture, parameters)
     structures = bcc(rng, (2, 2, 2))
     edges = oracle.neighbour_list(structures, CUTOFF)
-    # The site vector is linear in B and A but for the constant in its first component, forces are in the last core.
-    site = ProgramBuilder(scaled.programs.energy).build({"v": "v"})
-    spread = np.std(scaled.run(site, structures, edges)["v"][:, 1:])
-    for key in [k for k in parameters if k[0] in "AB"]:
-        parameters[key] /= spread
+
+    def site(value: str) -> Array:
+        program = ProgramBuilder(scaled.programs.energy).build({"v": value})
+        return scaled.run(program, structures, edges)["v"][:, 1:]
+
+    def scale(letters: str, values: Array) -> None:
+        for key in [k for k in parameters if k[0] in letters]:
+            parameters[key] /= np.std(values)
+
+    # The site vector is linear in B and A but for the constant in its first component, what a layer adds to it is in M,
+    # forces are in the last core and the readout P.
+    scale("AB", site("v0" if architecture.layers else "v"))
+    if architecture.layers:
+        # Messages are polynomials of a high order: what they add is kept small beside what is there.
+        scale("M", 4.0 * (site("v") - site("v0")))
     forces = scaled.expected(structures, edges).forces
-    parameters[architecture.train.cores[-1].name] /= np.sqrt(np.mean(forces**2))
+    for key in [architecture.train.cores[-1].name, *(k for k in parameters if k[0] == "P")]:
+        parameters[key] /= np.sqrt(np.mean(forces**2))
     return scaled

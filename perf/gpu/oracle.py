@@ -30,7 +30,7 @@ class Edges:
 
     def geometry(self, structures: Structures) -> Geometry:
         """What a Program must know of the batch."""
-        return Geometry(self.offsets, structures.species, self.species)
+        return Geometry(self.offsets, structures.species, self.species, self.neighbour, self.reverse)
 
 
 def neighbour_list(structures: Structures, cutoff: float) -> Edges:

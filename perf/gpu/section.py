@@ -78,8 +78,8 @@ class Sizes:
 
 _MILLION = (20, 20, 20)
 FULL = Sizes(
-    # Small comes last: what takes long to compile must begin early.
-    presets=("standard", "large", "small"),
+    # Small ones come last: what takes long to compile must begin early.
+    presets=("standard", "large", "small", "message-small"),
     dtypes=("float32", "float64"),
     programs=("gradient", "energy", "parameter_gradient", "hessian_vector"),
     potential="nbmotaw",

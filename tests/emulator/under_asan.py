@@ -21,6 +21,8 @@ from etn_gpu.backend.cuda.launcher import Module
 from etn_gpu.backend.cuda.neighbours import NeighbourSearch
 from etn_gpu.backend.cuda.structures import DeviceStructures
 from etn_gpu.backend.cuda.sums import Segments
+from etn_gpu.network import MessageLayer
+from etn_gpu.plan import Program
 from etn_gpu.potential import Architecture
 from etn_gpu.potential.programs import programs
 from etn_gpu.potential.references import REFERENCES
@@ -73,6 +75,15 @@ def main(task: str, *paths: str) -> None:
     kernel.launch(1, x=device.zeros(64, np.float64), y=device.zeros(32, np.float64), n=63)
 
 
+def with_messages() -> tuple[Program, dict[str, Any]]:
+    """Gradients of a smaller potential with a layer of message passing: the Program, and random parameters."""
+    layer = MessageLayer("1x0e+1x1o", ("1x0e+1x1o",), 1, 2, attention=1)
+    architecture = Architecture(("Al", "H", "O"), 6.0, 0.5, 2, (2, 1), 2, 2, ("1x0e+1x1o",), layers=(layer,))
+    rng = np.random.default_rng(1)
+    shapes = architecture.parameter_shapes
+    return programs(architecture).gradient, {name: rng.normal(size=np.prod(shape)) for name, shape in shapes.items()}
+
+
 def potential() -> tuple[Architecture, dict[str, Any], Terms]:
     """A small potential of three species, random parameters, and terms beside its network."""
     architecture = Architecture(("Al", "H", "O"), 6.0, 0.5, 3, (2, 2, 1), 2, 2, ("2x0e+1x1o", "1x0e+1x1o+1x2e"))
@@ -95,14 +106,18 @@ def _evaluate(device: EmulatedDevice, arrays: dict[str, Any]) -> dict[str, Any]:
     edges = NeighbourSearch(device).find(structures, architecture.cutoff)
     results = evaluator.of_edges(structures, edges, Segments.upload(device, arrays["atom_offsets"]))
     listed = {"neighbour": edges.neighbour, "reverse": edges.reverse, "vectors": edges.vectors}
-    geometry = Geometry(*(device.to_host(a) for a in (edges.offsets, structures.species, edges.species)))
+    of_batch = (edges.offsets, structures.species, edges.species, edges.neighbour, edges.reverse)
+    geometry = Geometry(*(device.to_host(a) for a in of_batch))
     inputs = {
         "x": device.to_host(edges.vectors), "dx": np.ones((edges.n_edges, 3)),
         "e_bar": np.ones((geometry.n_atoms, 1)), "de_bar": np.ones((geometry.n_atoms, 1)), **flat,
     }  # fmt: skip
     gradients = executor.run(made.parameter_gradient, inputs, geometry, dtype=dtype, device=device)
     found = {name: device.to_host(a) for name, a in (vars(results) | listed).items() if a is not None}
-    return found | {name: array for name, array in gradients.items() if name.endswith("_bar")}
+    found |= {name: array for name, array in gradients.items() if name.endswith("_bar")}
+    program, weights = with_messages()
+    messages = executor.run(program, {**inputs, **weights}, geometry, dtype=dtype, device=device)
+    return found | {f"messages_{name}": array for name, array in messages.items()}
 
 
 if __name__ == "__main__":

@@ -37,7 +37,7 @@ class TestScript:
         assert list(rows) == ["machine", "kernels", *compiled, *users]
         assert rows["machine"][0]["seed"] == 7
         checked = [row for of_section in rows.values() for row in of_section if "passed" in row]
-        assert len(checked) == 21
+        assert len(checked) == 23
         assert report["incomplete"] == []
         assert all(row["passed"] and row["difference"] <= row["limit"] for row in checked)
         assert {name for name in sections if name not in rows} >= {"crystals", "batches", "kernel_times", "peers"}
@@ -190,12 +190,13 @@ class TestOracle:
         np.testing.assert_allclose(found.forces.reshape(6, 16, 3), np.tile(expected.forces, (6, 1, 1)), atol=1e-9)
         np.testing.assert_allclose(found.energy, 6 * expected.energy)
 
-    def test_forces_are_of_order_one(self, perf: Perf) -> None:
+    @pytest.mark.parametrize("name", ["small", "message-small"])
+    def test_forces_are_of_order_one(self, perf: Perf, name: str) -> None:
         crystals, oracle = perf("gpu.crystals"), perf("gpu.oracle")
         for seed in range(3):
             structures = crystals.bcc(np.random.default_rng(seed), (2, 2, 2))
             edges = oracle.neighbour_list(structures, crystals.CUTOFF)
-            forces = perf("gpu.models").model("small", seed).expected(structures, edges).forces
+            forces = perf("gpu.models").model(name, seed).expected(structures, edges).forces
             assert 0.02 < np.sqrt(np.mean(forces**2)) < 50.0
             np.testing.assert_allclose(forces.sum(axis=0), 0.0, atol=1e-9)
 

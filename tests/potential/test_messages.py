@@ -199,7 +199,7 @@ def test_covariant_outputs_turn_with_the_structure(
     turned = Atoms(atoms.numbers, atoms.positions @ q.T, cell=atoms.cell @ q.T, pbc=True)
     (before,), (after,) = (potential.covariants(x, backend=backend) for x in (atoms, turned))
     xyz = [2, 0, 1]
-    np.testing.assert_allclose(after[:, xyz], before[:, xyz] @ q.T, rtol=0, atol=1e-4 if backend == "cuda" else 1e-10)
+    np.testing.assert_allclose(after[:, xyz], before[:, xyz] @ q.T, rtol=0, atol=1e-10)
     assert np.abs(before).max() > 1e-3
 
 
@@ -211,9 +211,7 @@ def test_a_structure_gives_the_same_beside_others(
     for (name, atoms), result in zip([*structures.items()] * 2, together, strict=True):
         (alone,) = deep.evaluate(atoms, backend=backend)
         for key, value in alone.items():
-            np.testing.assert_allclose(
-                result[key], value, rtol=0, atol=1e-4 if backend == "cuda" else 1e-11, err_msg=name
-            )
+            np.testing.assert_allclose(result[key], value, rtol=0, atol=1e-11, err_msg=name)
 
 
 def test_results_do_not_depend_on_threads(deep: ETNPotential, batch: StructureBatch) -> None:

@@ -1,4 +1,4 @@
-"""Potentials with message passing on a device: evaluations from positions on, relaxations, and the check before both."""
+"""Potentials with message passing on a device: evaluations from positions on, relaxations, the check before both."""
 
 from __future__ import annotations
 
@@ -62,22 +62,22 @@ def assert_same(found: list[Any], expected: list[Any], relative: float) -> None:
             np.testing.assert_allclose(result[name], values, rtol=0, atol=atol, err_msg=name)
 
 
-@pytest.mark.parametrize("dtype", TOLERANCES)
+@pytest.mark.parametrize(("dtype", "with_terms"), [("float64", False), ("float32", True)])
 def test_results_are_those_of_the_host(
-    layered: ETNPotential, many: list[Atoms], device: EmulatedDevice, monkeypatch: pytest.MonkeyPatch, dtype: str
-) -> None:
+    layered: ETNPotential, many: list[Atoms], device: EmulatedDevice, monkeypatch: pytest.MonkeyPatch, dtype: str,
+    with_terms: bool,
+) -> None:  # fmt: skip
     """With terms beside the network and without them; in parts, with no other bits."""
-    for model in (layered, layered.with_terms(check_terms(2, layered.cutoff))):
-        whole = evaluate(model, many, device, dtype=dtype)
-        assert_same(whole, model.evaluate(many, backend="numpy"), TOLERANCES[dtype])
-        with monkeypatch.context() as patch:
-            patch.setattr(on_device, "PART_ATOMS", 5)
-            assert_same(evaluate(model, many, device, dtype=dtype), whole, 0.0)
+    model = layered.with_terms(check_terms(2, layered.cutoff)) if with_terms else layered
+    whole = evaluate(model, many, device, dtype=dtype)
+    assert_same(whole, model.evaluate(many, backend="numpy"), TOLERANCES[dtype])
+    monkeypatch.setattr(on_device, "PART_ATOMS", 5)
+    assert_same(evaluate(model, many, device, dtype=dtype), whole, 0.0)
 
 
 def test_energies_alone(layered: ETNPotential, many: list[Atoms], device: EmulatedDevice) -> None:
-    asked = {"forces": False, "stress": False}
-    assert_same(evaluate(layered, many, device, **asked), layered.evaluate(many, backend="numpy", **asked), 1e-10)
+    found = evaluate(layered, many, device, forces=False, stress=False)
+    assert_same(found, layered.evaluate(many, backend="numpy", forces=False, stress=False), 1e-10)
 
 
 @pytest.mark.slow
@@ -92,7 +92,7 @@ def test_sums_over_other_edges_are_noticed(layered: ETNPotential, monkeypatch: p
     read, right = sources.read, "values[neighbour[first + edge] * size"
     assert right in read("exchanges.cu")
     monkeypatch.setattr(sources, "read", lambda name: read(name).replace(right, "values[neighbour[first] * size"))
-    with pytest.raises(BackendError, match="the cuda backend does not agree with numpy .* relative difference of"):
+    with pytest.raises(BackendError, match="the cuda backend does not agree with numpy for this model"):
         evaluate(layered, [bulk("Al")], EmulatedDevice())
 
 
@@ -100,7 +100,7 @@ def test_a_relaxation(layered: ETNPotential, device: EmulatedDevice) -> None:
     options = Options(cell="full")
     flights: list[Flight] = [
         DeviceFlight(layered, options, "float64", device),
-        CpuFlight(layered, options, "numba", "float64", 1, 10**7),
+        CpuFlight(layered, options, "numpy", "float64", 1, 10**7),
     ]
     structures = [bulk("Al", "bcc", a=3.2, cubic=True), bulk("Ni", "fcc", a=4.0)]
     structures[0].positions[1] += 0.1

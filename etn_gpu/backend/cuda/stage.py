@@ -21,7 +21,8 @@ TILES_OUT: Final = "tiles out"
 class Argument:
     """An array that a kernel reads or writes: its name in the signature, its role, the value of the Program it holds.
 
-    ``role`` is one of :data:`EDGE_INPUT`, :data:`EDGE_KEPT`, :data:`EDGE_OUTPUT`, :data:`TILES_IN` and :data:`TILES_OUT`.
+    ``role`` is one of :data:`EDGE_INPUT`, :data:`EDGE_KEPT`, :data:`EDGE_OUTPUT`, :data:`TILES_IN` and
+    :data:`TILES_OUT`.
     """
 
     name: str

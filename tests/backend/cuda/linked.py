@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import pairwise
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,7 +19,7 @@ def linked(sizes: Sequence[int], n_pairs: int, n_species: int, seed: int = 0) ->
     rng = np.random.default_rng(seed)
     samples = np.concatenate(([0], np.cumsum(sizes))).astype(np.int64)
     species = rng.integers(0, n_species, samples[-1]).astype(np.int32)
-    drawn = [rng.integers(first, end, (n_pairs, 2)) for first, end in zip(samples, samples[1:]) if end > first]
+    drawn = [rng.integers(first, end, (n_pairs, 2)) for first, end in pairwise(samples) if end > first]
     pairs = np.concatenate([np.empty((0, 2), np.int64), *drawn])
     centre, neighbour = np.concatenate((pairs, pairs[:, ::-1])).T
     order = np.lexsort((species[neighbour], centre))

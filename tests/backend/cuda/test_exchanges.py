@@ -49,8 +49,9 @@ def test_exchanges(device: Device, kernels: Exchanges, case: str, size: int, dty
 def test_sums_are_in_double_precision(device: Device, kernels: Exchanges) -> None:
     """Numbers that float32 would lose beside the first, which goes again."""
     values = np.array([[2.0**30], [1.0], [-(2.0**30)], [1.0]], np.float32)
-    given = (values, np.arange(4), np.array([0, 4]))
-    assert device.to_host(kernels.sum_reverse(*map(device.to_device, given))).tolist() == [[2.0]]
+    put = device.to_device
+    found = kernels.sum_reverse(put(values), put(np.arange(4)), put(np.array([0, 4])))
+    assert device.to_host(found).tolist() == [[2.0]]
 
 
 def test_arrays_that_do_not_fit(device: Device, kernels: Exchanges) -> None:

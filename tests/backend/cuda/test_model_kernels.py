@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
 
 from etn_gpu.backend.cuda import sources
 from etn_gpu.backend.cuda.lowering import lower
-from etn_gpu.backend.cuda.nvrtc import Compiler
+from etn_gpu.backend.cuda.nvrtc import Compiler, Resources
+from etn_gpu.backend.cuda.passes import DevicePasses
+from etn_gpu.network import MessageLayer
 from etn_gpu.potential import Architecture, preset_architecture
 from etn_gpu.potential.programs import programs
 
@@ -34,6 +38,35 @@ def test_energies_and_gradients(compiler: Compiler, name: str, dtype: str, archi
         assert used.spilled == 0
         assert used.registers <= (128 if dtype == "float32" else 255)
         assert used.shared + stage.shared_bytes <= 163 * 1024
+
+
+class Compiling:
+    """As much of a device as it takes to compile kernels for sm_90, and what they use."""
+
+    name = "compiler"
+
+    def __init__(self, compiler: Compiler) -> None:
+        self._compiler = compiler
+        self.used: list[tuple[str, Resources]] = []
+
+    def load(self, text: str, origin: str) -> Compiling:
+        self.used += self._compiler.compile(text, origin, 90).resources().items()
+        return self
+
+    def get_function(self, name: str) -> None:
+        """There is nothing to start."""
+
+
+@pytest.mark.parametrize("attention", [0, 2])
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_passes_of_a_model_with_messages(compiler: Compiler, dtype: str, attention: int) -> None:
+    device: Any = Compiling(compiler)
+    layer = MessageLayer("2x0e+1x1o", ("2x0e+1x1o",), 1, 3, attention)
+    form = Architecture(("Nb", "Mo", "W"), 5.0, 1.0, 4, (3, 2), 2, 2, ("2x0e+1x1o",) * 2, layers=(layer,))
+    stages = DevicePasses(device, programs(form).gradient, np.dtype(dtype)).stages
+    assert {stage.name for stage in stages} < {name for name, _ in device.used}
+    assert all(used.spilled == 0 for _, used in device.used)
+    assert all(stage.shared_bytes <= 163 * 1024 for stage in stages)
 
 
 def test_the_largest_preset(compiler: Compiler) -> None:

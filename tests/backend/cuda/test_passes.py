@@ -94,7 +94,7 @@ def test_results_are_those_of_numpy(
 def on_device(device: Device, geometry: Geometry) -> DeviceGeometry:
     slots = Slots.of_samples(device, geometry.species, np.array([0, geometry.n_atoms]))
     arrays = (geometry.edge_offsets, geometry.edge_species, *geometry.neighbours())
-    offsets, species, neighbour, reverse = map(device.to_device, arrays)
+    offsets, species, neighbour, reverse = (device.to_device(array) for array in arrays)
     return DeviceGeometry(offsets, species, slots, neighbour, reverse)
 
 

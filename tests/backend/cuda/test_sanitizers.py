@@ -11,6 +11,7 @@ import pytest
 from ase import Atoms
 from ase.build import bulk, molecule
 
+from etn_gpu import backend as backends
 from etn_gpu.backend.cuda import sources
 from etn_gpu.backend.cuda.neighbours import NeighbourSearch
 from etn_gpu.backend.cuda.structures import DeviceStructures
@@ -42,7 +43,7 @@ def arrays_of(batch: StructureBatch) -> dict[str, Any]:
 
 @pytest.mark.slow
 def test_all_kernels_under_the_sanitizers(batch: StructureBatch, tmp_path: Path) -> None:
-    """Lists, a potential with all its terms, forces and virials, and its gradients in the parameters."""
+    """Lists, a potential with all its terms, forces and virials, its gradients in the parameters; message passing."""
     source, target = tmp_path / "batch.npz", tmp_path / "result.npz"
     np.savez(source, **arrays_of(batch))
     done = under_asan.run("batch", source, target)
@@ -57,6 +58,10 @@ def test_all_kernels_under_the_sanitizers(batch: StructureBatch, tmp_path: Path)
     wanted: dict[str, Any] = {"energies": expected.energies, "forces": expected.forces, "energy": expected.energy}
     # Reference energies are no part of Programs.
     wanted |= {f"{name}_bar": gradients[name] for name in architecture.network_shapes}
+    program, weights = under_asan.with_messages()
+    inputs = {"x": batch.vectors, "e_bar": ones[:, None], **weights}
+    messages = backends.run(program, inputs, environments.geometry, backend="numpy")
+    wanted |= {f"messages_{name}": values for name, values in messages.items()}
     with np.load(target) as result:
         for name in ("neighbour", "reverse", "vectors"):
             np.testing.assert_array_equal(result[name], getattr(batch, name))
