@@ -1,8 +1,8 @@
 """The canonical form of a layer of message passing: its head is an isometry, and what takes h has absorbed the rest.
 
 The components of h are as good as any linear combinations of them, sector by sector. In canonical form all cores of the
-head are isometric towards its output, so that the components are orthonormal as tensors: sizes are in the cores that mix
-messages, in the readout and in the matrices of attention alone.
+head are isometric towards its output, so that the components are orthonormal as tensors: sizes are in the cores that
+mix messages, in the readout and in the matrices of attention alone.
 """
 
 from __future__ import annotations
