@@ -6,6 +6,7 @@ neither numba nor ASE, which have nothing to find here.
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import sys
@@ -17,7 +18,7 @@ import numpy as np
 from etn_gpu.backend import Geometry
 from etn_gpu.backend.cuda import executor
 from etn_gpu.backend.cuda.evaluation import Evaluator
-from etn_gpu.backend.cuda.launcher import Module
+from etn_gpu.backend.cuda.launcher import Kernel, Module
 from etn_gpu.backend.cuda.neighbours import NeighbourSearch
 from etn_gpu.backend.cuda.structures import DeviceStructures
 from etn_gpu.backend.cuda.sums import Segments
@@ -64,15 +65,28 @@ def run(task: str, *paths: Path) -> subprocess.CompletedProcess[str]:
 
 
 def main(task: str, *paths: str) -> None:
-    """``batch``: an evaluation of the structures in a file, into another; else the name of a planted kernel."""
+    """``batch``: an evaluation of the structures in a file, into another; ``planted``: what becomes of each kernel."""
     device = EmulatedDevice("address", order=2)
     if task == "batch":
         source, target = paths
         with np.load(source) as arrays:
             np.savez(target, **_evaluate(device, dict(arrays)))
         return
-    kernel = Module(device, PLANTED, "planted.cu")[task]
-    kernel.launch(1, x=device.zeros(64, np.float64), y=device.zeros(32, np.float64), n=63)
+    kernels = Module(device, PLANTED, "planted.cu").kernels
+    json.dump({kernel.signature.name: _in_child(device, kernel) for kernel in kernels}, sys.stdout)
+
+
+def _in_child(device: EmulatedDevice, kernel: Kernel) -> tuple[int, str]:
+    """Run a kernel in a process that it may bring down: status, and what is said there."""
+    reading, writing = os.pipe()
+    if (child := os.fork()) == 0:
+        os.dup2(writing, 2)
+        kernel.launch(1, x=device.zeros(64, np.float64), y=device.zeros(32, np.float64), n=63)
+        os._exit(0)
+    os.close(writing)
+    with open(reading) as said:
+        text = said.read()
+    return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]), text
 
 
 def with_messages() -> tuple[Program, dict[str, Any]]:

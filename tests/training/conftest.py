@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -233,6 +233,17 @@ def store(tmp_path: Path) -> Callable[..., Path]:
 def events() -> list[Event]:
     """Append events here: `train(config, events.append)`."""
     return []
+
+
+@pytest.fixture(scope="module", autouse=True)
+def quick_machine_code() -> Iterator[None]:
+    """Ranks that grow mean new machine code, which LLVM makes in a quarter of the time if it does not optimise it.
+
+    What it makes when it does is tested with the backends.
+    """
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("etn_gpu.backend.cpu.jit.OPTIMISATION", 0)
+        yield
 
 
 @pytest.fixture(autouse=True)

@@ -26,9 +26,11 @@ Configure = Callable[..., TrainingConfig]
 PROGRAM = """
 import sys
 from dataclasses import replace
+from etn_gpu.backend.cpu import jit
 from etn_gpu.potential import PRESETS
 from etn_gpu.training import TrainingConfig, run, train
 
+jit.OPTIMISATION = 0  # the machine code of the other tests
 run.STARTS = 1
 PRESETS["tiny"] = replace(PRESETS["small"], n_radial=4, channels=(2, 2, 1), bonds=("2x0e+1x1o",) * 2)
 train_file, valid_file, output, cutoff = sys.argv[1:]

@@ -16,6 +16,9 @@ import llvmlite.binding as llvm
 
 from etn_gpu.backend import cache
 
+#: How much LLVM optimises, 0 to 3.
+OPTIMISATION = 2
+
 
 def _machine() -> Any:
     """A target machine; an engine owns its own, and deletes it."""
@@ -23,7 +26,7 @@ def _machine() -> Any:
     llvm.initialize_native_asmprinter()
     target = llvm.Target.from_default_triple()
     return target.create_target_machine(
-        cpu=llvm.get_host_cpu_name(), features=llvm.get_host_cpu_features().flatten(), opt=2, reloc="pic"
+        cpu=llvm.get_host_cpu_name(), features=llvm.get_host_cpu_features().flatten(), opt=OPTIMISATION, reloc="pic"
     )
 
 
@@ -70,7 +73,8 @@ def keep(text: str, code: bytes) -> None:
 
 
 def _name(text: str) -> str:
-    identity = "|".join((text, llvm.get_host_cpu_name(), llvm.get_host_cpu_features().flatten(), llvmlite.__version__))
+    processor = llvm.get_host_cpu_name(), llvm.get_host_cpu_features().flatten()
+    identity = "|".join((text, *processor, llvmlite.__version__, str(OPTIMISATION)))
     return f"{hashlib.sha256(identity.encode()).hexdigest()[:32]}.o"
 
 
