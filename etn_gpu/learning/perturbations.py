@@ -35,7 +35,8 @@ def grown(atoms: Atoms, least_atoms: int) -> Atoms:
         StructureError: a structure that cannot be evaluated.
     """
     Pairs(atoms)
-    heights = StructureArrays.gather([atoms]).heights[0]
+    # Equal heights of a lattice differ in their last digits, which shall not decide.
+    heights = StructureArrays.gather([atoms]).heights[0].round(9)
     repeats = np.ones(3, dtype=np.int64)
     while atoms.pbc.any() and not has_charge_or_spin(atoms) and len(atoms) * repeats.prod() < least_atoms:
         repeats[np.argmin(np.where(atoms.pbc, heights * repeats, np.inf))] += 1
