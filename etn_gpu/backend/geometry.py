@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
+from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from etn_gpu.errors import BackendError
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -48,12 +51,7 @@ class Geometry:
         Raises:
             BackendError: they were not given.
         """
-        if self.neighbour is None or self.reverse is None:
-            raise BackendError(
-                "the Program gathers values of neighbours: its geometry must have the atoms that edges lead to and the "
-                "edges back (neighbour and reverse)"
-            )
-        return self.neighbour, self.reverse
+        return both_given(self.neighbour, self.reverse)
 
     def part(self, first: int, last: int) -> Geometry:
         """That of the atoms first .. last-1, whose neighbours are all among them where neighbours are known."""
@@ -90,9 +88,18 @@ class Geometry:
         object.__setattr__(self, "last_species", last)
 
 
-def with_merged_neighbours(geometry: Geometry) -> Geometry:
-    """The same, with the neighbours' species not told apart: 0 for all."""
-    return replace(geometry, edge_species=np.zeros_like(geometry.edge_species))
+def both_given(neighbour: T | None, reverse: T | None, where: str = "") -> tuple[T, T]:
+    """The neighbours of a geometry and the edges back; ``where`` it lies, if that is not the host.
+
+    Raises:
+        BackendError: one of them was not given.
+    """
+    if neighbour is None or reverse is None:
+        raise BackendError(
+            f"the Program gathers values of neighbours: its geometry{where} must have the atoms that edges lead to and "
+            "the edges back (neighbour and reverse)"
+        )
+    return neighbour, reverse
 
 
 def nearest_neighbours(

@@ -26,7 +26,7 @@ def fold(program: Program, columns: Columns, inputs: Mapping[str, Array], dtype:
     Folding takes a millisecond or two: for a small structure longer than everything else, so a model is folded once.
     What is given is compared number by number unless it is :func:`~etn_gpu.backend.constants.frozen`.
     """
-    given = tuple(content(inputs[v.name]) for v in program.inputs if v.space == "param")
+    given = tuple(content(inputs[v.name]) for v in program.parameter_inputs)
     return _fold(program, tuple(columns.items()), np.dtype(dtype).name, given)
 
 
@@ -35,7 +35,7 @@ def _fold(
     program: Program, columns: tuple[tuple[str, tuple[int, int]], ...], dtype: str, given: tuple[bytes, ...]
 ) -> Array:
     values: dict[str, Array] = {}
-    for v, numbers in zip((v for v in program.inputs if v.space == "param"), given, strict=True):
+    for v, numbers in zip(program.parameter_inputs, given, strict=True):
         values[v.name] = np.ndarray(v.size, np.float64, numbers)
     before, _, _ = split(program)
     _run(before, values, ())
@@ -53,8 +53,7 @@ def parameter_outputs(
 
     parameters [total]: the folded ``columns``; rows [total] or [samples, total]: the sums over atoms ``sums``.
     """
-    outputs = [(name, program.values[value]) for name, value in program.outputs]
-    if all(value.space != "param" for _, value in outputs):
+    if not program.has_parameter_outputs:
         return {}
     values: dict[str, Array] = {}
     for name, (offset, size) in columns.items():
@@ -63,11 +62,7 @@ def parameter_outputs(
         values[name] = rows[..., offset : offset + size]
     _, _, after = split(program)
     _run(after, values, rows.shape[:-1])
-    return {
-        name: np.broadcast_to(values[value.name], (*rows.shape[:-1], value.size)).astype(dtype)
-        for name, value in outputs
-        if value.space == "param"
-    }
+    return _outputs(program, values, rows.shape[:-1], dtype)
 
 
 def closing_outputs(
@@ -77,10 +72,9 @@ def closing_outputs(
 
     given: the parameters, and the sums over atoms of the passes, [size] or [samples, size]; steps: those between them.
     """
-    outputs = [(name, program.values[v]) for name, v in program.outputs if program.values[v].space == "param"]
-    if not outputs:
+    if not program.has_parameter_outputs:
         return {}
-    inputs = {v.name for v in program.inputs if v.space == "param"}
+    inputs = {v.name for v in program.parameter_inputs}
     read = {n for step in steps for term in step.terms for n in term.operands}
     made = {step.out.name for step in steps}
     values: dict[str, Array] = {name: np.asarray(given[name], np.float64) for name in (read | inputs) - made}
@@ -88,8 +82,17 @@ def closing_outputs(
     for step in steps:
         shapes = [values[n].shape[:-1] for term in step.terms for n in term.operands]
         _run([step], values, max(shapes, key=len, default=()))
-    lead: tuple[int, ...] = max((values[v.name].shape[:-1] for _, v in outputs), key=len)
-    return {name: np.broadcast_to(values[v.name], (*lead, v.size)).astype(dtype) for name, v in outputs}
+    return _outputs(program, values, max((value.shape[:-1] for value in values.values()), key=len), dtype)
+
+
+def _outputs(program: Program, values: Mapping[str, Array], lead: tuple[int, ...], dtype: np.dtype) -> dict[str, Array]:
+    """The outputs in parameter space, all with the axes ``lead`` of samples."""
+    found = {name: program.values[value] for name, value in program.outputs}
+    return {
+        name: np.broadcast_to(values[value.name], (*lead, value.size)).astype(dtype)
+        for name, value in found.items()
+        if value.space == "param"
+    }
 
 
 def _run(steps: Sequence[Step], values: dict[str, Array], lead: tuple[int, ...]) -> None:

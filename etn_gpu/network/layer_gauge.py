@@ -47,25 +47,18 @@ def canonicalise_layer(
     layer = replace(layer, bonds=tuple(str(bond) for bond in state.train.bonds))
     changed = {f"H{number}_{t}": state.weights[f"G{t}"].copy() for t in range(1, plain.order + 1)}
     factors = _orthonormal(state.train, changed[f"H{number}_{plain.order}"])
-    for l, paths in layer.paths(degrees).items():
-        name, start = f"M{number}_{l}", 0
-        changed[name] = np.array(parameters[name])
-        for _ in range(1 + layer.attention):
-            for path in paths:
-                part = np.s_[:, :, start : start + path.hidden.mul]
-                turned = np.einsum("nbct,cd->nbdt", changed[name][part], factors[path.hidden.l, path.hidden.p])
-                changed[name][part] = turned
-                start += path.hidden.mul
+    for l, places in layer.places(degrees).items():
+        mixing = changed[f"M{number}_{l}"] = np.array(parameters[f"M{number}_{l}"])
+        for place in places:
+            factor = factors[place.hidden.l, place.hidden.p]
+            mixing[:, :, place.at] = np.einsum("nbct,cd->nbdt", mixing[:, :, place.at], factor)
     if (sector := layer.readout_sector(target)) is not None:
         changed[f"P{number}"] = factors[sector.l, sector.p].T @ parameters[f"P{number}"]
     if layer.attention:
-        parts, start = [], 0
-        for _ in range(layer.attention):
-            for s in layer.hidden_sectors:
-                q = parameters[f"Q{number}"][start : start + s.mul**2].reshape(s.mul, s.mul)
-                parts.append((factors[s.l, s.p].T @ q @ factors[s.l, s.p]).ravel())
-                start += s.mul**2
-        changed[f"Q{number}"] = np.concatenate(parts)
+        queries = changed[f"Q{number}"] = np.array(parameters[f"Q{number}"])
+        for place in layer.queries:
+            factor = factors[place.hidden.l, place.hidden.p]
+            queries[place.at] = (factor.T @ queries[place.at].reshape(factor.shape) @ factor).ravel()
     return layer, changed
 
 

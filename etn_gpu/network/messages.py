@@ -16,7 +16,9 @@ h is added to the energy as well, which pools all layers.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import accumulate
 
 from etn_gpu.errors import NetworkError
 from etn_gpu.network.train import Train
@@ -34,6 +36,15 @@ class MessagePath:
     l1: int
     hidden: Sector
     l: int
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where what belongs to a head of attention, 0 for none, and to the channels ``hidden`` of h lies among others."""
+
+    head: int
+    at: slice
+    hidden: Sector
 
 
 @dataclass(frozen=True)
@@ -101,13 +112,26 @@ class MessageLayer:
 
     def channels(self, degrees: tuple[int, ...]) -> dict[int, int]:
         """Messages of each degree, those with attention included, for one radial function."""
-        factor = 1 + self.attention
-        return {l: factor * sum(p.hidden.mul for p in paths) for l, paths in self.paths(degrees).items()}
+        return {l: places[-1].at.stop for l, places in self.places(degrees).items()}
+
+    def places(self, degrees: tuple[int, ...]) -> dict[int, tuple[Place, ...]]:
+        """Where the channels of h are among the messages of each degree."""
+        heads = range(1 + self.attention)
+        return {
+            l: _in_order([(a, path.hidden, path.hidden.mul) for a in heads for path in paths])
+            for l, paths in self.paths(degrees).items()
+        }
+
+    @property
+    def queries(self) -> tuple[Place, ...]:
+        """Where the matrices are, [mul, mul] for each irrep of h, that make up Q_a."""
+        heads = range(1, 1 + self.attention)
+        return _in_order([(a, s, s.mul**2) for a in heads for s in self.hidden_sectors])
 
     @property
     def query_size(self) -> int:
         """Numbers of the matrices Q_a."""
-        return self.attention * sum(s.mul**2 for s in self.hidden_sectors)
+        return self.queries[-1].at.stop if self.attention else 0
 
     def readout_sector(self, target: Irreps) -> Sector | None:
         """The sector of h that is added to an output of this irrep, None where there is none."""
@@ -115,3 +139,11 @@ class MessageLayer:
             return None
         wanted = {(ir.l, ir.p) for _, ir in target}
         return next((s for s in self.hidden_sectors if (s.l, s.p) in wanted), None)
+
+
+def _in_order(parts: Sequence[tuple[int, Sector, int]]) -> tuple[Place, ...]:
+    """Parts (head, channels, size), one behind the other."""
+    ends = list(accumulate(size for _, _, size in parts))
+    return tuple(
+        Place(head, slice(end - size, end), hidden) for (head, hidden, size), end in zip(parts, ends, strict=True)
+    )

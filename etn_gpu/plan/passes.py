@@ -76,7 +76,6 @@ class _Splitting:
         self.values = dict(program.values)
         self.level = {v.name: 0 for v in program.inputs if v.space != "param"}
         self.exchanges: dict[tuple[str, int], tuple[int, Exchange]] = {}
-        self.free = {v.name for v in program.inputs}
         #: Batched steps, with the targets of exchanges in the place of gathers.
         self.steps: dict[str, Step] = {}
         #: Steps between parameters before any sum over atoms; sums over atoms by pass; what follows them.
@@ -127,7 +126,6 @@ class _Splitting:
             self.exchanges[key] = (self.level[source] + 1, Exchange(source, target))
             self.values[target.name] = target
             self.level[target.name] = self.level[source] + 1
-            self.free.add(target.name)
         level, exchange = self.exchanges[key]
         return level, exchange.target.name
 
@@ -189,9 +187,10 @@ class _Splitting:
 
     def _computed_again(self, wanted: set[str], merged: set[bool]) -> set[str]:
         """Which values of earlier passes are computed again, so that ``wanted`` are there at the least cost."""
-        names = [n for n in self.steps if n in used_values(list(self.steps.values()), wanted)]
-        if not wanted or not names:
+        if not wanted:
             return set()
+        used = used_values(self.steps.values(), wanted)
+        names = [n for n in self.steps if n in used]
         has = {n: 2 + 2 * k for k, n in enumerate(names)}
         edges: list[tuple[int, int, int]] = [(0, has[n], _NEVER) for n in names if n in wanted]
         for n in names:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
+from math import prod
 
 from etn_gpu.network import MessageLayer, MessagePath
 from etn_gpu.plan import ProgramBuilder, Term, lower_network, plan_contraction
@@ -69,16 +69,14 @@ class Messages:
 
     def _scores(self, number: int, layer: MessageLayer, hidden: Value, of_neighbour: Value) -> Value:
         """s_a on the edges: invariants of what both atoms have."""
-        weight, start, blocks = 0, 0, []
-        for _ in range(layer.attention):
-            for s in layer.hidden_sectors:
-                blocks.append(MixBlock(weight, s.mul, s.mul, s.mul, s.dim, s.offset, start + s.offset))
-                weight += s.mul**2
-            start += hidden.size
-        mix = Mix((layer.query_size, hidden.size, start), tuple(blocks))
+        size, blocks = layer.attention * hidden.size, []
+        for place in layer.queries:
+            s, target = place.hidden, (place.head - 1) * hidden.size + place.hidden.offset
+            blocks.append(MixBlock(place.at.start, s.mul, s.mul, s.mul, s.dim, s.offset, target))
+        mix = Mix((layer.query_size, hidden.size, size), tuple(blocks))
         queries = self.builder.step(f"query{number}", "atom", (Term(mix, 2, (f"Q{number}", hidden.name)),))
         product = EdgeSumBlock(0, layer.attention, 0, hidden.size, 0)
-        scores = EdgeSum((layer.attention, hidden.size, start), (product,), 1, merged=True)
+        scores = EdgeSum((layer.attention, hidden.size, size), (product,), 1, merged=True)
         term = Term(scores, 0, (of_neighbour.name, queries.name), float(hidden.size) ** -0.5)
         return self.builder.step(f"scores{number}", "edge", (term,))
 
@@ -159,17 +157,10 @@ class Messages:
             core = View("nbct", 0, shape, _row_major(shape))
             centre = View("tz", 0, (a.centre_rank, a.n_species), (a.n_species, 1))
             out = View("znbc", offsets[l], (a.n_species, *shape[:3]), (stride, *_row_major(shape[:3])))
-            sizes = (shape[0] * shape[1] * shape[2] * shape[3], a.centre_rank * a.n_species, size)
+            sizes = (prod(shape), a.centre_rank * a.n_species, size)
             terms.append(Term(Fold(sizes, (core, centre, out)), 2, (f"M{number}_{l}", "W")))
         return self.builder.step(f"M{number}", "param", terms), offsets, stride
 
 
-def _row_major(shape: Sequence[int]) -> tuple[int, ...]:
-    return tuple(_strides(shape))[::-1]
-
-
-def _strides(shape: Sequence[int]) -> Iterator[int]:
-    step = 1
-    for n in reversed(shape):
-        yield step
-        step *= n
+def _row_major(shape: tuple[int, ...]) -> tuple[int, ...]:
+    return tuple(prod(shape[axis + 1 :]) for axis in range(len(shape)))

@@ -71,8 +71,8 @@ def parameter_scales(architecture: Architecture, sizes: Mapping[int, Array]) -> 
             size = sizes[l][: layer.n_radial, None, None] * channels**-0.5
             scales[f"M{number}_{l}"] *= size * centre
         if layer.attention:
-            each = [np.full(s.mul**2, s.mul**-0.5) for s in layer.hidden_sectors]
-            scales[f"Q{number}"] = np.concatenate(each * layer.attention)
+            for place in layer.queries:
+                scales[f"Q{number}"][place.at] = place.hidden.mul**-0.5
     if REFERENCES in shapes:
         scales[REFERENCES][:] = np.inf
     return scales
@@ -121,19 +121,14 @@ def _gains_of_layers(architecture: Architecture) -> dict[str, float]:
     return gains
 
 
-def unheard_layers(architecture: Architecture, scales: Mapping[str, Array], seed: int) -> dict[str, Array]:
-    """Parameters of all layers of message passing that change nothing yet: nothing becomes of what is passed on."""
-    rng = np.random.default_rng(seed)
-    names = {core.name for head in architecture.heads for core in head.cores}
-    names |= {f"Q{k + 1}" for k, layer in enumerate(architecture.layers) if layer.attention}
-    gains = _gains_of_layers(architecture)
-    found = {name: gains.get(name, 1.0) * scales[name] * rng.normal(size=scales[name].shape) for name in sorted(names)}
-    for head in architecture.heads:
-        for core in head.cores[1:-1]:
-            found[core.name] += identity(core)
-    layers = range(1, len(architecture.layers) + 1)
-    silent = [name for name in scales if name.startswith(tuple(f"{letter}{k}" for letter in "MP" for k in layers))]
-    return found | {name: np.zeros(scales[name].shape) for name in silent}
+def unheard_layers(architecture: Architecture, scales: dict[str, Array], seed: int) -> dict[str, Array]:
+    """Random parameters with layers of message passing that change nothing: nothing becomes of what is passed on."""
+    found = initial_parameters(architecture, scales, np.zeros(architecture.n_species), seed)
+    said = {core.name for head in architecture.heads for core in head.cores}
+    for name in _gains_of_layers(architecture):
+        if name in found and name not in said:
+            found[name][:] = 0.0
+    return found
 
 
 def _add_constant(architecture: Architecture, parameters: dict[str, Array], constant: float) -> None:

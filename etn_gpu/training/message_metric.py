@@ -21,6 +21,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from etn_gpu.network import Matrices, MessageLayer
+from etn_gpu.network.messages import Place
 from etn_gpu.plan.cores import Sector
 from etn_gpu.potential import Architecture
 from etn_gpu.training.site_metric import mean_product
@@ -52,10 +53,10 @@ class MessageMetric:
 
     def added(self, parameters: Mapping[str, Array], products: Matrices) -> Matrices:
         """What the layer adds for each degree, [channels, channels] without the constant channel."""
-        w = mean_product(parameters["W"])
+        w, strengths = mean_product(parameters["W"]), self._strengths(parameters, products)
         found: Matrices = {}
-        for l in self._degrees:
-            m, mixing = self._scaled(parameters, l), self._mixing(parameters, products, l)
+        for l in self._places:
+            m, mixing = self._scaled(parameters, l), self._mixing(strengths, products, l)
             turned = np.einsum("nbct,cd,tu->nbdu", m, mixing, w, optimize=True)
             found[l, (-1) ** l] = np.tensordot(turned, m, ((1, 2, 3), (1, 2, 3)))
         return found
@@ -69,17 +70,17 @@ class MessageMetric:
         out = MessageGradients({}, {key: np.zeros_like(g) for key, g in products.items()}, np.zeros_like(w))
         out.scores = np.zeros(1 + layer.attention)
         strengths = self._strengths(parameters, products)
-        for l in self._degrees:
-            m, mixing = self._scaled(parameters, l), self._mixing(parameters, products, l)
+        for l in self._places:
+            m, mixing = self._scaled(parameters, l), self._mixing(strengths, products, l)
             barred = np.tensordot(bars[l], m, 1)
             gradient = np.einsum("nbct,cd,tu->nbdu", barred, mixing, w, optimize=True)
             out.parameters[f"M{self.number}_{l}"] = 2.0 * gradient / self._size(l)
             out.w += np.einsum("nbct,cd,nbdu->tu", barred, mixing, m, optimize=True)
             outer = np.einsum("nbct,tu,nbdu->cd", barred, w, m, optimize=True)
-            for a, strength in enumerate(strengths):
-                for at, key in self._places(l, a):
-                    out.products[key] += strength * outer[at, at]
-                    out.scores[a] += float(np.sum(outer[at, at] * products[key]))
+            for place in self._places[l]:
+                key, part = _key(place.hidden), outer[place.at, place.at]
+                out.products[key] += strengths[place.head] * part
+                out.scores[place.head] += float(np.sum(part * products[key]))
         self._through_scores(parameters, products, out)
         return out
 
@@ -92,21 +93,22 @@ class MessageMetric:
     ) -> dict[str, Array]:
         """Second derivatives of half that function in each parameter of the layer, with all others held fixed."""
         layer, w = self._layer, mean_product(parameters["W"])
-        out = {}
-        for l in self._degrees:
+        strengths, out = self._strengths(parameters, products), {}
+        for l in self._places:
             radial = np.diag(self.sizes[l][: layer.n_radial] ** -2.0)
-            mixing = self._mixing(parameters, products, l)
+            mixing = self._mixing(strengths, products, l)
             out[f"M{self.number}_{l}"] = np.kron(np.kron(bars[l], radial), np.kron(mixing, w))
         if layer.attention:
             out[f"Q{self.number}"] = block = np.zeros((layer.query_size, layer.query_size))
-            for a, at, s in self._queries():
-                g = products[s.l, s.p]
-                block[at, at] = gradients.scores[a] * s.dim / layer.irreps.dim * np.kron(g, g)
+            for place in layer.queries:
+                g, share = products[_key(place.hidden)], place.hidden.dim / layer.irreps.dim
+                block[place.at, place.at] = gradients.scores[place.head] * share * np.kron(g, g)
         return out
 
     @property
-    def _degrees(self) -> tuple[int, ...]:
-        return tuple(self._layer.paths(self.architecture.degrees))
+    def _places(self) -> dict[int, tuple[Place, ...]]:
+        """Where the channels of h are among the messages of each degree that has some."""
+        return self._layer.places(self.architecture.degrees)
 
     def _size(self, l: int) -> Array:
         return self.sizes[l][: self._layer.n_radial, None, None]
@@ -115,44 +117,25 @@ class MessageMetric:
         """M_l in units of the natural size of radial coefficients, [n, b, c, t]."""
         return parameters[f"M{self.number}_{l}"] / self._size(l)
 
-    def _places(self, l: int, a: int) -> list[tuple[slice, tuple[int, int]]]:
-        """Where the channels of each irrep of h are among the messages of degree l with score a."""
-        paths = self._layer.paths(self.architecture.degrees)[l]
-        start = a * sum(p.hidden.mul for p in paths)
-        found = []
-        for p in paths:
-            found.append((slice(start, start + p.hidden.mul), (p.hidden.l, p.hidden.p)))
-            start += p.hidden.mul
-        return found
-
-    def _mixing(self, parameters: Mapping[str, Array], products: Matrices, l: int) -> Array:
+    def _mixing(self, strengths: Array, products: Matrices, l: int) -> Array:
         """Products of the messages of degree l, [c, c]."""
-        strengths = self._strengths(parameters, products)
-        size = parameters[f"M{self.number}_{l}"].shape[2]
-        out = np.zeros((size, size))
-        for a, strength in enumerate(strengths):
-            for at, key in self._places(l, a):
-                out[at, at] = strength * products[key]
+        places = self._places[l]
+        out = np.zeros((places[-1].at.stop,) * 2)
+        for place in places:
+            out[place.at, place.at] = strengths[place.head] * products[_key(place.hidden)]
         return out
 
-    def _queries(self) -> list[tuple[int, slice, Sector]]:
-        """Score, place among the numbers of Q, and sector of h of each matrix Q_a."""
-        layer = self._layer
-        found, start = [], 0
-        for a in range(1, 1 + layer.attention):
-            for s in layer.hidden_sectors:
-                found.append((a, slice(start, start + s.mul**2), s))
-                start += s.mul**2
-        return found
+    def _query(self, parameters: Mapping[str, Array], place: Place) -> Array:
+        return parameters[f"Q{self.number}"][place.at].reshape(place.hidden.mul, place.hidden.mul)
 
     def _strengths(self, parameters: Mapping[str, Array], products: Matrices) -> Array:
         """q_a, beginning with q_0 = 1."""
         layer = self._layer
         out = np.zeros(1 + layer.attention)
         out[0] = 1.0
-        for a, at, s in self._queries():
-            q, g = parameters[f"Q{self.number}"][at].reshape(s.mul, s.mul), products[s.l, s.p]
-            out[a] += s.dim / layer.irreps.dim * float(np.sum((q @ g) * (g @ q)))
+        for place in layer.queries:
+            q, g = self._query(parameters, place), products[_key(place.hidden)]
+            out[place.head] += place.hidden.dim / layer.irreps.dim * float(np.sum((q @ g) * (g @ q)))
         return out
 
     def _through_scores(self, parameters: Mapping[str, Array], products: Matrices, out: MessageGradients) -> None:
@@ -161,8 +144,13 @@ class MessageMetric:
         if not layer.attention:
             return
         gradient = out.parameters[f"Q{self.number}"] = np.zeros(layer.query_size)
-        for a, at, s in self._queries():
-            q, g = parameters[f"Q{self.number}"][at].reshape(s.mul, s.mul), products[s.l, s.p]
-            factor = out.scores[a] * s.dim / layer.irreps.dim
-            gradient[at] = 2.0 * factor * (g @ q @ g).ravel()
-            out.products[s.l, s.p] += factor * (q.T @ g @ q + q @ g @ q.T)
+        for place in layer.queries:
+            key = _key(place.hidden)
+            q, g = self._query(parameters, place), products[key]
+            factor = out.scores[place.head] * place.hidden.dim / layer.irreps.dim
+            gradient[place.at] = 2.0 * factor * (g @ q @ g).ravel()
+            out.products[key] += factor * (q.T @ g @ q + q @ g @ q.T)
+
+
+def _key(sector: Sector) -> tuple[int, int]:
+    return (sector.l, sector.p)

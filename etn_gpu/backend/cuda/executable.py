@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from etn_gpu.backend.cuda.device import DeviceArray
 from etn_gpu.backend.cuda.lowering import Stage
 from etn_gpu.backend.cuda.slots import Slots
-from etn_gpu.errors import BackendError
+from etn_gpu.backend.geometry import both_given
 
 Array = NDArray[np.floating]
 
@@ -41,22 +41,13 @@ class DeviceGeometry:
         """Number of edges E."""
         return len(self.edge_species)
 
-    def count(self, space: str) -> int:
-        """Columns of a value in 'edge' or 'atom' space."""
-        return self.n_edges if space == "edge" else self.n_atoms
-
     def neighbours(self) -> tuple[DeviceArray, DeviceArray]:
         """``neighbour`` and ``reverse``.
 
         Raises:
             BackendError: they were not given.
         """
-        if self.neighbour is None or self.reverse is None:
-            raise BackendError(
-                "the Program gathers values of neighbours: its geometry on the device must have the atoms that edges "
-                "lead to and the edges back (neighbour and reverse)"
-            )
-        return self.neighbour, self.reverse
+        return both_given(self.neighbour, self.reverse, " on the device")
 
 
 class Executable(Protocol):
