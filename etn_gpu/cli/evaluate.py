@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from itertools import islice, takewhile
+from functools import partial
+from itertools import takewhile
 from pathlib import Path
-from time import perf_counter
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from etn_gpu.cli.console import SOME_FAILED, WrongUseError, compiled, new_table, output_console, per_atom, show_table
+from etn_gpu.cli.console import SOME_FAILED, WrongUseError, new_table, output_console, show_table
 from etn_gpu.cli.evaluate_target import common_quantity, evaluate_target
+from etn_gpu.cli.findings import Findings
 from etn_gpu.cli.options import (
     AllowLarge,
     Backend,
@@ -28,8 +29,7 @@ from etn_gpu.cli.options import (
     VirialKey,
 )
 from etn_gpu.cli.outputs import claimed_output
-from etn_gpu.cli.progress import structure_progress
-from etn_gpu.cli.reading import load_model, reading_options, untried_lines
+from etn_gpu.cli.reading import load_model, reading_options
 from etn_gpu.screening.text import escaped
 
 if TYPE_CHECKING:
@@ -38,11 +38,8 @@ if TYPE_CHECKING:
 
     from etn_gpu.potential import Potential
     from etn_gpu.potential.metrics import GroupedMetrics, Metrics
-    from etn_gpu.structures import Frame
 
 __all__ = ["evaluate"]
-
-_FAILURES_SHOWN = 10
 
 
 def evaluate(
@@ -170,25 +167,10 @@ def _tell(
     compilation: float,
 ) -> None:
     """What came of one model."""
-    failures, total = evaluation.failures, evaluation.metrics.total
-    for warning in evaluation.warnings:
-        text = escaped(f"{warning['source']}: warning: {warning['message']}")
-        console.print(text, style="yellow", soft_wrap=True)
+    total = evaluation.metrics.total
+    evaluation.tell_warnings(console)
     _show(console, escaped(f"{model} on {', '.join(str(path) for path in files)}"), evaluation.metrics)
-    for failure in failures[:_FAILURES_SHOWN]:
-        where = escaped(f"{failure['source']} [{failure['index']}]: {failure['message']}")
-        console.print(f"failed: {where}", style="red", soft_wrap=True)
-    if len(failures) > _FAILURES_SHOWN:
-        more = len(failures) - _FAILURES_SHOWN
-        console.print(f"... and {more} more failed; --json lists all", style="red")
-    for line in untried_lines(evaluation.untried):
-        console.print(line, style="red", soft_wrap=True)
-    seconds = evaluation.seconds
-    console.print(
-        f"{total.n_structures} structures, {total.n_atoms} atoms, {seconds:.2f} s{per_atom(seconds, total.n_atoms)}, "
-        f"backend {options['backend']}, {options['dtype']}{compiled(compilation)}",
-        soft_wrap=True,
-    )
+    evaluation.tell_rest(console, total.n_structures, total.n_atoms, options, compilation)
     if (grades := evaluation.grades) is not None:
         console.print(
             f"extrapolation grade above {grades.threshold:g}: {grades.above} of {total.n_structures} structures; the "
@@ -228,25 +210,11 @@ class _Grades:
 
 
 @dataclass
-class _Evaluation:
-    """Metrics over all files, and what else there is to say of them; `grades` of a model that gives them.
+class _Evaluation(Findings):
+    """With metrics over all files; `grades` of a model that gives them."""
 
-    untried: for each file that could not be read to its end, how many structures were never tried; seconds: what the
-    evaluation took.
-    """
-
-    metrics: GroupedMetrics
-    grades: _Grades | None
-    failures: list[dict[str, Any]] = field(default_factory=list)
-    untried: dict[str, int | None] = field(default_factory=dict)
-    warnings: list[dict[str, Any]] = field(default_factory=list)
-    seconds: float = 0.0
-
-    def warn(self, source: str, text: str) -> None:
-        self.warnings.append({"source": source, "message": text})
-
-    def fail(self, path: Path, index: int, text: str) -> None:
-        self.failures.append({"source": str(path), "index": index, "message": text})
+    metrics: GroupedMetrics = field(kw_only=True)
+    grades: _Grades | None = field(kw_only=True)
 
 
 def _evaluate_files(
@@ -255,38 +223,24 @@ def _evaluate_files(
     from etn_gpu.potential.grade import THRESHOLD
     from etn_gpu.potential.label_checks import LabelChecks
     from etn_gpu.potential.metrics import GroupedMetrics
-    from etn_gpu.screening import BatchLimits, evaluate_each
-    from etn_gpu.screening.batching import Candidate, batches
-    from etn_gpu.structures import read_labelled
+    from etn_gpu.screening import evaluate_each
 
-    evaluation = _Evaluation(GroupedMetrics(), None if potential.grade is None else _Grades(THRESHOLD))
-    checks = LabelChecks()
+    grades = None if potential.grade is None else _Grades(THRESHOLD)
+    evaluation, checks = _Evaluation(metrics=GroupedMetrics(), grades=grades), LabelChecks()
+    evaluate = partial(evaluate_each, potential, **options)
     for path in files:
-        broken: list[Frame] = []
-        labels = read_labelled(path, broken=broken, **reading)
+        labels = evaluation.read(path, reading)
         for text in labels.audit(beside_model=True).warnings:
             evaluation.warn(str(path), text)
-        for frame in broken:
-            evaluation.fail(path, frame.index, "" if frame.error is None else frame.error.reason)
-            if frame.untried != 0:
-                evaluation.untried[str(path)] = frame.untried
-        candidates = [Candidate(str(path), *pair) for pair in zip(labels.frames, labels.atoms, strict=True)]
-        places = iter(range(len(candidates)))
-        with structure_progress(len(candidates)) as advance:
-            for batch in batches(candidates, potential.cutoff, BatchLimits.for_atoms(batch_atoms)):
-                start = perf_counter()
-                outcomes = evaluate_each(potential, [c.atoms for c in batch if c.atoms is not None], **options)
-                evaluation.seconds += perf_counter() - start
-                for place, outcome in zip(islice(places, len(batch)), outcomes, strict=True):
-                    if outcome.failed:
-                        evaluation.fail(path, labels.frames[place], outcome.message)
-                        continue
-                    results, given, atoms = outcome.results(), labels.of(place), labels.atoms[place]
-                    if evaluation.grades is not None and outcome.grade is not None:
-                        evaluation.grades.add(outcome.grade, path, labels.frames[place])
-                    evaluation.metrics.add(labels.config_type[place], results, **given)
-                    checks.add(results, numbers=atoms.numbers, volume=abs(atoms.cell.volume), **given)
-                advance(len(batch), str(path))
+        for place, outcome in evaluation.outcomes(path, labels, potential.cutoff, batch_atoms, evaluate):
+            if outcome.failed:
+                evaluation.fail(path, labels.frames[place], outcome.message)
+                continue
+            results, given, atoms = outcome.results(), labels.of(place), labels.atoms[place]
+            if evaluation.grades is not None and outcome.grade is not None:
+                evaluation.grades.add(outcome.grade, path, labels.frames[place])
+            evaluation.metrics.add(labels.config_type[place], results, **given)
+            checks.add(results, numbers=atoms.numbers, volume=abs(atoms.cell.volume), **given)
     for text in checks.warnings():
         evaluation.warn(", ".join(map(str, files)), text)
     return evaluation

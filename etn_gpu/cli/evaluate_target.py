@@ -4,13 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
-from itertools import islice
+from functools import partial
 from pathlib import Path
-from time import perf_counter
 from typing import TYPE_CHECKING, Any
 
-from etn_gpu.cli.console import WrongUseError, compiled, new_table, per_atom, show_table
-from etn_gpu.cli.progress import structure_progress
+from etn_gpu.cli.console import WrongUseError, new_table, show_table
+from etn_gpu.cli.findings import Findings
 from etn_gpu.screening.text import escaped
 
 if TYPE_CHECKING:
@@ -18,12 +17,9 @@ if TYPE_CHECKING:
 
     from etn_gpu.potential import Potential
     from etn_gpu.potential.target_metrics import TargetMetrics
-    from etn_gpu.structures import Frame
     from etn_gpu.structures.targets import Quantity
 
 __all__ = ["common_quantity", "evaluate_target"]
-
-_FAILURES_SHOWN = 10
 
 
 def common_quantity(models: Sequence[str], potentials: Sequence[Potential]) -> Quantity | None:
@@ -45,14 +41,8 @@ def common_quantity(models: Sequence[str], potentials: Sequence[Potential]) -> Q
 
 
 @dataclass
-class _Evaluation:
-    metrics: TargetMetrics
-    failures: list[dict[str, Any]] = field(default_factory=list)
-    warnings: list[dict[str, Any]] = field(default_factory=list)
-    seconds: float = 0.0
-
-    def fail(self, path: Path, index: int, text: str) -> None:
-        self.failures.append({"source": str(path), "index": index, "message": text})
+class _Evaluation(Findings):
+    metrics: TargetMetrics = field(kw_only=True)
 
 
 def evaluate_target(
@@ -76,24 +66,13 @@ def evaluate_target(
     evaluation = _evaluate(
         potential, quantity, files, {**reading, "target": replace(quantity.target, key=key)}, options, batch_atoms
     )
-    for warning in evaluation.warnings:
-        console.print(escaped(f"{warning['source']}: warning: {warning['message']}"), style="yellow", soft_wrap=True)
-    metrics, seconds = evaluation.metrics, evaluation.seconds
+    metrics = evaluation.metrics
+    evaluation.tell_warnings(console)
     _show(console, escaped(f"{model} on {', '.join(map(str, files))}"), metrics)
-    for failure in evaluation.failures[:_FAILURES_SHOWN]:
-        where = escaped(f"{failure['source']} [{failure['index']}]: {failure['message']}")
-        console.print(f"failed: {where}", style="red", soft_wrap=True)
-    if (more := len(evaluation.failures) - _FAILURES_SHOWN) > 0:
-        console.print(f"... and {more} more failed; --json lists all", style="red")
-    n_atoms = metrics.n_atoms
-    console.print(
-        f"{metrics.n_structures} structures, {n_atoms} atoms, {seconds:.2f} s{per_atom(seconds, n_atoms)}, "
-        f"backend {options['backend']}, {options['dtype']}{compiled(compilation)}",
-        soft_wrap=True,
-    )
+    evaluation.tell_rest(console, metrics.n_structures, metrics.n_atoms, options, compilation)
     return {
         **metrics.as_dict(),
-        "seconds": seconds,
+        "seconds": evaluation.seconds,
         "warnings": evaluation.warnings,
         "failures": evaluation.failures,
     }
@@ -110,18 +89,14 @@ def _evaluate(
     from etn_gpu.errors import DataError, StructureError
     from etn_gpu.potential.label_checks import DipoleChecks
     from etn_gpu.potential.target_metrics import TargetMetrics
-    from etn_gpu.screening import BatchLimits
-    from etn_gpu.screening.batching import Candidate, batches
-    from etn_gpu.structures import read_labelled
 
-    evaluation = _Evaluation(TargetMetrics(quantity))
-    checks = DipoleChecks()
+    evaluation, checks = _Evaluation(metrics=TargetMetrics(quantity)), DipoleChecks()
+    evaluate = partial(potential.evaluate_each, **options)
     for path in files:
-        broken: list[Frame] = []
-        labels = read_labelled(path, broken=broken, **reading)
+        labels = evaluation.read(path, reading)
         assert labels.target is not None
         for text in labels.target_audit().warnings:
-            evaluation.warnings.append({"source": str(path), "message": text})
+            evaluation.warn(str(path), text)
         if not (found := labels.target.quantity).agrees(quantity):
             raise DataError(f"{path} has {found}, and the model gives {quantity}: expected the same.")
         if found.unit != quantity.unit:
@@ -130,27 +105,17 @@ def _evaluate(
                 if quantity.unit
                 else (f"{found.name} is in {found.unit}, and no unit was stated for what the model was trained on.")
             )
-            evaluation.warnings.append({"source": str(path), "message": text})
-        for frame in broken:
-            evaluation.fail(path, frame.index, "" if frame.error is None else frame.error.reason)
-        candidates = [Candidate(str(path), *pair) for pair in zip(labels.frames, labels.atoms, strict=True)]
-        places = iter(range(len(candidates)))
-        with structure_progress(len(candidates)) as advance:
-            for batch in batches(candidates, potential.cutoff, BatchLimits.for_atoms(batch_atoms)):
-                start = perf_counter()
-                outcomes = potential.evaluate_each([c.atoms for c in batch if c.atoms is not None], **options)
-                evaluation.seconds += perf_counter() - start
-                for place, outcome in zip(islice(places, len(batch)), outcomes, strict=True):
-                    if isinstance(outcome, StructureError):
-                        evaluation.fail(path, labels.frames[place], str(outcome))
-                        continue
-                    predicted, label = outcome[quantity.name], labels.target.values[place]
-                    evaluation.metrics.add(labels.config_type[place], predicted, label, len(labels.atoms[place]))
-                    if not quantity.per_atom:
-                        checks.add(predicted, label)
-                advance(len(batch), str(path))
+            evaluation.warn(str(path), text)
+        for place, outcome in evaluation.outcomes(path, labels, potential.cutoff, batch_atoms, evaluate):
+            if isinstance(outcome, StructureError):
+                evaluation.fail(path, labels.frames[place], str(outcome))
+                continue
+            predicted, label = outcome[quantity.name], labels.target.values[place]
+            evaluation.metrics.add(labels.config_type[place], predicted, label, len(labels.atoms[place]))
+            if not quantity.per_atom:
+                checks.add(predicted, label)
     for text in checks.warnings():
-        evaluation.warnings.append({"source": ", ".join(map(str, files)), "message": text})
+        evaluation.warn(", ".join(map(str, files)), text)
     return evaluation
 
 

@@ -61,6 +61,12 @@ def test_dipoles_from_the_labels_to_the_errors(run: Callable[..., Any]) -> None:
     assert report["groups"]["odd"]["n_structures"] == 10
     odd = np.abs((found - labels)[1::2]).mean()
     assert report["groups"]["odd"]["target"]["mae"] == pytest.approx(odd, rel=1e-9)
+    write("cut.xyz.gz", molecules(200, 4), format="extxyz")
+    Path("cut.xyz.gz").write_bytes(Path("cut.xyz.gz").read_bytes()[:-2000])
+    cut = run("evaluate", "m.etn", "cut.xyz.gz")
+    assert cut.code == 1
+    assert "failed: cut.xyz.gz [" in cut.out
+    assert "not read: cut.xyz.gz: what comes after its last failed frame" in cut.out
     refused = run("screen", "m.etn", "test.xyz", "-o", "rows.csv")
     assert refused.code == 2
     assert "this potential has the output dipole (a vector for each structure, e*A); screening needs an" in refused.err
